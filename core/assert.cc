@@ -1,0 +1,13 @@
+#include <berth/core/assert.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace berth::detail {
+
+void assertion_failed(const char* expression, const char* file, int line) {
+  std::fprintf(stderr, "berth: broken invariant: %s (%s:%d)\n", expression, file, line);
+  std::abort();
+}
+
+}  // namespace berth::detail
