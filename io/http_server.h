@@ -1,0 +1,90 @@
+// io/http_server.h — HTTP/1.1 over byte streams: connections, keep-alive, limits; what to answer is a handler's.
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/core/result.h>
+#include <berth/core/stop.h>
+#include <berth/core/task.h>
+#include <berth/io/reactor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace berth::io {
+
+struct HttpRequest {
+  std::string method;
+  std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case.
+  std::string body;
+
+  /// The first header of that (lower-case) name, or empty.
+  std::string_view header(std::string_view name) const;
+  bool has_header(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+};
+
+/// One request and the way to answer it, alive until its handler's task ends.
+class HttpExchange {
+ public:
+  virtual ~HttpExchange() = default;
+  virtual const HttpRequest& request() const = 0;
+
+  /// Sends a whole response. Once; error `unavailable` when the client is gone.
+  virtual Task<Result<void>> respond(HttpResponse response) = 0;
+
+  /// Sends the head of a response without length (`Connection: close`); its body is then written by the handler
+  /// with WriteOps on handle(), until its task returns; the server closes the connection after that.
+  virtual Task<Result<void>> start_stream(HttpResponse head) = 0;
+  virtual Handle handle() const = 0;
+
+  /// Stops when the client has gone away (or the server shuts down); valid while the exchange is.
+  virtual StopToken gone() = 0;
+};
+
+class HttpHandler {
+ public:
+  virtual ~HttpHandler() = default;
+  /// Runs once per request, as a child of the connection. It must answer or start a stream.
+  virtual Task<void> handle(HttpExchange& exchange) = 0;
+  /// The answer to a request that could not be parsed (or broke a limit): problem+json with `error`.
+  virtual HttpResponse refuse(int status, const Error& error) = 0;
+};
+
+struct HttpLimits {
+  std::size_t connections_max = 8192;
+  std::size_t body_max = 32 * 1024 * 1024;  ///< Bytes; above it 413.
+  std::size_t head_max = 32 * 1024;         ///< Bytes of all headers; above it 431.
+  Duration head_timeout = std::chrono::seconds(10);  ///< From the first byte of a request to its head's end: 408.
+  Duration body_timeout = std::chrono::seconds(60);  ///< Without progress while a body is read: 408.
+  Duration idle_timeout = std::chrono::seconds(75);  ///< Between requests of a kept connection: closed.
+};
+
+struct HttpStats {
+  std::size_t connections = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t refused = 0;  ///< Connections closed at once because connections_max was reached.
+};
+
+/// Serves one listener. Owns its connections; serve() ends when `stop` is asked and all of them have ended.
+class HttpServer {
+ public:
+  virtual ~HttpServer() = default;
+  virtual Task<void> serve(Handle listener, StopToken stop) = 0;
+  virtual HttpStats stats() const = 0;
+};
+
+/// `handler` and `log` outlive the server.
+std::unique_ptr<HttpServer> make_http_server(Reactor& reactor, HttpHandler& handler, LogSink& log,
+                                             HttpLimits limits);
+
+}  // namespace berth::io

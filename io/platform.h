@@ -1,0 +1,81 @@
+// io/platform.h — the one door to the operating system: everything that `server` wants of it, in one injected object.
+#pragma once
+
+#include <berth/core/clock.h>
+#include <berth/core/prng.h>
+#include <berth/core/result.h>
+#include <berth/io/offload.h>
+#include <berth/io/process_host.h>
+#include <berth/io/reactor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::io {
+
+/// Small files and folders; blocking, for start-up and offload lanes. Paths are absolute.
+class Files {
+ public:
+  virtual ~Files() = default;
+  /// Error `not_found`; `invalid` ("file_too_big") above `bytes_max`.
+  virtual Result<std::string> read(const std::string& path, std::size_t bytes_max) = 0;
+  /// Temporary file, fsync, rename, fsync of the folder: readers see the old or the new content. `mode` as in chmod.
+  virtual Result<void> write_atomic(const std::string& path, std::string_view content,
+                                    unsigned mode) = 0;
+  /// Like mkdir -p; new folders get `mode`.
+  virtual Result<void> make_directories(const std::string& path, unsigned mode) = 0;
+  virtual bool exists(const std::string& path) = 0;
+  virtual Result<void> remove_if_exists(const std::string& path) = 0;
+  /// The absolute path with links resolved.
+  virtual Result<std::string> canonical(const std::string& path) = 0;
+  /// Takes an advisory lock on `path` (made if absent) for the life of this process; error `conflict` if another
+  /// process holds it.
+  virtual Result<void> lock_exclusively(const std::string& path) = 0;
+};
+
+/// What the kernel says of processes.
+class ProcessTable {
+ public:
+  virtual ~ProcessTable() = default;
+  struct Usage {
+    std::uint64_t resident_bytes = 0;
+    std::uint64_t cpu_microseconds = 0;
+  };
+  /// Error `not_found` when that very process (pid and start time) is gone.
+  virtual Result<Usage> usage(ProcessId id) = 0;
+  virtual Usage self() = 0;
+};
+
+/// Names to addresses; blocking, for an offload lane.
+class Resolver {
+ public:
+  virtual ~Resolver() = default;
+  /// `host:port` to addresses in the order to try.
+  virtual Result<std::vector<Address>> resolve(std::string_view host_and_port) = 0;
+};
+
+class Environment {
+ public:
+  virtual ~Environment() = default;
+  virtual std::optional<std::string> get(const std::string& name) const = 0;
+};
+
+/// Owned by main() or by the embedder, outlives everything that uses it. Shard 0 is the only one in this version.
+class Platform {
+ public:
+  virtual ~Platform() = default;
+  virtual Reactor& reactor() = 0;
+  virtual Offload& offload() = 0;
+  virtual Files& files() = 0;
+  virtual ProcessHost& processes() = 0;
+  virtual ProcessTable& process_table() = 0;
+  virtual Resolver& resolver() = 0;
+  virtual Clock& clock() = 0;
+  virtual Random& random() = 0;
+  virtual Environment& environment() = 0;
+};
+
+}  // namespace berth::io

@@ -1,0 +1,174 @@
+// io/reactor.h — one shard's event loop: the interface that the engines (uring, sim; asio later) implement.
+#pragma once
+
+#include <berth/core/clock.h>
+#include <berth/core/executor.h>
+#include <berth/core/result.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <sys/uio.h>
+
+namespace berth::io {
+
+/// An open pipe, socket or process handle of one engine: a file descriptor for `uring`, a slot of the machine for
+/// `sim`. Closed by Reactor::close, once, by its owner.
+using Handle = int;
+inline constexpr Handle kNoHandle = -1;
+
+/// Bytes that a read callback may touch behind the bytes it was given (simdjson reads past the end of a line).
+inline constexpr std::size_t kReadPadding = 64;
+
+class Reactor;
+
+/// Base of all operations: intrusive, owned by the caller, who keeps it alive and in place until its last callback.
+/// An engine keeps what it needs about an operation in these words, so that starting one never allocates.
+class Op : public ListNode {
+ public:
+  bool started() const { return started_; }
+
+ protected:
+  ~Op() { BERTH_ASSERT(!started_); }
+
+ private:
+  friend class OpAccess;
+  bool started_ = false;
+  bool cancelled_ = false;
+  bool paused_ = false;
+  bool armed_ = false;            // the engine waits for the kernel (or the simulated world) on its behalf
+  std::uint64_t engine_word_ = 0;  // free for the engine
+};
+
+/// For engines only: the door to an operation's engine state.
+class OpAccess {
+ public:
+  static bool& started(Op& op) { return op.started_; }
+  static bool& cancelled(Op& op) { return op.cancelled_; }
+  static bool& paused(Op& op) { return op.paused_; }
+  static bool& armed(Op& op) { return op.armed_; }
+  static std::uint64_t& word(Op& op) { return op.engine_word_; }
+};
+
+/// Reads a pipe or a stream socket until it ends. Cancellation: total (bytes read before are delivered before).
+class ReadOp : public Op {
+ public:
+  Handle handle = kNoHandle;
+  /// Most bytes delivered in one turn of the loop, so that one loud writer cannot delay the others.
+  std::size_t turn_budget = 64 * 1024;
+
+  /// The next bytes. They live in the reactor's hot segment until this returns; kReadPadding bytes behind them are
+  /// readable. The callee may overwrite them. It may pause or cancel this operation, and start others.
+  virtual void on_read(std::span<char> bytes) = 0;
+  /// Called once, last: 0 is end of stream, ECANCELED after cancel(), else the errno of the failure.
+  virtual void on_read_end(int error) = 0;
+};
+
+/// Writes some spans in order. Cancellation: partial (`bytes` says how many the kernel took).
+class WriteOp : public Op {
+ public:
+  Handle handle = kNoHandle;
+  /// What to write; array and bytes belong to the caller and stay unchanged until on_written. The engine advances
+  /// `parts` over what is written, the iovecs themselves included.
+  std::span<iovec> parts;
+  std::size_t written = 0;
+
+  /// Called once: all bytes were taken (error 0), or `written` of them before `error` (an errno, ECANCELED).
+  virtual void on_written(int error) = 0;
+};
+
+/// Accepts connections until cancelled. Cancellation: total.
+class AcceptOp : public Op {
+ public:
+  Handle listener = kNoHandle;
+  /// A new connection, non-blocking, now the callee's to close.
+  virtual void on_accept(Handle connection) = 0;
+  /// Called once, last; ECANCELED after cancel(), else why accepting stopped. EMFILE and such are not the end: the
+  /// engine waits and goes on.
+  virtual void on_accept_end(int error) = 0;
+};
+
+/// Waits once until a handle is readable (a pidfd: the process ended). Cancellation: total.
+class PollOp : public Op {
+ public:
+  Handle handle = kNoHandle;
+  /// Called once; 0 when ready, ECANCELED after cancel().
+  virtual void on_ready(int error) = 0;
+};
+
+/// Fires once at a time. disarm() is immediate: no callback follows it.
+class TimerOp : public Op {
+ public:
+  virtual void on_timer() = 0;
+};
+
+/// Called at the end of each turn of the loop in which anything ran: the place to send what the turn gathered.
+class TurnHook : public ListNode {
+ public:
+  virtual void on_turn_end() = 0;
+
+ protected:
+  ~TurnHook() = default;
+};
+
+/// Where to listen or connect: `127.0.0.1:8420`, `[::1]:0` or `unix:/path`.
+struct Address {
+  std::string text;
+};
+
+/// One thread's loop. Everything is called on its thread but post_remote() and stop().
+///
+/// Callbacks are never run inside the call that starts an operation: completions are collected, then run.
+class Reactor : public Executor {
+ public:
+  virtual Clock& clock() = 0;
+
+  virtual void start(ReadOp& op) = 0;
+  virtual void start(WriteOp& op) = 0;
+  virtual void start(AcceptOp& op) = 0;
+  virtual void start(PollOp& op) = 0;
+  /// Fires `op` at `when` or at the next turn if that is past. Re-arming an armed timer moves it.
+  virtual void arm(TimerOp& op, TimePoint when) = 0;
+  virtual void disarm(TimerOp& op) = 0;
+
+  /// Stops delivering to `op` until resume(); what the kernel holds stays there (the writer feels it).
+  virtual void pause(ReadOp& op) = 0;
+  virtual void resume(ReadOp& op) = 0;
+
+  /// Asks for the end of an operation that was started. Its last callback comes later, exactly once, after the last
+  /// completion of the kernel for it; data that won the race is delivered first. Asking twice is asking once.
+  virtual void cancel(ReadOp& op) = 0;
+  virtual void cancel(WriteOp& op) = 0;
+  virtual void cancel(AcceptOp& op) = 0;
+  virtual void cancel(PollOp& op) = 0;
+
+  /// Closes a handle on which no operation is started.
+  virtual void close(Handle handle) = 0;
+  /// Half-close: the peer reads end of stream. Sockets only; errors are of no interest to anybody.
+  virtual void shutdown_write(Handle handle) = 0;
+
+  virtual Result<Handle> listen(const Address& address) = 0;
+  /// The address that a listener really has (port 0 resolved), or the peer's text for a connection.
+  virtual Result<Address> local_address(Handle handle) = 0;
+  /// Begins a connection; usable for start() at once, its failure shows in the first read or write.
+  virtual Result<Handle> connect(const Address& address) = 0;
+  /// Takes over a descriptor of this process (stdin, an inherited socket): makes it non-blocking.
+  virtual Result<Handle> adopt(int fd) = 0;
+
+  virtual void add_turn_hook(TurnHook& hook) = 0;
+
+  /// Like post(), from any thread; the only other entry that is thread-safe besides stop().
+  virtual void post_remote(Runnable& runnable) = 0;
+
+  /// Runs until stop(). `poll()` runs one turn without waiting and says whether anything happened.
+  virtual void run() = 0;
+  virtual bool poll() = 0;
+  virtual void stop() = 0;
+
+  /// "uring", "sim", ...: for logs and `berth doctor`.
+  virtual std::string_view engine_name() const = 0;
+};
+
+}  // namespace berth::io
