@@ -1,0 +1,109 @@
+// server/store/records.h — the domain's rows as plain data: what a commit writes and what recovery reads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace berth::server {
+
+/// The store's number of a session: small, never reused, chosen by the directory before the first commit.
+using SessionNo = std::int64_t;
+
+enum class SessionState : std::uint8_t { open, archived, closed, deleted };
+
+struct SessionRow {
+  SessionNo no = 0;
+  std::string project;  ///< "default" in this version.
+  std::string id;       ///< The caller's, unique in its project. Never in a file or ref name.
+  std::string key;      ///< ULID: what files, branches and refs are called.
+  SessionState state = SessionState::open;
+  std::string title;
+  std::string agent;           ///< Profile of the default agent.
+  std::string permission;      ///< Policy: "ask" | "allow" | "reject".
+  std::string workspace_mode;  ///< "worktree" | "directory" | "none".
+  std::string repository;      ///< Absolute path, empty without one.
+  std::string directory;       ///< Where agents work: the worktree's path, or the directory.
+  std::string branch;          ///< "berth/<key>" in mode worktree.
+  std::string base_commit;     ///< 40 hex, in mode worktree.
+  std::string base_tree;       ///< What the change is measured against: commit or tree id.
+  std::string options;         ///< The immutable options as canonical JSON, for idempotent opening.
+  std::int64_t created_ms = 0;
+  std::int64_t updated_ms = 0;
+  bool workspace_ready = false;
+  bool held = false;  ///< The queue waits for a human.
+};
+
+enum class TurnState : std::uint8_t {
+  queued, starting, running, waiting, stopping,  // not ended
+  completed, refused, cancelled, failed, interrupted, expired,
+};
+inline bool is_ended(TurnState state) { return state >= TurnState::completed; }
+
+struct TurnRow {
+  SessionNo session = 0;
+  std::int64_t number = 0;  ///< 1, 2, ... in order of acceptance.
+  std::string id;           ///< "trn_<ulid>"
+  TurnState state = TurnState::queued;
+  std::string agent;
+  std::string prompt;           ///< ACP content blocks, a JSON array.
+  std::string idempotency_key;  ///< Empty without one; unique in the session.
+  std::string body_hash;        ///< Of the request, to tell a retry from a reuse of the key.
+  std::string reason;           ///< Why it ended so: the agent's stop reason or our words.
+  std::string usage;            ///< JSON object or empty.
+  std::string snapshot;         ///< Commit id of the tree after the turn, empty without one.
+  std::int64_t created_ms = 0;
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;
+};
+
+enum class BindingState : std::uint8_t { sleeping, live, crashed, needs_decision };
+
+/// One agent's part in a session.
+struct BindingRow {
+  SessionNo session = 0;
+  std::string agent;
+  BindingState state = BindingState::sleeping;
+  std::string native_session_id;  ///< Never overwritten by a failure.
+  std::int64_t attach_epoch = 0;  ///< Raised at each attach; what carries another one is late.
+  bool continuation_owed = false;
+  std::string agent_info;     ///< JSON of the agent's own name and version.
+  std::string mode;           ///< Wanted mode id, restored at attach; empty = the agent's default.
+  std::string config;         ///< JSON object of wanted config option values, restored at attach.
+  int pid = 0;
+  std::uint64_t start_time = 0;
+  std::int64_t updated_ms = 0;
+};
+
+enum class InteractionState : std::uint8_t { open, answered, cancelled, expired };
+
+/// A question that somebody must answer (here: permission requests).
+struct InteractionRow {
+  SessionNo session = 0;
+  std::string id;  ///< "int_<ulid>"
+  std::string turn;
+  std::string kind;     ///< "permission"
+  std::string payload;  ///< The agent's params, raw JSON.
+  InteractionState state = InteractionState::open;
+  std::string answer;       ///< JSON: {"option_id": ...} or empty.
+  std::string answered_by;  ///< "user", "policy:allow", ...
+  std::int64_t opened_ms = 0;
+  std::int64_t closed_ms = 0;
+};
+
+/// The open change of a session after a turn; one row a session, latest wins.
+struct ChangeRow {
+  SessionNo session = 0;
+  std::int64_t turn_number = 0;
+  std::string base;      ///< Commit or tree id it is measured against.
+  std::string tree;      ///< Tree id of the snapshot.
+  std::string summary;   ///< JSON: the list of files with status and counts.
+  std::string outcome;   ///< "recorded" | "skipped" | "failed"
+  std::int64_t recorded_ms = 0;
+};
+
+/// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes nothing.
+using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow>;
+
+}  // namespace berth::server

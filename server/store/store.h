@@ -1,0 +1,97 @@
+// server/store/store.h — where sessions survive: the interface that SQLite implements (PostgreSQL later).
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/server/store/commit.h>
+#include <berth/server/store/records.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+enum class CommitOutcome : std::uint8_t {
+  committed,    ///< All of it is in the log, once.
+  stale_epoch,  ///< Another owner took over; nothing was written; drop what was not published.
+  unknown,      ///< It may or may not be there: submit the very same batch again.
+};
+
+struct CommitAnswer {
+  CommitOutcome outcome = CommitOutcome::unknown;
+  Error error;  ///< Why, unless committed.
+};
+
+/// A stretch of a session's log as stored: whole frames (see EventRun), in order, without gap.
+struct EventPage {
+  std::uint64_t first_seq = 0;  ///< 0 when the page is empty.
+  std::uint64_t last_seq = 0;
+  std::string frames;
+};
+
+/// What an actor needs to be opened, in one read.
+struct SessionSnapshot {
+  SessionRow session;
+  std::uint64_t last_seq = 0;
+  std::int64_t last_turn_number = 0;
+  std::vector<TurnRow> open_turns;  ///< Not ended, by number.
+  std::vector<BindingRow> bindings;
+  std::vector<InteractionRow> open_interactions;
+  std::optional<ChangeRow> change;
+};
+
+struct SessionQuery {
+  std::string project = "default";
+  bool include_deleted = false;
+  SessionNo before_no = 0;  ///< Keyset: numbers below it, newest first; 0 = from the newest.
+  int limit = 100;
+};
+
+/// Blocking; every call on the one thread of the `store` lane (the first one, open(), too).
+///
+/// commit() applies the list in one transaction and checks nothing but the owner's epoch: no decision is made here.
+/// Repeating a batch is idempotent: runs by (session, first_seq), records by their keys.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// Opens or creates, migrates, raises and returns the owner's epoch.
+  /// Errors: `unsupported` ("store_too_new") for a future schema, `conflict` when another process holds it.
+  virtual Result<OwnerEpoch> open() = 0;
+
+  virtual CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) = 0;
+
+  /// Events of `session` with seq > after, at least one if there is any, else about `bytes_max` of frames.
+  virtual Result<EventPage> read_events(SessionNo session, std::uint64_t after,
+                                        std::size_t bytes_max) = 0;
+
+  /// The highest session number ever used; 0 in a new store.
+  virtual Result<SessionNo> last_session_no() = 0;
+  /// Error `not_found`.
+  virtual Result<SessionNo> find_session(std::string_view project, std::string_view id) = 0;
+  virtual Result<SessionSnapshot> load_session(SessionNo session) = 0;
+  virtual Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) = 0;
+
+  /// Sessions with a turn that has not ended, an open interaction or a binding that reads live: what a restart must
+  /// settle first.
+  virtual Result<std::vector<SessionNo>> unsettled_sessions() = 0;
+
+  /// Turns by number, newest first, below `before_number` (0 = all).
+  virtual Result<std::vector<TurnRow>> list_turns(SessionNo session, std::int64_t before_number,
+                                                  int limit) = 0;
+  virtual Result<std::optional<TurnRow>> find_turn(SessionNo session, std::string_view id) = 0;
+  virtual Result<std::optional<TurnRow>> find_turn_by_key(SessionNo session,
+                                                          std::string_view idempotency_key) = 0;
+  virtual Result<std::vector<InteractionRow>> list_interactions(SessionNo session, bool open_only,
+                                                                int limit) = 0;
+  virtual Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
+                                                                 std::string_view id) = 0;
+
+  /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB, bounded by
+  /// `bytes_max`; false when there is nothing left to do.
+  virtual Result<bool> compact(std::size_t bytes_max) = 0;
+};
+
+}  // namespace berth::server
