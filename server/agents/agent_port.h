@@ -1,0 +1,124 @@
+// server/agents/agent_port.h — the seam between a session and its agent: commands in, records out.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/io/process_host.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+/// How an agent came to its native session.
+enum class Rung : std::uint8_t { new_session, resume, load, history };
+std::string_view to_string(Rung rung);
+
+/// What to start and in which state to bring it. A copy; the port needs nothing of the session afterwards.
+struct AttachSpec {
+  std::int64_t attach_epoch = 0;
+  std::string profile;
+  std::string session_key;
+  std::string directory;          ///< Absolute; cwd of process and native session.
+  std::string native_session_id;  ///< To resume; empty = none yet.
+  std::string mode;               ///< Wanted mode id, empty = leave.
+  std::string config;             ///< JSON object of wanted config option values, empty = none.
+};
+
+/// What attaching gave. Views of JSON are valid during the call.
+struct Attached {
+  Rung rung = Rung::new_session;
+  std::string native_session_id;
+  io::ProcessId process;
+  int protocol_version = 0;
+  std::string agent_info;      ///< Raw JSON or empty.
+  std::string capabilities;    ///< Raw JSON or empty.
+  std::string reason;          ///< Why it is not a better rung; empty if it is the best.
+  std::string agent_error;     ///< The agent's own error behind `reason`, raw JSON or empty.
+  std::vector<std::string> config_failures;  ///< What of mode and config could not be restored.
+};
+
+/// How attaching failed for good (nothing is left running).
+struct AttachFailure {
+  Error error;
+  std::string agent_error;  ///< Raw JSON or empty.
+  std::string stderr_tail;
+  /// The agent knows the session but answers what nobody can act on: a person must choose.
+  bool needs_decision = false;
+};
+
+/// One line of an agent, routed and validated; slices are valid during the call only.
+struct AgentUpdate {
+  std::string_view update;        ///< `params.update`, raw JSON.
+  std::string_view kind;          ///< `sessionUpdate`.
+  std::string_view tool_call_id;  ///< Of tool_call and tool_call_update.
+  bool has_raw_cr = false;        ///< CR as JSON white space: must be neutralised before it is shown.
+};
+
+/// How a prompt ended on the agent's side.
+struct PromptEnd {
+  std::string stop_reason;  ///< Empty on error.
+  std::string usage;        ///< Raw JSON or empty.
+  Error error;              ///< Meaningful when stop_reason is empty.
+  std::string agent_error;  ///< Raw JSON or empty.
+};
+
+struct AgentExit {
+  io::ProcessId process;
+  io::ExitStatus status;
+  bool expected = false;  ///< We asked for it.
+  std::string stderr_tail;
+};
+
+/// The session's side. Every call names the attach it belongs to; what carries an old epoch is late, and the session
+/// alone decides what to do with it. Calls come on the session's shard, in the wire order of the agent.
+class AgentSink {
+ public:
+  virtual void on_attached(std::int64_t attach_epoch, const Attached& attached) = 0;
+  virtual void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) = 0;
+  virtual void on_update(std::int64_t attach_epoch, const AgentUpdate& update) = 0;
+  /// `reply_id` names the request in answer(); `params` is raw JSON.
+  virtual void on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
+                                     std::string_view params) = 0;
+  /// The agent withdrew a request of its own ($/cancel_request).
+  virtual void on_request_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) = 0;
+  /// A notification or request that berth does not act on (a request was answered -32601 already).
+  virtual void on_foreign_message(std::int64_t attach_epoch, std::string_view method,
+                                  std::string_view params) = 0;
+  /// A line of stdout that is no message. `head` is at most 256 bytes, raw.
+  virtual void on_junk(std::int64_t attach_epoch, const char* reason, std::uint64_t bytes,
+                       std::string_view head) = 0;
+  virtual void on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, PromptEnd end) = 0;
+  virtual void on_exited(std::int64_t attach_epoch, AgentExit exit) = 0;
+  /// The session's bound of uncommitted events is reached: the port must stop reading until resume_reading().
+  virtual bool wants_more() const = 0;
+
+ protected:
+  ~AgentSink() = default;
+};
+
+/// The agent's side, whatever the driver and wherever the process. Commands never block; what they lead to comes back
+/// through the sink. After on_exited or on_attach_failed an attach is over and attach() may be called again.
+class AgentPort {
+ public:
+  virtual ~AgentPort() = default;
+
+  virtual void attach(AttachSpec spec) = 0;
+  /// `blocks` is a JSON array of ACP content blocks. One prompt at a time.
+  virtual void prompt(std::string turn, std::string blocks) = 0;
+  /// Asks the agent to end the running prompt; at most once a turn.
+  virtual void cancel(std::string_view turn) = 0;
+  /// Answers a permission request: the option, or the outcome `cancelled` when `option_id` is empty.
+  virtual void answer(std::uint64_t reply_id, std::string_view option_id) = 0;
+  virtual void set_mode(std::string_view mode) = 0;
+  virtual void set_config_option(std::string_view id, std::string_view json_value) = 0;
+  virtual void resume_reading() = 0;
+  /// Ends the process: at once with its tree, or by closing its stdin first and killing after a grace.
+  virtual void end(bool at_once) = 0;
+
+  virtual bool live() const = 0;
+  virtual std::string stderr_tail() const = 0;
+};
+
+}  // namespace berth::server
