@@ -53,6 +53,7 @@ struct TurnRow {
   std::string reason;           ///< Why it ended so: the agent's stop reason or our words.
   std::string usage;            ///< JSON object or empty.
   std::string snapshot;         ///< Commit id of the tree after the turn, empty without one.
+  std::uint64_t started_seq = 0;  ///< Number of its turn.started event, 0 before.
   std::int64_t created_ms = 0;
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
