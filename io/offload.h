@@ -35,8 +35,9 @@ class OffloadJob : public ListNode {
 class Offload {
  public:
   virtual ~Offload() = default;
-  /// Queues `job` on `lane`, jobs of one submitter and lane in order. Error `overloaded` names the lane's limit
-  /// (offload_queue_max); the job is then untouched.
+  /// Queues `job` on `lane`. Jobs of a lane start in the order of submission; on a lane of one thread they also end in
+  /// it. Error `overloaded` names the lane's limit (offload_queue_max), `cancelled` says that the lanes were stopped;
+  /// the job is then untouched.
   virtual Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) = 0;
 
   /// `co_await offload.run(lane, home, fn)` -> Result<T> where fn() returns Result<T>. Cancellation: terminal (a job
