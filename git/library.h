@@ -1,0 +1,35 @@
+// git/library.h — turns libgit2 on for as long as somebody holds a Library, and sets its global
+// switches.
+#pragma once
+
+#include <string>
+
+namespace berth::git {
+
+/// libgit2 works only while at least one Library lives. Make one in the composition root, destroy
+/// it last.
+///
+/// Global effects on the process (a host program that uses libgit2 itself should know): the owner
+/// check of repositories is switched off. That check protects programs that *discover* repositories
+/// and then run what their configuration names. berth is told exact paths by its caller, never
+/// searches upwards when it opens, and runs nothing: libgit2 knows no hooks, no fsmonitor, no
+/// textconv and no filter programs. `find_repository`, which does search, checks the owner itself.
+class Library {
+ public:
+  struct Options {
+    /// Read ~/.gitconfig, the XDG file and /etc/gitconfig (ignore files, line endings). Off in
+    /// tests.
+    bool user_config = true;
+  };
+
+  Library() : Library(Options{.user_config = true}) {}
+  explicit Library(Options options);
+  ~Library();
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+};
+
+/// The version of the libgit2 that is loaded, such as "1.5.1"; for doctor.
+std::string library_version();
+
+}  // namespace berth::git

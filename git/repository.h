@@ -1,0 +1,46 @@
+// git/repository.h — looks at a repository: where it is, what it is, and whether berth can work
+// with it.
+#pragma once
+
+#include <berth/core/result.h>
+
+#include <string>
+
+namespace berth::git {
+
+/// What a path turned out to be. All paths are absolute, without symbolic links and without a
+/// trailing slash.
+struct RepositoryInfo {
+  std::string git_dir;     ///< The worktree's own: `.git`, or `.git/worktrees/<name>`.
+  std::string common_dir;  ///< Shared by all worktrees: objects, refs, config.
+  std::string work_dir;    ///< Empty in a bare repository.
+  std::string head;        ///< Commit id that HEAD stands on; empty when there is no commit yet.
+  std::string branch;      ///< Short name such as "main"; empty when HEAD is detached.
+  bool bare = false;
+  bool empty = false;            ///< HEAD points to a branch without a commit.
+  bool linked_worktree = false;  ///< `path` is a linked worktree, not the main one.
+};
+
+/// Opens the repository that lies exactly at `path` (its working folder, its `.git` or a bare
+/// repository) and looks at it. Never searches upwards. Any thread.
+///
+/// Errors: `not_found` "path_missing" | "not_a_repository"; `unsupported` with one of "git_sha256",
+/// "git_partial_clone", "git_extension", "git_format_version", "git_sparse_checkout",
+/// "git_index_unsupported" for what libgit2 1.5 cannot read rightly; `invalid` "git_config_broken";
+/// `unavailable` "git_unreadable".
+Result<RepositoryInfo> inspect_repository(const std::string& path);
+
+/// The repository that contains `path`, searching upwards on the same file system: for a command
+/// line that is used in a subfolder. Returns the path to give to the other calls.
+///
+/// Errors: as above, and `denied` "dubious_ownership" when its `.git` belongs neither to this user
+/// nor to root.
+Result<std::string> find_repository(const std::string& path);
+
+/// The commit that `rev` ("HEAD", a branch, a tag, an id, "main~2") names, as 40 hex digits.
+///
+/// Errors: `not_found` "rev_not_found"; `conflict` "repository_empty" for HEAD without a commit;
+/// and as above.
+Result<std::string> resolve_commit(const std::string& repository, const std::string& rev);
+
+}  // namespace berth::git
