@@ -1,0 +1,36 @@
+// io/net.h — addresses in words and the sockets behind them: TCP over IPv4 and IPv6, and UNIX
+// sockets.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/io/reactor.h>
+
+#include <sys/socket.h>
+#include <string>
+#include <string_view>
+
+namespace berth::io::net {
+
+struct SocketAddress {
+  sockaddr_storage storage = {};
+  socklen_t length = 0;
+  int family() const { return storage.ss_family; }
+};
+
+/// `127.0.0.1:8420`, `[::1]:0`, `localhost:80` (127.0.0.1, nothing is looked up) or `unix:/path`.
+/// Error `invalid`.
+Result<SocketAddress> parse(std::string_view text);
+std::string to_text(const SocketAddress& address);
+
+/// A listening socket, non-blocking, close-on-exec, with SO_REUSEADDR and (inherited by
+/// connections) TCP_NODELAY. A UNIX socket's file gets mode 0600; one that nobody listens on any
+/// more is replaced. Errors: `conflict` ("address_in_use"), `invalid`, `denied`.
+Result<Handle> listen(const Address& address);
+
+/// A socket whose connection is begun; TCP_NODELAY.
+Result<Handle> connect(const Address& address);
+
+/// A listener's own address, a connection's peer.
+Result<Address> address_of(Handle handle);
+
+}  // namespace berth::io::net

@@ -1,0 +1,176 @@
+// io/uring_reactor.h — the io_uring engine: readiness by multishot poll, bytes by read(2) and
+// write(2).
+#pragma once
+
+#include <berth/io/reactor.h>
+#include <berth/io/timer_heap.h>
+#include <berth/io/uring_ring.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace berth::io {
+
+struct UringStats {
+  std::uint64_t turns = 0;
+  std::uint64_t completions = 0;
+  std::uint64_t reads = 0;          ///< read(2) calls.
+  std::uint64_t polls_rearmed = 0;  ///< Multishot polls that the kernel ended and we started again.
+  std::uint64_t watchdog_finds =
+      0;  ///< Readable handles that had been quiet although nothing said so.
+};
+
+/// A turn of the loop: one io_uring_enter (submits and waits), then all completions are collected,
+/// then callbacks run: timers, connections, reads, ends, posted runnables, turn hooks. Time stands
+/// still within a turn.
+///
+/// Reading: poll events are edges. An operation whose handle may hold more stays on the ready list,
+/// without a new event, until a short read or EAGAIN; after a hang-up until the end of the stream.
+///
+/// May be constructed on any thread; the first run() or poll() binds it to its thread. No operation
+/// may be started when it is destroyed.
+class UringReactor final : public Reactor {
+ public:
+  /// Error `unsupported` says in words why io_uring cannot be used here.
+  static Result<std::unique_ptr<UringReactor>> create(const UringSizes& sizes = {});
+  ~UringReactor() override;
+
+  Clock& clock() override { return clock_; }
+
+  void start(ReadOp& op) override;
+  void start(WriteOp& op) override;
+  void start(AcceptOp& op) override;
+  void start(PollOp& op) override;
+  void arm(TimerOp& op, TimePoint when) override;
+  void disarm(TimerOp& op) override;
+  void pause(ReadOp& op) override;
+  void resume(ReadOp& op) override;
+  void cancel(ReadOp& op) override;
+  void cancel(WriteOp& op) override;
+  void cancel(AcceptOp& op) override;
+  void cancel(PollOp& op) override;
+  void close(Handle handle) override;
+  void shutdown_write(Handle handle) override;
+  Result<Handle> listen(const Address& address) override;
+  Result<Address> local_address(Handle handle) override;
+  Result<Handle> connect(const Address& address) override;
+  Result<Handle> adopt(int fd) override;
+  void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
+  void post(Runnable& runnable) override { posted_.push_back(runnable); }
+  void post_remote(Runnable& runnable) override;
+  void run() override;
+  bool poll() override;
+  void stop() override;
+  std::string_view engine_name() const override { return "uring"; }
+
+  const UringStats& stats() const { return stats_; }
+
+ private:
+  /// Monotonic and wall time, each read at most once per turn.
+  class TurnClock final : public Clock {
+   public:
+    void start_turn();
+    TimePoint now() const override { return now_; }
+    WallTime wall() const override;
+
+   private:
+    TimePoint now_ = {};
+    mutable std::optional<WallTime> wall_;
+  };
+  /// Internal timers: members that call back into the reactor.
+  class Watchdog final : public TimerOp {
+   public:
+    explicit Watchdog(UringReactor& reactor) : reactor_(reactor) {}
+    void on_timer() override { reactor_.look_for_lost_events(); }
+
+   private:
+    UringReactor& reactor_;
+  };
+  class AcceptRetry final : public TimerOp {
+   public:
+    explicit AcceptRetry(UringReactor& reactor) : reactor_(reactor) {}
+    void on_timer() override { reactor_.retry_accepts(); }
+
+   private:
+    UringReactor& reactor_;
+  };
+  struct Connection {
+    AcceptOp* op;
+    Handle handle;
+  };
+
+  UringReactor(UringRing ring, int wake_fd);
+
+  // The turn (uring_reactor.cc).
+  bool turn(bool may_wait);
+  bool has_work() const;
+  void enter(bool may_wait);
+  void collect_completions();
+  void dispatch(const UringCompletion& completion);
+  void collect_remote();
+  void run_timers();
+  void run_rounds();
+  void wake();
+
+  // Operations (uring_ops.cc).
+  void poll_read(ReadOp& op);
+  void read_event(ReadOp& op, const UringCompletion& completion);
+  void mark_ready(ReadOp& op);
+  void run_ready_reads();
+  void read_turn(ReadOp& op);
+  void end_read(ReadOp& op, int error);
+  void forget_read(ReadOp& op);
+  void write_more(WriteOp& op);
+  void write_event(WriteOp& op, const UringCompletion& completion);
+  void finish_write(WriteOp& op, int error);
+  void poll_accept(AcceptOp& op);
+  void accept_event(AcceptOp& op, const UringCompletion& completion);
+  void retry_accepts();
+  void poll_event(PollOp& op, const UringCompletion& completion);
+  void begin(Op& op);
+  void ended(Op& op);
+  void run_connections();
+  bool run_ends();
+  void look_for_lost_events();
+
+  UringRing ring_;
+  const int wake_fd_;
+  TurnClock clock_;
+  TimerHeap timers_;
+  std::vector<char> hot_;             // where every read lands; touched once, then always warm
+  std::vector<ReadOp*> reads_;        // all started reads, for the watchdog
+  std::size_t next_checked_ = 0;      // the watchdog's place in reads_
+  std::vector<Connection> accepted_;  // of this turn
+
+  IntrusiveList<ReadOp> ready_;
+  IntrusiveList<ReadOp> reading_;  // the part of ready_ that this turn serves
+  IntrusiveList<ReadOp> ended_reads_;
+  IntrusiveList<WriteOp> ended_writes_;
+  IntrusiveList<AcceptOp> ended_accepts_;
+  IntrusiveList<AcceptOp> starved_accepts_;  // no descriptor was free
+  IntrusiveList<PollOp> ended_polls_;
+  IntrusiveList<TimerOp> due_;
+  IntrusiveList<Runnable> posted_;
+  IntrusiveList<Runnable> running_;  // the part of posted_ that this round runs
+  IntrusiveList<TurnHook> hooks_;
+
+  Watchdog watchdog_{*this};
+  AcceptRetry accept_retry_{*this};
+  std::size_t started_ = 0;  // operations, timers not counted
+  bool ran_ = false;         // something ran in this turn
+  UringStats stats_;
+
+  std::mutex remote_mutex_;
+  IntrusiveList<Runnable> remote_;  // guarded by remote_mutex_
+  bool woken_ = false;  // guarded by remote_mutex_: wake_fd_ was written and not yet read
+  std::atomic<bool> stop_requested_ = false;
+};
+
+}  // namespace berth::io

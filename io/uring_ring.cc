@@ -1,0 +1,139 @@
+#include <berth/io/uring_ring.h>
+
+#include <berth/core/assert.h>
+#include <berth/io/uring_probe.h>
+
+#include <liburing.h>
+#include <sys/socket.h>
+#include <algorithm>
+#include <cerrno>
+
+namespace berth::io {
+
+namespace {
+
+constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED |
+                                 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
+
+}  // namespace
+
+void UringRing::Close::operator()(io_uring* ring) const {
+  io_uring_queue_exit(ring);
+  delete ring;
+}
+
+UringRing::~UringRing() = default;
+
+Result<UringRing> UringRing::create(const UringSizes& sizes) {
+  io_uring_params params = {};
+  params.flags = kSetupFlags;
+  params.cq_entries = sizes.completions;
+  auto raw = std::make_unique<io_uring>();
+  const int status = io_uring_queue_init_params(sizes.submissions, raw.get(), &params);
+  if (status < 0) {
+    Error error = make_error(ErrorKind::unsupported, "uring_unusable",
+                             explain_uring_failure(-status, read_uring_facts()));
+    if (status == -EMFILE || status == -ENFILE) error.kind = ErrorKind::overloaded;
+    error.errno_value = -status;
+    return fail(std::move(error));
+  }
+  UringRing ring(std::unique_ptr<io_uring, Close>(raw.release()));
+  std::string missing = missing_uring_parts(*ring.ring_);
+  if (!missing.empty()) return fail(ErrorKind::unsupported, "uring_unusable", std::move(missing));
+  return ring;
+}
+
+void UringRing::enable() {
+  BERTH_ASSERT(!enabled_);
+  enabled_ = true;
+  BERTH_ASSERT(io_uring_enable_rings(ring_.get()) == 0);
+  // Saves the descriptor look-up in each call; a kernel without room for it just goes on without.
+  io_uring_register_ring_fd(ring_.get());
+}
+
+io_uring_sqe* UringRing::next_entry() {
+  io_uring_sqe* entry = io_uring_get_sqe(ring_.get());
+  while (entry == nullptr) {
+    if (!enabled_) enable();
+    ++enters_;
+    const int status = io_uring_submit(ring_.get());
+    // EBUSY and EAGAIN: no room for completions, or no memory, right now; entering lets the kernel
+    // move on.
+    if (status == -EBUSY || status == -EAGAIN) io_uring_get_events(ring_.get());
+    entry = io_uring_get_sqe(ring_.get());
+  }
+  return entry;
+}
+
+void UringRing::poll_multishot(int fd, unsigned mask, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_poll_multishot(entry, fd, mask);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::poll_once(int fd, unsigned mask, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_poll_add(entry, fd, mask);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::accept_multishot(int listener, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_multishot_accept(entry, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::cancel(std::uint64_t user_data) {
+  // ASYNC_CANCEL, not POLL_REMOVE: the latter answers EALREADY and leaves a multishot poll armed
+  // when it races with an event, the former always ends it.
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_cancel64(entry, user_data, 0);
+  entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  io_uring_sqe_set_data64(entry, 0);
+}
+
+void UringRing::enter(std::optional<Duration> timeout) {
+  io_uring* ring = ring_.get();
+  const bool wait = !timeout.has_value() || timeout->count() > 0;
+  if (!wait) {
+    const unsigned flags = __atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED);
+    const bool kernel_has_work = (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    if (io_uring_sq_ready(ring) == 0 && !kernel_has_work) return;
+    ++enters_;
+    io_uring_submit_and_get_events(ring);
+    return;
+  }
+  // Errors mean "nothing happened": ETIME, EINTR, or EBUSY and EAGAIN as above. The loop comes
+  // back.
+  ++enters_;
+  io_uring_cqe* first = nullptr;
+  if (!timeout.has_value()) {
+    io_uring_submit_and_wait(ring, 1);
+    return;
+  }
+  __kernel_timespec until = {};
+  until.tv_sec = timeout->count() / 1'000'000'000;
+  until.tv_nsec = timeout->count() % 1'000'000'000;
+  io_uring_submit_and_wait_timeout(ring, &first, 1, &until, nullptr);
+}
+
+std::size_t UringRing::reap(std::span<UringCompletion> out) {
+  io_uring* ring = ring_.get();
+  unsigned head = 0;
+  std::size_t count = 0;
+  io_uring_cqe* completion = nullptr;
+  io_uring_for_each_cqe(ring, head, completion) {
+    if (count == out.size()) break;
+    out[count++] = UringCompletion{completion->user_data, completion->res,
+                                   (completion->flags & IORING_CQE_F_MORE) != 0};
+  }
+  if (count > 0) io_uring_cq_advance(ring, static_cast<unsigned>(count));
+  return count;
+}
+
+std::uint64_t UringRing::overflow_count() const {
+  return __atomic_load_n(ring_->cq.koverflow, __ATOMIC_RELAXED);
+}
+
+}  // namespace berth::io

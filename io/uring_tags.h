@@ -1,0 +1,48 @@
+// io/uring_tags.h — what the engine writes into user_data: the operation and, in its low bits, its
+// kind.
+#pragma once
+
+#include <berth/io/reactor.h>
+
+#include <bit>
+#include <cstdint>
+
+namespace berth::io {
+
+/// An address never dangles: an operation stays alive until its last callback, which comes after
+/// its last completion.
+enum class Tag : std::uint64_t { cancel = 0, wake, read, write, accept, poll };
+inline constexpr std::uint64_t kTagMask = 7;
+static_assert(alignof(Op) > kTagMask);
+
+inline std::uint64_t user_data(Tag tag, Op* op) {
+  return std::bit_cast<std::uint64_t>(op) | static_cast<std::uint64_t>(tag);
+}
+inline Tag tag_of(std::uint64_t user_data) {
+  return static_cast<Tag>(user_data & kTagMask);
+}
+template <typename T>
+T* op_of(std::uint64_t user_data) {
+  return static_cast<T*>(std::bit_cast<Op*>(user_data & ~kTagMask));
+}
+
+/// What the engine keeps in the engine word of a read.
+struct ReadState {
+  std::uint32_t index = 0;        // in the reactor's list of reads
+  std::uint16_t error = 0;        // why it ends
+  std::uint16_t ready : 1 = 0;    // the handle may hold bytes; stays set while paused
+  std::uint16_t hung_up : 1 = 0;  // the peer is gone: read until the end of the stream
+  std::uint16_t ending : 1 = 0;   // on_read_end comes after the last completion
+  std::uint16_t no_poll : 1 = 0;  // a file: always ready
+  std::uint16_t unused : 12 = 0;
+};
+static_assert(sizeof(ReadState) == sizeof(std::uint64_t));
+
+inline ReadState state_of(ReadOp& op) {
+  return std::bit_cast<ReadState>(OpAccess::word(op));
+}
+inline void set_state(ReadOp& op, ReadState state) {
+  OpAccess::word(op) = std::bit_cast<std::uint64_t>(state);
+}
+
+}  // namespace berth::io
