@@ -5,6 +5,8 @@
 
 #include <liburing.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <algorithm>
 #include <cerrno>
 
@@ -47,7 +49,9 @@ Result<UringRing> UringRing::create(const UringSizes& sizes) {
 void UringRing::enable() {
   BERTH_ASSERT(!enabled_);
   enabled_ = true;
-  BERTH_ASSERT(io_uring_enable_rings(ring_.get()) == 0);
+  // io_uring_enable_rings() is declared by liburing 2.3 but missing from its library.
+  BERTH_ASSERT(::syscall(SYS_io_uring_register, ring_->ring_fd, IORING_REGISTER_ENABLE_RINGS,
+                         nullptr, 0) == 0);
   // Saves the descriptor look-up in each call; a kernel without room for it just goes on without.
   io_uring_register_ring_fd(ring_.get());
 }
