@@ -1,0 +1,74 @@
+// server/store/lost_answer_store.h — a store whose answers get lost on the way back, now and then.
+// For tests.
+#pragma once
+
+#include <berth/core/prng.h>
+#include <berth/server/store/store.h>
+
+namespace berth::server {
+
+/// Passes everything through; some commits that were made answer `unknown`, as a broken connection
+/// would.
+class LostAnswerStore final : public Store {
+ public:
+  /// One answer in `one_in` is lost. Both outlive this.
+  LostAnswerStore(Store& store, Random& random, std::uint64_t one_in)
+      : store_(store), random_(random), one_in_(one_in) {}
+
+  std::uint64_t lost() const { return lost_; }
+
+  CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) override {
+    CommitAnswer answer = store_.commit(batch, epoch);
+    if (answer.outcome != CommitOutcome::committed || !random_.one_in(one_in_)) return answer;
+    ++lost_;
+    return {CommitOutcome::unknown,
+            make_error(ErrorKind::unavailable, "answer_lost", "the answer got lost")};
+  }
+
+  Result<OwnerEpoch> open() override { return store_.open(); }
+  Result<EventPage> read_events(SessionNo session, std::uint64_t after,
+                                std::size_t bytes_max) override {
+    return store_.read_events(session, after, bytes_max);
+  }
+  Result<SessionNo> last_session_no() override { return store_.last_session_no(); }
+  Result<SessionNo> find_session(std::string_view project, std::string_view id) override {
+    return store_.find_session(project, id);
+  }
+  Result<SessionSnapshot> load_session(SessionNo session) override {
+    return store_.load_session(session);
+  }
+  Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) override {
+    return store_.list_sessions(query);
+  }
+  Result<std::vector<SessionNo>> unsettled_sessions() override {
+    return store_.unsettled_sessions();
+  }
+  Result<std::vector<TurnRow>> list_turns(SessionNo session, std::int64_t before_number,
+                                          int limit) override {
+    return store_.list_turns(session, before_number, limit);
+  }
+  Result<std::optional<TurnRow>> find_turn(SessionNo session, std::string_view id) override {
+    return store_.find_turn(session, id);
+  }
+  Result<std::optional<TurnRow>> find_turn_by_key(SessionNo session,
+                                                  std::string_view idempotency_key) override {
+    return store_.find_turn_by_key(session, idempotency_key);
+  }
+  Result<std::vector<InteractionRow>> list_interactions(SessionNo session, bool open_only,
+                                                        int limit) override {
+    return store_.list_interactions(session, open_only, limit);
+  }
+  Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
+                                                         std::string_view id) override {
+    return store_.find_interaction(session, id);
+  }
+  Result<bool> compact(std::size_t bytes_max) override { return store_.compact(bytes_max); }
+
+ private:
+  Store& store_;
+  Random& random_;
+  std::uint64_t one_in_;
+  std::uint64_t lost_ = 0;
+};
+
+}  // namespace berth::server

@@ -1,0 +1,148 @@
+// server/store/sqlite_rows.h — each record's columns in one list, for writing and for reading.
+#pragma once
+
+#include <berth/server/store/records.h>
+#include <berth/server/store/sqlite_db.h>
+
+#include <concepts>
+#include <string>
+#include <type_traits>
+
+namespace berth::server::detail {
+
+/// A record's table, its key, and all fields in the order of their columns. Enough for SQL of every
+/// kind.
+template <typename Row>
+struct Columns;
+
+template <>
+struct Columns<SessionRow> {
+  static constexpr const char* kTable = "sessions";
+  static constexpr const char* kKey = "no";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("no", row.no), f("project", row.project), f("id", row.id), f("key", row.key);
+    f("state", row.state), f("title", row.title), f("agent", row.agent);
+    f("permission", row.permission), f("workspace_mode", row.workspace_mode);
+    f("repository", row.repository), f("directory", row.directory), f("branch", row.branch);
+    f("base_commit", row.base_commit), f("base_tree", row.base_tree), f("options", row.options);
+    f("created_ms", row.created_ms), f("updated_ms", row.updated_ms);
+    f("workspace_ready", row.workspace_ready), f("held", row.held);
+  }
+};
+
+template <>
+struct Columns<TurnRow> {
+  static constexpr const char* kTable = "turns";
+  static constexpr const char* kKey = "session, number";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("session", row.session), f("number", row.number), f("id", row.id), f("state", row.state);
+    f("agent", row.agent), f("prompt", row.prompt), f("idempotency_key", row.idempotency_key);
+    f("body_hash", row.body_hash), f("reason", row.reason), f("usage", row.usage);
+    f("snapshot", row.snapshot), f("started_seq", row.started_seq);
+    f("created_ms", row.created_ms), f("started_ms", row.started_ms), f("ended_ms", row.ended_ms);
+  }
+};
+
+template <>
+struct Columns<BindingRow> {
+  static constexpr const char* kTable = "bindings";
+  static constexpr const char* kKey = "session, agent";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("session", row.session), f("agent", row.agent), f("state", row.state);
+    f("native_session_id", row.native_session_id), f("attach_epoch", row.attach_epoch);
+    f("continuation_owed", row.continuation_owed), f("agent_info", row.agent_info);
+    f("mode", row.mode), f("config", row.config), f("pid", row.pid);
+    f("start_time", row.start_time), f("updated_ms", row.updated_ms);
+  }
+};
+
+template <>
+struct Columns<InteractionRow> {
+  static constexpr const char* kTable = "interactions";
+  static constexpr const char* kKey = "session, id";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("session", row.session), f("id", row.id), f("turn", row.turn), f("kind", row.kind);
+    f("payload", row.payload), f("state", row.state), f("answer", row.answer);
+    f("answered_by", row.answered_by), f("opened_ms", row.opened_ms);
+    f("closed_ms", row.closed_ms);
+  }
+};
+
+template <>
+struct Columns<ChangeRow> {
+  static constexpr const char* kTable = "changes";
+  static constexpr const char* kKey = "session";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("session", row.session), f("turn_number", row.turn_number), f("base", row.base);
+    f("tree", row.tree), f("summary", row.summary), f("outcome", row.outcome);
+    f("recorded_ms", row.recorded_ms);
+  }
+};
+
+/// "a, b, c" of a record's columns.
+template <typename Row>
+std::string column_list() {
+  std::string list;
+  Row row;
+  Columns<Row>::each(row, [&list](const char* name, auto&) {
+    if (!list.empty()) list += ", ";
+    list += name;
+  });
+  return list;
+}
+
+template <typename Row>
+std::string select_from() {
+  return "SELECT " + column_list<Row>() + " FROM " + Columns<Row>::kTable;
+}
+
+/// Insert, or replace all columns of the row with the same key.
+template <typename Row>
+std::string upsert_into() {
+  std::string marks;
+  std::string sets;
+  Row row;
+  Columns<Row>::each(row, [&](const char* name, auto&) {
+    if (!marks.empty()) marks += ", ", sets += ", ";
+    marks += '?';
+    sets += std::string(name) + "=excluded." + name;
+  });
+  return std::string("INSERT INTO ") + Columns<Row>::kTable + "(" + column_list<Row>() +
+         ") VALUES(" + marks + ") ON CONFLICT(" + Columns<Row>::kKey + ") DO UPDATE SET " + sets;
+}
+
+template <typename Row>
+void bind_row(SqliteStatement& statement, const Row& row) {
+  int index = 0;
+  Columns<Row>::each(row, [&](const char*, const auto& field) {
+    using Field = std::remove_cvref_t<decltype(field)>;
+    if constexpr (std::same_as<Field, std::string>) {
+      statement.bind(++index, std::string_view(field));
+    } else {
+      statement.bind(++index, static_cast<std::int64_t>(field));
+    }
+  });
+}
+
+/// The current row of a `select_from<Row>()`.
+template <typename Row>
+Row read_row(const SqliteStatement& statement) {
+  Row row;
+  int column = 0;
+  Columns<Row>::each(row, [&](const char*, auto& field) {
+    using Field = std::remove_cvref_t<decltype(field)>;
+    if constexpr (std::same_as<Field, std::string>) {
+      field = statement.bytes(column++);
+    } else {
+      field = static_cast<Field>(statement.integer(column++));
+    }
+  });
+  return row;
+}
+
+}  // namespace berth::server::detail

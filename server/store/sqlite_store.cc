@@ -1,0 +1,478 @@
+#include <berth/server/store/sqlite_store.h>
+
+#include <berth/core/assert.h>
+#include <berth/server/store/sqlite_rows.h>
+#include <berth/server/store/sqlite_schema.h>
+
+#include <fmt/format.h>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+/// What small runs are merged into. Larger pages cost more to read for one event, smaller ones more
+/// index.
+constexpr std::size_t kPageBytes = std::size_t{64} << 10U;
+/// Fewer are not worth a rewrite while their session is still written.
+constexpr std::uint32_t kMergeRunsMin = 16;
+
+constexpr std::string_view kFrameEnd = "\n\n";
+
+/// Takes `frames` frames off the front; false when there are not so many: the row is damaged.
+bool skip_frames(std::string_view& bytes, std::uint64_t frames) {
+  for (; frames > 0; --frames) {
+    const std::size_t end = bytes.find(kFrameEnd);
+    if (end == std::string_view::npos) return false;
+    bytes.remove_prefix(end + kFrameEnd.size());
+  }
+  return true;
+}
+
+std::int64_t signed_seq(std::uint64_t seq) {
+  return static_cast<std::int64_t>(seq);
+}
+std::uint64_t unsigned_seq(std::int64_t seq) {
+  return static_cast<std::uint64_t>(seq);
+}
+
+template <typename Row>
+Result<std::vector<Row>> read_rows(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  std::vector<Row> rows;
+  while (true) {
+    Result<bool> more = statement.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return rows;
+    rows.push_back(detail::read_row<Row>(statement));
+  }
+}
+
+template <typename Row>
+Result<std::optional<Row>> read_optional(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  Result<bool> found = statement.step();
+  if (!found) return fail(std::move(found.error()));
+  if (!*found) return std::optional<Row>();
+  return std::optional<Row>(detail::read_row<Row>(statement));
+}
+
+/// The first column of the first row; 0 without one.
+Result<std::int64_t> read_integer(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  Result<bool> found = statement.step();
+  if (!found) return fail(std::move(found.error()));
+  return *found ? statement.integer(0) : 0;
+}
+
+/// Moves the error of `step` out, for `if (auto error = failed(...)) return fail(...)` chains.
+template <typename T>
+bool take(Result<T> result, T& into, Error& error) {
+  if (!result) {
+    error = std::move(result.error());
+    return false;
+  }
+  into = std::move(*result);
+  return true;
+}
+
+struct Prepare {
+  SqliteStatement* statement;
+  std::string sql;
+};
+
+Result<void> prepare_all(SqliteDb& db, const std::vector<Prepare>& list) {
+  for (const Prepare& entry : list) {
+    Result<SqliteStatement> statement = db.prepare(entry.sql);
+    if (!statement) return fail(std::move(statement.error()));
+    *entry.statement = std::move(*statement);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<OwnerEpoch> SqliteStore::open() {
+  BERTH_ASSERT(db_ == nullptr);
+  Result<std::unique_ptr<SqliteDb>> db = SqliteDb::open(options_.path, options_.vfs);
+  if (!db) return fail(std::move(db.error()));
+  db_ = std::move(*db);
+  sql_ = std::make_unique<Statements>();
+  Result<void> ready = configure();
+  if (ready) ready = prepare_writes();
+  if (ready) ready = prepare_reads();
+  if (ready) return epoch_;
+  sql_.reset();
+  db_.reset();
+  return fail(std::move(ready.error()).with_context(options_.path));
+}
+
+Result<void> SqliteStore::configure() {
+  // Exclusive before the first access: then the index of the WAL lives in our memory, not in a
+  // shared file.
+  Result<void> done = db_->run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096");
+  if (!done) return done;
+  Result<std::string> mode = db_->value_of("PRAGMA journal_mode=WAL");
+  if (!mode) return fail(std::move(mode.error()));
+  if (*mode != "wal") {
+    return fail(ErrorKind::unsupported, "store_no_wal", "SQLite cannot use a WAL here: " + *mode);
+  }
+  const char* synchronous = options_.durability == Durability::power ? "FULL" : "NORMAL";
+  done = db_->run(
+      fmt::format("PRAGMA synchronous={}; PRAGMA cache_size=-{}; PRAGMA temp_store=MEMORY; "
+                  "PRAGMA trusted_schema=OFF; PRAGMA journal_size_limit={}",
+                  synchronous, options_.cache_bytes >> 10U, 16 << 20U));
+  if (!done) return done;
+  done = db_->run("BEGIN EXCLUSIVE");
+  if (done) done = migrate(*db_);
+  if (done) done = db_->run("UPDATE owner SET epoch = epoch + 1");
+  if (done) done = db_->run("COMMIT");
+  if (!done) {
+    db_->rollback_if_open();
+    return done;
+  }
+  Result<std::int64_t> epoch = db_->integer_of("SELECT epoch FROM owner");
+  if (!epoch) return fail(std::move(epoch.error()));
+  epoch_ = *epoch;
+  return {};
+}
+
+Result<void> SqliteStore::prepare_writes() {
+  Statements& sql = *sql_;
+  return prepare_all(
+      *db_, {{&sql.begin, "BEGIN IMMEDIATE"},
+             {&sql.end, "COMMIT"},
+             {&sql.add_run,
+              "INSERT INTO events(session, first_seq, count, frames) VALUES(?1, ?2, ?3, ?4) "
+              "ON CONFLICT(session, first_seq) DO NOTHING"},
+             {&sql.find_run,
+              "SELECT count, length(frames) FROM events WHERE session=?1 AND first_seq=?2"},
+             {&sql.put[0], detail::upsert_into<SessionRow>()},
+             {&sql.put[1], detail::upsert_into<TurnRow>()},
+             {&sql.put[2], detail::upsert_into<BindingRow>()},
+             {&sql.put[3], detail::upsert_into<InteractionRow>()},
+             {&sql.put[4], detail::upsert_into<ChangeRow>()},
+             {&sql.raise_session_no, "UPDATE owner SET last_session_no=max(last_session_no, ?1)"},
+             {&sql.run_sizes,
+              "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
+              "ORDER BY first_seq"},
+             {&sql.run_frames, "SELECT frames FROM events WHERE rowid=?1"},
+             {&sql.drop_run, "DELETE FROM events WHERE rowid=?1"}});
+}
+
+Result<void> SqliteStore::prepare_reads() {
+  Statements& sql = *sql_;
+  const std::string turns = detail::select_from<TurnRow>() + " WHERE session=?1";
+  const std::string interactions = detail::select_from<InteractionRow>() + " WHERE session=?1";
+  return prepare_all(
+      *db_,
+      {{&sql.last_session_no, "SELECT last_session_no FROM owner"},
+       {&sql.read_events,
+        "SELECT first_seq, count, frames FROM events WHERE session=?1 AND first_seq >= "
+        "coalesce((SELECT max(first_seq) FROM events WHERE session=?1 AND first_seq<=?2), 0) "
+        "ORDER BY first_seq"},
+       {&sql.last_seq,
+        "SELECT first_seq + count - 1 FROM events WHERE session=?1 "
+        "ORDER BY first_seq DESC LIMIT 1"},
+       {&sql.find_session, "SELECT no FROM sessions WHERE project=?1 AND id=?2"},
+       {&sql.load_session, detail::select_from<SessionRow>() + " WHERE no=?1"},
+       {&sql.list_sessions,
+        detail::select_from<SessionRow>() +
+            " WHERE project=?1 AND no<?2 AND state<>?3 ORDER BY no DESC LIMIT ?4"},
+       {&sql.unsettled,
+        "SELECT session FROM turns WHERE state < 5 UNION "
+        "SELECT session FROM bindings WHERE state = 1 UNION "
+        "SELECT session FROM interactions WHERE state = 0 ORDER BY 1"},
+       {&sql.list_turns, turns + " AND number<?2 ORDER BY number DESC LIMIT ?3"},
+       {&sql.open_turns, turns + " AND state < 5 ORDER BY number"},
+       {&sql.find_turn, turns + " AND id=?2"},
+       {&sql.find_turn_by_key, turns + " AND idempotency_key=?2 AND idempotency_key<>''"},
+       {&sql.bindings, detail::select_from<BindingRow>() + " WHERE session=?1 ORDER BY agent"},
+       {&sql.list_interactions, interactions + " AND state<=?2 ORDER BY id LIMIT ?3"},
+       {&sql.find_interaction, interactions + " AND id=?2"},
+       {&sql.change, detail::select_from<ChangeRow>() + " WHERE session=?1"}});
+}
+
+Result<void> SqliteStore::require_open() const {
+  if (db_ == nullptr) return fail(ErrorKind::unavailable, "store_closed", "the store is not open");
+  return {};
+}
+
+CommitAnswer SqliteStore::commit(const CommitBatch& batch, OwnerEpoch epoch) {
+  if (Result<void> ready = require_open(); !ready) {
+    return {CommitOutcome::unknown, std::move(ready.error())};
+  }
+  if (epoch != epoch_) {
+    return {CommitOutcome::stale_epoch,
+            make_error(ErrorKind::conflict, "stale_epoch",
+                       fmt::format("epoch {} is over, the owner has {}", epoch, epoch_))};
+  }
+  Result<void> done = apply(batch);
+  if (!done) {
+    db_->rollback_if_open();
+    return {CommitOutcome::unknown, std::move(done.error())};
+  }
+  for (const auto& run : batch.runs) note_small_run(*run);
+  checkpoint_due_ = true;
+  return {CommitOutcome::committed, {}};
+}
+
+Result<void> SqliteStore::apply(const CommitBatch& batch) {
+  Result<void> done = sql_->begin.run();
+  for (std::size_t i = 0; done && i < batch.runs.size(); ++i) done = add_run(*batch.runs[i]);
+  for (std::size_t i = 0; done && i < batch.records.size(); ++i) done = put(batch.records[i]);
+  if (done) done = sql_->end.run();
+  return done;
+}
+
+Result<void> SqliteStore::add_run(const EventRun& run) {
+  BERTH_ASSERT(run.count > 0 && run.first_seq > 0);
+  sql_->add_run.bind(1, run.session).bind(2, signed_seq(run.first_seq)).bind(3, run.count);
+  Result<void> done = sql_->add_run.bind_blob(4, run.frames).run();
+  if (!done || db_->changes() == 1) return done;
+  // The batch is here already: a repeat after a lost answer. Anything else would change what was
+  // shown.
+  SqliteStatement& found = sql_->find_run.bind(1, run.session).bind(2, signed_seq(run.first_seq));
+  ResetAtExit reset(found);
+  Result<bool> row = found.step();
+  if (!row) return fail(std::move(row.error()));
+  if (*row && found.integer(0) == run.count &&
+      found.integer(1) == static_cast<std::int64_t>(run.frames.size())) {
+    return {};
+  }
+  return fail(ErrorKind::internal, "log_conflict",
+              fmt::format("session {} has other events from {} on", run.session, run.first_seq));
+}
+
+Result<void> SqliteStore::put(const Record& record) {
+  SqliteStatement& statement = sql_->put[record.index()];
+  std::visit([&statement](const auto& row) { detail::bind_row(statement, row); }, record);
+  Result<void> done = statement.run();
+  if (!done) return done;
+  const auto* session = std::get_if<SessionRow>(&record);
+  return session == nullptr ? done : sql_->raise_session_no.bind(1, session->no).run();
+}
+
+Result<EventPage> SqliteStore::read_events(SessionNo session, std::uint64_t after,
+                                           std::size_t bytes_max) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  SqliteStatement& rows = sql_->read_events.bind(1, session).bind(2, signed_seq(after + 1));
+  ResetAtExit reset(rows);
+  EventPage page;
+  std::uint64_t next = after + 1;
+  const auto gap = [&](std::string_view what) {
+    return fail(ErrorKind::internal, "log_gap",
+                fmt::format("session {}: {} at event {}", session, what, next));
+  };
+  while (page.frames.size() < bytes_max || page.first_seq == 0) {
+    Result<bool> more = rows.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) break;
+    const std::uint64_t first = unsigned_seq(rows.integer(0));
+    const std::uint64_t end = first + unsigned_seq(rows.integer(1));
+    if (end <= next) continue;  // only when `after` is the last event
+    if (first > next) return gap("missing");
+    std::string_view bytes = rows.bytes(2);
+    if (!skip_frames(bytes, next - first)) return gap("damaged");
+    if (page.first_seq == 0) page.first_seq = next;
+    if (page.frames.size() + bytes.size() <= bytes_max) {
+      page.frames.append(bytes);
+      next = end;
+      continue;
+    }
+    for (; next < end && (page.frames.size() < bytes_max || page.frames.empty()); ++next) {
+      const std::string_view rest = bytes;
+      if (!skip_frames(bytes, 1)) return gap("damaged");
+      page.frames.append(rest.substr(0, rest.size() - bytes.size()));
+    }
+    break;
+  }
+  page.last_seq = page.first_seq == 0 ? 0 : next - 1;
+  return page;
+}
+
+Result<SessionNo> SqliteStore::last_session_no() {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_integer(sql_->last_session_no);
+}
+
+Result<SessionNo> SqliteStore::find_session(std::string_view project, std::string_view id) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  Result<SessionNo> no = read_integer(sql_->find_session.bind(1, project).bind(2, id));
+  if (no && *no == 0) {
+    return fail(ErrorKind::not_found, "session_unknown", fmt::format("no session '{}'", id));
+  }
+  return no;
+}
+
+Result<SessionSnapshot> SqliteStore::load_session(SessionNo session) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  Result<std::optional<SessionRow>> row =
+      read_optional<SessionRow>(sql_->load_session.bind(1, session));
+  if (!row) return fail(std::move(row.error()));
+  if (!*row) {
+    return fail(ErrorKind::not_found, "session_unknown", fmt::format("no session {}", session));
+  }
+  SessionSnapshot snapshot;
+  snapshot.session = std::move(**row);
+  Error error;
+  std::int64_t last_seq = 0;
+  std::vector<TurnRow> last_turn;
+  const bool read =
+      take(read_integer(sql_->last_seq.bind(1, session)), last_seq, error) &&
+      take(list_turns(session, 0, 1), last_turn, error) &&
+      take(read_rows<TurnRow>(sql_->open_turns.bind(1, session)), snapshot.open_turns, error) &&
+      take(read_rows<BindingRow>(sql_->bindings.bind(1, session)), snapshot.bindings, error) &&
+      take(list_interactions(session, true, -1), snapshot.open_interactions, error) &&
+      take(read_optional<ChangeRow>(sql_->change.bind(1, session)), snapshot.change, error);
+  if (!read) return fail(std::move(error));
+  snapshot.last_seq = unsigned_seq(last_seq);
+  snapshot.last_turn_number = last_turn.empty() ? 0 : last_turn.front().number;
+  return snapshot;
+}
+
+Result<std::vector<SessionRow>> SqliteStore::list_sessions(const SessionQuery& query) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  const SessionNo before = query.before_no == 0 ? INT64_MAX : query.before_no;
+  const int hidden = query.include_deleted ? -1 : static_cast<int>(SessionState::deleted);
+  SqliteStatement& statement = sql_->list_sessions;
+  statement.bind(1, std::string_view(query.project)).bind(2, before).bind(3, hidden);
+  return read_rows<SessionRow>(statement.bind(4, query.limit));
+}
+
+Result<std::vector<SessionNo>> SqliteStore::unsettled_sessions() {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  SqliteStatement& statement = sql_->unsettled;
+  ResetAtExit reset(statement);
+  std::vector<SessionNo> sessions;
+  while (true) {
+    Result<bool> more = statement.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return sessions;
+    sessions.push_back(statement.integer(0));
+  }
+}
+
+Result<std::vector<TurnRow>> SqliteStore::list_turns(SessionNo session, std::int64_t before_number,
+                                                     int limit) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  const std::int64_t before = before_number == 0 ? INT64_MAX : before_number;
+  return read_rows<TurnRow>(sql_->list_turns.bind(1, session).bind(2, before).bind(3, limit));
+}
+
+Result<std::optional<TurnRow>> SqliteStore::find_turn(SessionNo session, std::string_view id) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_optional<TurnRow>(sql_->find_turn.bind(1, session).bind(2, id));
+}
+
+Result<std::optional<TurnRow>> SqliteStore::find_turn_by_key(SessionNo session,
+                                                             std::string_view idempotency_key) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_optional<TurnRow>(sql_->find_turn_by_key.bind(1, session).bind(2, idempotency_key));
+}
+
+Result<std::vector<InteractionRow>> SqliteStore::list_interactions(SessionNo session,
+                                                                   bool open_only, int limit) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  const auto state_max = open_only ? InteractionState::open : InteractionState::expired;
+  SqliteStatement& statement = sql_->list_interactions;
+  statement.bind(1, session).bind(2, static_cast<std::int64_t>(state_max));
+  return read_rows<InteractionRow>(statement.bind(3, limit));
+}
+
+Result<std::optional<InteractionRow>> SqliteStore::find_interaction(SessionNo session,
+                                                                    std::string_view id) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_optional<InteractionRow>(sql_->find_interaction.bind(1, session).bind(2, id));
+}
+
+void SqliteStore::note_small_run(const EventRun& run) {
+  if (run.frames.size() >= kPageBytes / 2) return;
+  if (++small_runs_[run.session] == kMergeRunsMin) mergeable_.push_back(run.session);
+}
+
+Result<bool> SqliteStore::compact(std::size_t bytes_max) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  std::size_t moved = 0;
+  while (!mergeable_.empty()) {
+    const SessionNo session = mergeable_.front();
+    Result<std::vector<StoredRun>> runs = next_merge(session);
+    if (!runs) return fail(std::move(runs.error()));
+    if (runs->empty()) {
+      mergeable_.pop_front();
+      small_runs_.erase(session);
+      continue;
+    }
+    for (const StoredRun& run : *runs) moved += run.bytes;
+    if (Result<void> done = merge(session, *runs); !done) {
+      db_->rollback_if_open();
+      return fail(std::move(done.error()));
+    }
+    checkpoint_due_ = true;
+    if (moved >= bytes_max) return true;
+  }
+  if (checkpoint_due_) {
+    if (Result<void> done = db_->checkpoint(); !done) return fail(std::move(done.error()));
+    checkpoint_due_ = false;
+  }
+  return false;
+}
+
+/// The first neighbours in the session's log that are worth one row; empty when there are none. The
+/// last row of all stays as it is: a repeat of the commit that wrote it must find it.
+Result<std::vector<SqliteStore::StoredRun>> SqliteStore::next_merge(SessionNo session) {
+  SqliteStatement& rows = sql_->run_sizes.bind(1, session);
+  ResetAtExit reset(rows);
+  std::vector<StoredRun> group;
+  std::size_t bytes = 0;
+  while (true) {
+    Result<bool> more = rows.step();
+    if (!more) return fail(std::move(more.error()));
+    StoredRun run;
+    if (*more) {
+      run = {rows.integer(0), unsigned_seq(rows.integer(1)), rows.integer(2),
+             static_cast<std::size_t>(rows.integer(3))};
+    } else {
+      if (!group.empty()) group.pop_back();
+      if (group.size() < kMergeRunsMin) group.clear();
+      return group;
+    }
+    // `bytes` is without `run`, so what was gathered never holds the last row here.
+    if (bytes + run.bytes > kPageBytes) {
+      if (group.size() > 1) return group;
+      group.clear();
+      bytes = 0;
+    }
+    if (run.bytes < kPageBytes / 2) {
+      group.push_back(run);
+      bytes += run.bytes;
+    } else if (group.size() >= kMergeRunsMin) {
+      return group;
+    } else {
+      group.clear();
+      bytes = 0;
+    }
+  }
+}
+
+Result<void> SqliteStore::merge(SessionNo session, const std::vector<StoredRun>& runs) {
+  EventRun merged;
+  merged.session = session;
+  merged.first_seq = runs.front().first_seq;
+  Result<void> done = sql_->begin.run();
+  for (std::size_t i = 0; done && i < runs.size(); ++i) {
+    SqliteStatement& frames = sql_->run_frames.bind(1, runs[i].rowid);
+    Result<bool> row = frames.step();
+    if (!row) return fail(std::move(row.error()));
+    BERTH_ASSERT(*row && merged.first_seq + merged.count == runs[i].first_seq);
+    merged.frames.append(frames.bytes(0));
+    merged.count += static_cast<std::uint32_t>(runs[i].count);
+    frames.reset();
+    done = sql_->drop_run.bind(1, runs[i].rowid).run();
+  }
+  if (done) done = add_run(merged);
+  if (done) done = sql_->end.run();
+  return done;
+}
+
+}  // namespace berth::server

@@ -1,0 +1,105 @@
+// server/store/sqlite_store.h — the embedded store: one SQLite database in one file, owned by one
+// process.
+#pragma once
+
+#include <berth/server/store/sqlite_db.h>
+#include <berth/server/store/store.h>
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <variant>
+
+namespace berth::server {
+
+enum class Durability : std::uint8_t {
+  process,  ///< What was committed survives the death of berth; a power cut may take the last
+            ///< moments.
+  power,    ///< It survives a power cut, too: each commit waits for the disk.
+};
+
+struct SqliteOptions {
+  std::string path;  ///< Of the database file; "-wal" is put beside it. The folder exists.
+  std::string vfs;   ///< Name of a registered SQLite VFS; empty = the system's.
+  Durability durability = Durability::process;
+  std::size_t cache_bytes = std::size_t{8} << 20U;
+};
+
+/// How the log lies on disk and why: docs/decisions/002-event-log-layout.md.
+///
+/// The connection holds the file's lock from open() to the end, so no other process can have raised
+/// the epoch in between, and commit() compares it in memory.
+///
+/// Errors of all calls: see SqliteDb; `internal` "log_gap" or "log_conflict" when the log itself is
+/// not as it was written. A commit that fails for any reason is `unknown` and left nothing or
+/// everything; its error says why.
+class SqliteStore final : public Store {
+ public:
+  explicit SqliteStore(SqliteOptions options) : options_(std::move(options)) {}
+
+  Result<OwnerEpoch> open() override;
+  CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) override;
+  Result<EventPage> read_events(SessionNo session, std::uint64_t after,
+                                std::size_t bytes_max) override;
+  Result<SessionNo> last_session_no() override;
+  Result<SessionNo> find_session(std::string_view project, std::string_view id) override;
+  Result<SessionSnapshot> load_session(SessionNo session) override;
+  Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) override;
+  Result<std::vector<SessionNo>> unsettled_sessions() override;
+  Result<std::vector<TurnRow>> list_turns(SessionNo session, std::int64_t before_number,
+                                          int limit) override;
+  Result<std::optional<TurnRow>> find_turn(SessionNo session, std::string_view id) override;
+  Result<std::optional<TurnRow>> find_turn_by_key(SessionNo session,
+                                                  std::string_view idempotency_key) override;
+  Result<std::vector<InteractionRow>> list_interactions(SessionNo session, bool open_only,
+                                                        int limit) override;
+  Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
+                                                         std::string_view id) override;
+  Result<bool> compact(std::size_t bytes_max) override;
+
+ private:
+  struct Statements {
+    SqliteStatement begin, end;
+    SqliteStatement add_run, find_run;
+    std::array<SqliteStatement, std::variant_size_v<Record>> put;
+    SqliteStatement raise_session_no, last_session_no;
+    SqliteStatement read_events, last_seq;
+    SqliteStatement find_session, load_session, list_sessions, unsettled;
+    SqliteStatement list_turns, open_turns, find_turn, find_turn_by_key;
+    SqliteStatement bindings, list_interactions, find_interaction, change;
+    SqliteStatement run_sizes, run_frames, drop_run;
+  };
+  /// A row of `events` without its bytes.
+  struct StoredRun {
+    std::int64_t rowid = 0;
+    std::uint64_t first_seq = 0;
+    std::int64_t count = 0;
+    std::size_t bytes = 0;
+  };
+
+  Result<void> configure();
+  Result<void> prepare_writes();
+  Result<void> prepare_reads();
+  Result<void> apply(const CommitBatch& batch);
+  Result<void> add_run(const EventRun& run);
+  Result<void> put(const Record& record);
+  void note_small_run(const EventRun& run);
+  Result<std::vector<StoredRun>> next_merge(SessionNo session);
+  Result<void> merge(SessionNo session, const std::vector<StoredRun>& runs);
+  Result<void> require_open() const;
+
+  SqliteOptions options_;
+  std::unique_ptr<SqliteDb> db_;
+  std::unique_ptr<Statements> sql_;  // destroyed before db_
+  OwnerEpoch epoch_ = 0;
+  /// Runs since the last merge of a session that are worth merging; its session waits in mergeable_
+  /// from the sixteenth on.
+  std::unordered_map<SessionNo, std::uint32_t> small_runs_;
+  std::deque<SessionNo> mergeable_;
+  bool checkpoint_due_ = false;
+};
+
+}  // namespace berth::server
