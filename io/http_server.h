@@ -18,6 +18,7 @@ namespace berth::io {
 
 struct HttpRequest {
   std::string method;
+  std::string target;  ///< As sent; core/uri.h takes it apart.
   std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case.
   std::string body;
 

@@ -47,6 +47,7 @@ class ProcessTable {
   /// Error `not_found` when that very process (pid and start time) is gone.
   virtual Result<Usage> usage(ProcessId id) = 0;
   virtual Usage self() = 0;
+  virtual int own_pid() = 0;
 };
 
 /// Names to addresses; blocking, for an offload lane.

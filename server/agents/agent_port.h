@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/core/task.h>
 #include <berth/io/process_host.h>
 
 #include <cstdint>
@@ -116,6 +117,9 @@ class AgentPort {
   virtual void resume_reading() = 0;
   /// Ends the process: at once with its tree, or by closing its stdin first and killing after a grace.
   virtual void end(bool at_once) = 0;
+
+  /// Ends the process at once and waits until nothing of it is left. No callback comes after it.
+  virtual Task<void> shutdown() = 0;
 
   virtual bool live() const = 0;
   virtual std::string stderr_tail() const = 0;

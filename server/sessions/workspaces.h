@@ -17,6 +17,8 @@ struct WorkspaceSpec {
 };
 
 struct Workspace {
+  std::string key;          ///< The session's key.
+  std::string repository;   ///< Absolute path.
   std::string directory;    ///< Absolute, stays the same for the session's life.
   std::string branch;       ///< "berth/<key>"
   std::string base_commit;  ///< 40 hex.
@@ -57,8 +59,8 @@ class Workspaces {
   /// Idempotent by key: a half-made one is finished.
   virtual Task<Result<Workspace>> create(WorkspaceSpec spec) = 0;
   /// Makes the snapshot of a turn and compares it with `base` (a commit or tree id).
-  virtual Task<Result<WorkspaceChange>> record_turn(Workspace workspace, std::string key,
-                                                    std::int64_t turn, std::string base) = 0;
+  virtual Task<Result<WorkspaceChange>> record_turn(Workspace workspace, std::int64_t turn,
+                                                    std::string base) = 0;
   /// The patch between two ids (of one path if `path` is not empty).
   struct Patch {
     std::string text;
@@ -68,7 +70,7 @@ class Workspaces {
                                     std::string path) = 0;
   virtual Task<Result<WorkspaceReport>> report(Workspace workspace) = 0;
   /// Refuses with `conflict` ("worktree_has_work") when something would be lost; `force` salvages first.
-  virtual Task<Result<void>> remove(Workspace workspace, std::string key, bool force) = 0;
+  virtual Task<Result<void>> remove(Workspace workspace, bool force) = 0;
 };
 
 }  // namespace berth::server

@@ -1,0 +1,97 @@
+#include <berth/server/agents/probe.h>
+
+#include <berth/core/json_doc.h>
+#include <berth/core/json_writer.h>
+#include <berth/server/agents/acp_messages.h>
+#include <berth/server/agents/rpc_connection.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+/// A probe listens to nothing but the answer.
+class DeafPeer final : public RpcPeer {
+ public:
+  RpcConnection* connection = nullptr;
+  void on_notification(const RoutedLine&) override {}
+  void on_request(const RoutedLine& line) override {
+    connection->reply_error(line.id.json, -32601, "berth is only probing");
+  }
+  void on_junk(const char*, std::uint64_t, std::string_view) override {}
+  bool wants_more() override { return true; }
+};
+
+std::string report_of(const AgentProfile& profile, const JsonView& result, std::int64_t ms) {
+  std::string out;
+  const auto raw_or_null = [&](std::string_view field) {
+    std::string raw = result.find(field).present() ? result.find(field).raw() : std::string("null");
+    return raw;
+  };
+  JsonWriter(out)
+      .begin_object()
+      .member("agent", profile.name)
+      .member_bool("ok", true)
+      .member_int64("protocol_version", result.get_int64("protocolVersion").value_or(0))
+      .member_raw("agent_info", raw_or_null("agentInfo"))
+      .member_raw("capabilities", raw_or_null("agentCapabilities"))
+      .member_raw("auth_methods", raw_or_null("authMethods"))
+      .member_int64("ms", ms)
+      .end_object();
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> agent_environment(io::Environment& own,
+                                                                   const AgentProfile& profile) {
+  std::vector<std::pair<std::string, std::string>> environment;
+  for (const std::string& name : passed_environment()) {
+    if (auto value = own.get(name)) environment.emplace_back(name, *value);
+  }
+  for (const auto& [name, value] : profile.environment) {
+    std::erase_if(environment, [&](const auto& entry) { return entry.first == name; });
+    environment.emplace_back(name, value);
+  }
+  return environment;
+}
+
+Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
+                                      std::string directory) {
+  ProbeResult probe;
+  const TimePoint started = platform.reactor().clock().now();
+  DeafPeer peer;
+  JsonScanner scanner;
+  RpcConnection connection(platform, scanner, peer, {});
+  peer.connection = &connection;
+  io::LaunchSpec launch;
+  launch.command = profile.command;
+  launch.arguments = profile.arguments;
+  launch.environment = agent_environment(platform.environment(), profile);
+  launch.working_directory = std::move(directory);
+  launch.tag = "berth-probe";
+  Result<void> spawned = connection.start(launch);
+  if (!spawned.has_value()) {
+    probe.error = std::move(spawned.error());
+    co_return probe;
+  }
+  RpcReply reply =
+      co_await connection.call("initialize", acp::initialize_params(), profile.timeouts.initialize);
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                      platform.reactor().clock().now() - started)
+                      .count();
+  connection.end(!reply.ok());
+  co_await connection.closed().wait();
+  probe.stderr_tail = connection.stderr_tail();
+  if (!reply.error.empty()) {
+    probe.error = make_error(ErrorKind::invalid, "agent_error", "initialize was refused: " + reply.error);
+  } else if (!reply.ok()) {
+    probe.error = std::move(reply.failure);
+  } else if (const Result<JsonDoc> result = JsonDoc::parse(reply.result); result.has_value()) {
+    probe.report = report_of(profile, result->root(), ms);
+  }
+  co_return probe;
+}
+
+}  // namespace berth::server

@@ -1,0 +1,27 @@
+// server/agents/probe.h — starts an agent only to ask what it can do.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/core/task.h>
+#include <berth/io/platform.h>
+#include <berth/server/agents/profile.h>
+
+#include <string>
+
+namespace berth::server {
+
+struct ProbeResult {
+  std::string report;  ///< The JSON object of `POST /v1/agents/{profile}/probe`.
+  Error error;         ///< Its message is empty on success.
+  std::string stderr_tail;
+};
+
+/// Spawns it in `directory`, runs `initialize`, ends it and waits until it is gone.
+Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
+                                      std::string directory);
+
+/// The environment of an agent: the allow-listed part of berth's own, then the profile's.
+std::vector<std::pair<std::string, std::string>> agent_environment(io::Environment& own,
+                                                                   const AgentProfile& profile);
+
+}  // namespace berth::server

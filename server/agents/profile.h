@@ -1,0 +1,42 @@
+// server/agents/profile.h — how an agent is started and what is known of its dialect: data, not code.
+#pragma once
+
+#include <berth/core/clock.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace berth::server {
+
+struct AgentTimeouts {
+  Duration initialize = std::chrono::seconds(60);
+  Duration session = std::chrono::seconds(60);  ///< session/new, resume, load, set_*.
+  Duration cancel_grace = std::chrono::seconds(10);  ///< From cancel to the end of the process.
+  Duration exit_grace = std::chrono::seconds(3);     ///< From closing stdin to the kill.
+};
+
+/// What of an error says "I do not know this session": all given parts must match.
+struct ErrorShape {
+  int code = 0;               ///< JSON-RPC code.
+  std::string text_contains;  ///< In the error object's JSON, lower-cased; empty = any.
+};
+
+struct AgentProfile {
+  std::string name;  ///< [a-z0-9][a-z0-9-]{0,63}
+  std::string command;
+  std::vector<std::string> arguments;
+  /// Added to the allow-listed part of berth's own environment (kPassedEnvironment).
+  std::vector<std::pair<std::string, std::string>> environment;
+  AgentTimeouts timeouts;
+  std::vector<ErrorShape> unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).
+  std::size_t line_max = std::size_t{64} << 20;
+};
+
+/// Names of berth's own environment that agents get; everything else stays with berth.
+const std::vector<std::string>& passed_environment();
+
+using AgentProfiles = std::map<std::string, AgentProfile, std::less<>>;
+
+}  // namespace berth::server

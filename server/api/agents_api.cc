@@ -1,0 +1,114 @@
+// Agents of a session, their configuration, and the probe of a profile.
+#include <berth/server/api/api.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/server/agents/probe.h>
+#include <berth/server/api/body.h>
+#include <berth/server/api/problem.h>
+#include <berth/server/sessions/rows_json.h>
+
+#include <utility>
+
+namespace berth::server {
+
+Api::Answer Api::list_agents(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return problem(in_log.error());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().key("agents").begin_array();
+  for (auto& [agent, bound] : (*session)->bindings()) {
+    const BindingRow& row = bound->row();
+    writer.begin_object()
+        .member("agent", agent)
+        .member("state", to_string(row.state))
+        .key("native_session_id");
+    if (row.native_session_id.empty()) {
+      writer.null();
+    } else {
+      writer.string(row.native_session_id);
+    }
+    writer.key("pid");
+    if (row.pid == 0) {
+      writer.null();
+    } else {
+      writer.int64(row.pid);
+    }
+    writer.member_int64("attach_epoch", row.attach_epoch)
+        .member("next", bound->next())
+        .member_raw("agent_info", row.agent_info.empty() ? "null" : row.agent_info)
+        .member("stderr_tail", bound->stderr_tail());
+    if (row.pid != 0) {
+      const auto usage = context_.platform.process_table().usage({row.pid, row.start_time});
+      if (usage.has_value()) writer.member_uint64("rss_bytes", usage->resident_bytes);
+    }
+    writer.end_object();
+  }
+  writer.end_array().end_object();
+  co_return json_response(200, std::move(body));
+}
+
+Api::Answer Api::kill_agent(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const auto found = (*session)->bindings().find(call->arguments[1]);
+  if (found == (*session)->bindings().end()) {
+    co_return problem(make_error(ErrorKind::not_found, "agent_not_found",
+                                 "this session has no agent " + call->arguments[1]));
+  }
+  co_await found->second->stop(true);
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return problem(in_log.error());
+  co_return json_response(200, session_view_json(**session));
+}
+
+Api::Answer Api::put_config(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const Result<Body> body = Body::parse(call->request->body, {"mode", "config"});
+  if (!body.has_value()) co_return problem(body.error());
+  Result<std::string> mode = body->text("mode");
+  if (!mode.has_value()) co_return problem(mode.error());
+  const JsonView config = body->root().find("config");
+  if (config.present() && !config.is_object()) {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "config: must be an object"));
+  }
+  if (mode->empty() && !config.present()) {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "mode or config is needed"));
+  }
+  Result<Binding*> bound = (*session)->binding(call->arguments[1]);
+  if (!bound.has_value()) co_return problem(bound.error());
+  if (config.present()) {
+    for (const auto& member : config.members()) {
+      if (!member.second.as_string().has_value() && !member.second.as_bool().has_value()) {
+        co_return problem(make_error(ErrorKind::invalid, "bad_field",
+                                     "config." + std::string(member.first) +
+                                         ": must be a string or a boolean"));
+      }
+    }
+    for (const auto& member : config.members()) (*bound)->set_config(member.first, member.second.raw());
+  }
+  if (!mode->empty()) (*bound)->set_mode(*mode);
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return problem(in_log.error());
+  co_return json_response(200, "{}");
+}
+
+Api::Answer Api::probe_agent(ApiCall* call) {
+  const AgentProfile* profile = context_.agents.find(call->arguments[0]);
+  if (profile == nullptr) {
+    co_return problem(make_error(ErrorKind::not_found, "unknown_agent",
+                                 "no profile " + call->arguments[0]));
+  }
+  ProbeResult result = co_await probe_agent_profile(context_.platform, *profile, info_.state_directory);
+  if (!result.error.message.empty()) {
+    std::string body;
+    JsonWriter(body).begin_object().member("stderr_tail", result.stderr_tail).end_object();
+    co_return problem(result.error, body);
+  }
+  co_return json_response(200, std::move(result.report));
+}
+
+}  // namespace berth::server

@@ -1,0 +1,105 @@
+// server/api/api.h — HTTP API v1: the route table and what each route does.
+#pragma once
+
+#include <berth/core/uri.h>
+#include <berth/io/http_server.h>
+#include <berth/server/sessions/directory.h>
+#include <berth/server/sessions/event_stream.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+/// What `GET /v1/info` tells besides the counters.
+struct NodeInfo {
+  std::string state_directory;
+  std::vector<std::string> agents;
+  int pid = 0;
+};
+
+/// One request on its way through a route.
+struct ApiCall {
+  io::HttpExchange* exchange = nullptr;
+  const io::HttpRequest* request = nullptr;
+  Target target;                         ///< Path segments and query, decoded.
+  std::vector<std::string> arguments;    ///< What stood at the route's `{}`.
+
+  std::string_view query(std::string_view name) const;
+};
+
+/// Serves requests by awaiting the directory and its sessions. Outlived by everything it is given.
+class Api final : public io::HttpHandler {
+ public:
+  Api(SessionContext& context, Directory& directory, std::string token, NodeInfo info);
+
+  Task<void> handle(io::HttpExchange& exchange) override;
+  io::HttpResponse refuse(int status, const Error& error) override;
+
+  /// From now on intake answers 503 `draining` and /readyz is red.
+  void drain() { draining_ = true; }
+  const StreamStats& stream_stats() const { return streams_; }
+
+ private:
+  using Answer = Task<io::HttpResponse>;
+  struct Route {
+    std::string_view method;
+    std::string_view pattern;  // "/v1/sessions/{}/turns"
+    Answer (Api::*handler)(ApiCall*);
+  };
+  static const std::vector<Route>& routes();
+  const Route* find_route(ApiCall& call, std::string* allowed) const;
+  bool authorized(const io::HttpRequest& request) const;
+  Task<io::HttpResponse> dispatch(io::HttpExchange* exchange);
+
+  Answer healthz(ApiCall* call);
+  Answer readyz(ApiCall* call);
+  Answer info(ApiCall* call);
+
+  Answer open_session(ApiCall* call);
+  Answer list_sessions(ApiCall* call);
+  Answer get_session(ApiCall* call);
+  Answer close_session(ApiCall* call);
+  Answer delete_session(ApiCall* call);
+  Answer get_worktree(ApiCall* call);
+
+  Answer post_turn(ApiCall* call);
+  Answer list_turns(ApiCall* call);
+  Answer get_turn(ApiCall* call);
+  Answer cancel_turn(ApiCall* call);
+  Answer cancel_running(ApiCall* call);
+  Answer resume_queue(ApiCall* call);
+  Task<Result<TurnRow>> look_up_turn(Session* session, std::string id);
+  Task<void> wait_for_ending(Session* session, std::string turn, Duration time, StopToken gone);
+
+  Answer list_interactions(ApiCall* call);
+  Answer answer_interaction(ApiCall* call);
+
+  Answer list_agents(ApiCall* call);
+  Answer kill_agent(ApiCall* call);
+  Answer put_config(ApiCall* call);
+  Answer probe_agent(ApiCall* call);
+
+  Answer get_change(ApiCall* call);
+  Answer get_patch(ApiCall* call);
+  Task<Result<std::string>> tree_of_turn(Session* session, std::int64_t number);
+
+  /// Events are not an Answer: a stream writes on its own.
+  Task<void> events(ApiCall* call);
+  Answer events_page(ApiCall* call, Session* session, std::uint64_t after);
+  Task<void> events_ndjson(ApiCall* call, Session* session, std::uint64_t after);
+
+  SessionContext& context_;
+  Directory& directory_;
+  std::string token_;
+  NodeInfo info_;
+  StreamStats streams_;
+  bool draining_ = false;
+};
+
+/// The answer to everything that is not a stream.
+std::string session_view_json(const Session& session);
+
+}  // namespace berth::server

@@ -1,0 +1,69 @@
+#include <berth/server/api/body.h>
+
+#include <berth/server/agents/acp_messages.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace berth::server {
+
+Result<Body> Body::parse(std::string_view text, std::initializer_list<std::string_view> known) {
+  Result<JsonDoc> doc = JsonDoc::parse(text.empty() ? std::string_view("{}") : text);
+  if (!doc.has_value()) {
+    return fail(ErrorKind::invalid, "bad_json", "the body is not valid JSON: " + doc.error().message);
+  }
+  if (!doc->root().is_object()) return fail(ErrorKind::invalid, "bad_field", "the body must be an object");
+  for (const auto& member : doc->root().members()) {
+    if (std::find(known.begin(), known.end(), member.first) == known.end()) {
+      return fail(ErrorKind::invalid, "unknown_field", "unknown field \"" + std::string(member.first) + "\"");
+    }
+  }
+  return Body(std::move(*doc));
+}
+
+Result<std::string> Body::text(std::string_view field, std::string_view fallback) const {
+  const JsonView value = root().find(field);
+  if (!value.present() || value.is_null()) return std::string(fallback);
+  if (const auto string = value.as_string()) return std::string(*string);
+  return fail(ErrorKind::invalid, "bad_field", std::string(field) + ": must be a string");
+}
+
+std::string Body::raw(std::string_view field) const {
+  const JsonView value = root().find(field);
+  return !value.present() || value.is_null() ? std::string() : value.raw();
+}
+
+Result<std::string> prompt_blocks(const JsonView& prompt) {
+  if (const auto text = prompt.as_string()) {
+    if (text->empty()) return fail(ErrorKind::invalid, "bad_field", "prompt: must not be empty");
+    return acp::text_blocks(*text);
+  }
+  if (!prompt.is_array() || prompt.elements().empty()) {
+    return fail(ErrorKind::invalid, "bad_field", "prompt: must be a string or an array of content blocks");
+  }
+  std::size_t index = 0;
+  for (const JsonView& block : prompt.elements()) {
+    const std::string at = "prompt[" + std::to_string(index++) + "]";
+    if (!block.is_object()) return fail(ErrorKind::invalid, "bad_field", at + ": must be an object");
+    const auto type = block.get_string("type");
+    if (!type.has_value()) return fail(ErrorKind::invalid, "bad_field", at + ".type: must be a string");
+    if (*type == "text" && !block.get_string("text").has_value()) {
+      return fail(ErrorKind::invalid, "bad_field", at + ".text: must be a string");
+    }
+  }
+  return prompt.raw();
+}
+
+Result<std::uint64_t> number_of(std::string_view name, std::string_view text, std::uint64_t fallback,
+                                std::uint64_t max) {
+  if (text.empty()) return fallback;
+  std::uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || value > max) {
+    return fail(ErrorKind::invalid, "bad_field",
+                std::string(name) + ": must be a number from 0 to " + std::to_string(max));
+  }
+  return value;
+}
+
+}  // namespace berth::server

@@ -1,0 +1,157 @@
+// The log: as a stream, in pages, and whole.
+#include <berth/server/api/api.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/server/api/body.h>
+#include <berth/server/api/problem.h>
+#include <berth/server/sessions/frames.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+enum class Wanted : std::uint8_t { stream, page, lines };
+
+Wanted wanted_of(const ApiCall& call) {
+  const std::string_view accept = call.request->header("accept");
+  if (call.query("stream") == "1" || accept.find("text/event-stream") != std::string_view::npos) {
+    return Wanted::stream;
+  }
+  return accept.find("application/x-ndjson") != std::string_view::npos ? Wanted::lines : Wanted::page;
+}
+
+/// The cursor: `Last-Event-ID` is what a reconnecting client knows best, else `after`.
+Result<std::uint64_t> cursor_of(const ApiCall& call) {
+  constexpr std::uint64_t kMax = 1ULL << 62;
+  const std::string_view last = call.request->header("last-event-id");
+  if (!last.empty()) return number_of("Last-Event-ID", last, 0, kMax);
+  return number_of("after", call.query("after"), 0, kMax);
+}
+
+/// Writes spans to a stream's socket, one at a time.
+class ChunkWriter final : private io::WriteOp, private StopListener {
+ public:
+  ChunkWriter(io::Reactor& reactor, io::Handle target, StopToken gone) : reactor_(reactor), done_(reactor) {
+    handle = target;
+    gone.listen(*this);
+  }
+  Task<bool> write(std::string_view bytes) {
+    if (stopped_) co_return false;
+    part_ = {const_cast<char*>(bytes.data()), bytes.size()};
+    parts = {&part_, 1};
+    written = 0;
+    done_.reset();
+    reactor_.start(static_cast<io::WriteOp&>(*this));
+    co_await done_.wait();
+    co_return error_ == 0;
+  }
+
+ private:
+  void on_written(int error) override {
+    error_ = error;
+    done_.set();
+  }
+  void on_stop() override {
+    stopped_ = true;
+    if (WriteOp::started()) reactor_.cancel(*this);
+  }
+
+  io::Reactor& reactor_;
+  Event done_;
+  iovec part_{};
+  int error_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+Task<void> Api::events(ApiCall* call) {
+  io::HttpResponse refusal;
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<std::uint64_t> after = cursor_of(*call);
+  const std::string_view until = call->query("until");
+  if (!session.has_value()) {
+    refusal = problem(session.error());
+  } else if (!after.has_value()) {
+    refusal = problem(after.error());
+  } else if (!until.empty() && until != "turn-end") {
+    refusal = problem(make_error(ErrorKind::invalid, "bad_field", "until: must be turn-end"));
+  } else if (wanted_of(*call) == Wanted::page) {
+    refusal = co_await events_page(call, *session, *after);
+  } else if (wanted_of(*call) == Wanted::lines) {
+    co_await events_ndjson(call, *session, *after);
+    co_return;
+  } else {
+    io::HttpResponse head;
+    head.content_type = "text/event-stream";
+    head.headers.emplace_back("Cache-Control", "no-store");
+    head.headers.emplace_back("X-Accel-Buffering", "no");
+    Result<void> started = co_await call->exchange->start_stream(std::move(head));
+    if (!started.has_value()) co_return;
+    EventStream stream(context_, **session, call->exchange->handle(), *after, !until.empty(), streams_);
+    co_await stream.run(call->exchange->gone());
+    co_return;
+  }
+  Result<void> sent = co_await call->exchange->respond(std::move(refusal));
+  static_cast<void>(sent);
+}
+
+Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t after) {
+  Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 1000, 10'000);
+  if (!limit.has_value()) co_return problem(limit.error());
+  Result<std::uint64_t> bytes = number_of("bytes", call->query("bytes"), 1 << 20, 16 << 20);
+  if (!bytes.has_value()) co_return problem(bytes.error());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().key("events").begin_array();
+  std::uint64_t last = after;
+  std::uint64_t count = 0;
+  while (last < session->visible_seq() && count < *limit && body.size() < *bytes) {
+    const SessionNo no = session->session_no();
+    const std::size_t page_bytes = context_.limits.page_bytes;
+    Result<EventPage> page = co_await context_.read(
+        [no, last, page_bytes](Store& store) { return store.read_events(no, last, page_bytes); });
+    if (!page.has_value()) co_return problem(page.error());
+    if (page->first_seq == 0) break;
+    std::string_view frames = frames_after(page->frames, page->first_seq, last);
+    for (Frame frame; count < *limit && body.size() < *bytes && next_frame(frames, frame); ++count) {
+      if (count > 0 && body.size() + frame.data.size() > *bytes) break;
+      writer.raw(frame.data);
+      last = frame.seq;
+    }
+    if (!frames.empty()) break;
+  }
+  writer.end_array()
+      .member_uint64("last_seq", session->visible_seq())
+      .member_bool("more", last < session->visible_seq())
+      .end_object();
+  co_return json_response(200, std::move(body));
+}
+
+Task<void> Api::events_ndjson(ApiCall* call, Session* session, std::uint64_t after) {
+  io::HttpResponse head;
+  head.content_type = "application/x-ndjson";
+  Result<void> started = co_await call->exchange->start_stream(std::move(head));
+  if (!started.has_value()) co_return;
+  ChunkWriter out(context_.reactor(), call->exchange->handle(), call->exchange->gone());
+  const std::uint64_t end = session->visible_seq();
+  while (after < end) {
+    const SessionNo no = session->session_no();
+    const std::size_t page_bytes = context_.limits.page_bytes;
+    Result<EventPage> page = co_await context_.read(
+        [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });
+    if (!page.has_value() || page->first_seq == 0) co_return;
+    std::string lines;
+    std::string_view frames = frames_after(page->frames, page->first_seq, after);
+    for (Frame frame; next_frame(frames, frame) && frame.seq <= end;) {
+      lines += frame.data;
+      lines += '\n';
+    }
+    after = page->last_seq;
+    if (!co_await out.write(lines)) co_return;
+  }
+}
+
+}  // namespace berth::server

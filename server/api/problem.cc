@@ -1,0 +1,89 @@
+#include <berth/server/api/problem.h>
+
+#include <berth/core/json_writer.h>
+
+namespace berth::server {
+
+int status_of(const Error& error) {
+  const std::string_view code = error.code;
+  if (code == "unauthorized") return 401;
+  if (code == "method_not_allowed") return 405;
+  if (code == "interaction_gone") return 410;
+  if (code == "bad_json" || code == "bad_target") return 400;
+  if (code == "prompt_too_big") return 413;
+  switch (error.kind) {
+    case ErrorKind::invalid: return 422;
+    case ErrorKind::not_found: return 404;
+    case ErrorKind::conflict:
+    case ErrorKind::busy: return 409;
+    case ErrorKind::overloaded: return 429;
+    case ErrorKind::unavailable: return 503;
+    case ErrorKind::timed_out: return 504;
+    case ErrorKind::cancelled: return 503;
+    case ErrorKind::unsupported: return 422;
+    case ErrorKind::denied: return 403;
+    case ErrorKind::internal: return 500;
+  }
+  return 500;
+}
+
+namespace {
+
+std::string_view title_of(int status) {
+  switch (status) {
+    case 400: return "Bad request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not found";
+    case 405: return "Method not allowed";
+    case 408: return "Request timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 413: return "Content too large";
+    case 414: return "URI too long";
+    case 422: return "Unprocessable content";
+    case 429: return "Too many requests";
+    case 431: return "Header fields too large";
+    case 501: return "Not implemented";
+    case 503: return "Service unavailable";
+    case 504: return "Timeout";
+    case 505: return "HTTP version not supported";
+    default: return "Internal error";
+  }
+}
+
+bool is_retryable(ErrorKind kind) {
+  return kind == ErrorKind::busy || kind == ErrorKind::overloaded ||
+         kind == ErrorKind::unavailable || kind == ErrorKind::timed_out;
+}
+
+}  // namespace
+
+io::HttpResponse problem(int status, const Error& error, std::string_view body) {
+  io::HttpResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  JsonWriter writer(response.body);
+  writer.begin_object()
+      .member("type", std::string("https://berth.example/problems/") + error.code)
+      .member("title", title_of(status))
+      .member_int64("status", status)
+      .member("detail", error.message)
+      .member("code", error.code)
+      .member("kind", to_string(error.kind))
+      .member_bool("retryable", is_retryable(error.kind));
+  if (!body.empty()) writer.member_raw("body", body);
+  writer.end_object();
+  if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+io::HttpResponse json_response(int status, std::string body) {
+  io::HttpResponse response;
+  response.status = status;
+  response.body = std::move(body);
+  return response;
+}
+
+}  // namespace berth::server

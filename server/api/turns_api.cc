@@ -1,0 +1,312 @@
+// Turns and the questions that they raise.
+#include <berth/server/api/api.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/io/awaitables.h>
+#include <berth/server/api/body.h>
+#include <berth/server/api/problem.h>
+#include <berth/server/sessions/rows_json.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kIdempotencyKeyMax = 255;
+constexpr std::uint64_t kWaitMax = 600;  // seconds of Prefer: wait
+
+/// FNV-1a: tells a retry from another request under the same key; no secret depends on it.
+std::string hash_of(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return std::to_string(hash) + "-" + std::to_string(text.size());
+}
+
+/// Seconds of `Prefer: wait=N`, 0 without.
+Duration wait_of(const io::HttpRequest& request) {
+  const std::string_view header = request.header("prefer");
+  const std::size_t at = header.find("wait=");
+  if (at == std::string_view::npos) return {};
+  std::string_view digits = header.substr(at + 5);
+  digits = digits.substr(0, digits.find_first_not_of("0123456789"));
+  const auto seconds = number_of("wait", digits, 0, kWaitMax);
+  return std::chrono::seconds(seconds.has_value() ? static_cast<long>(*seconds) : 0L);
+}
+
+io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& session) {
+  io::HttpResponse response = json_response(status, turn_json(turn, session.row().id));
+  response.headers.emplace_back("Location",
+                                "/v1/sessions/" + session.row().id + "/turns/" + turn.id);
+  return response;
+}
+
+Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
+  const Result<Body> body = Body::parse(request.body, {"prompt", "agent", "on_busy"});
+  if (!body.has_value()) return fail(body.error());
+  TurnRequest turn;
+  Result<std::string> blocks = prompt_blocks(body->root().find("prompt"));
+  if (!blocks.has_value()) return fail(std::move(blocks.error()));
+  turn.blocks = std::move(*blocks);
+  Result<std::string> agent = body->text("agent");
+  if (!agent.has_value()) return fail(std::move(agent.error()));
+  turn.agent = std::move(*agent);
+  Result<std::string> on_busy = body->text("on_busy", "queue");
+  if (!on_busy.has_value()) return fail(std::move(on_busy.error()));
+  if (*on_busy != "queue" && *on_busy != "reject") {
+    return fail(ErrorKind::invalid, "bad_field", "on_busy: must be queue or reject");
+  }
+  turn.queue_when_busy = *on_busy == "queue";
+  turn.idempotency_key = request.header("idempotency-key");
+  if (turn.idempotency_key.size() > kIdempotencyKeyMax) {
+    return fail(ErrorKind::invalid, "bad_field", "Idempotency-Key: above 255 bytes");
+  }
+  turn.body_hash = hash_of(request.body);
+  return turn;
+}
+
+}  // namespace
+
+Api::Answer Api::post_turn(ApiCall* call) {
+  if (draining_) {
+    co_return problem(make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+  }
+  Result<Session*> found = co_await directory_.find(call->arguments[0]);
+  if (!found.has_value()) co_return problem(found.error());
+  Session& session = **found;
+  Result<TurnRequest> request = read_turn_request(*call->request);
+  if (!request.has_value()) co_return problem(request.error());
+  const Duration wait = wait_of(*call->request);
+  bool replayed = false;
+  std::optional<TurnRow> turn;
+  if (!request->idempotency_key.empty()) {
+    const SessionNo no = session.session_no();
+    const std::string key = request->idempotency_key;
+    Result<std::optional<TurnRow>> stored = co_await context_.read(
+        [no, key](Store& store) { return store.find_turn_by_key(no, key); });
+    if (!stored.has_value()) co_return problem(stored.error());
+    // Memory knows what the store does not have yet.
+    if (const TurnRow* known = session.find_turn_by_key(key)) *stored = *known;
+    if (stored->has_value()) {
+      turn = **stored;
+      replayed = true;
+      if (turn->body_hash != request->body_hash) {
+        co_return problem(make_error(ErrorKind::invalid, "idempotency_mismatch",
+                                     "Idempotency-Key: was used with another body"));
+      }
+    }
+  }
+  if (!turn) {
+    Result<TurnRow> accepted = session.accept(std::move(*request));
+    if (!accepted.has_value()) co_return problem(accepted.error());
+    turn = std::move(*accepted);
+  }
+  Result<void> committed = co_await context_.journal.committed();
+  if (!committed.has_value()) co_return problem(committed.error());
+  if (wait.count() > 0) {
+    co_await wait_for_ending(&session, turn->id, wait, call->exchange->gone());
+    Result<TurnRow> now = co_await look_up_turn(&session, turn->id);
+    if (now.has_value()) turn = std::move(*now);
+  }
+  io::HttpResponse response =
+      turn_response(wait.count() > 0 && is_ended(turn->state) ? 200 : 202, *turn, session);
+  if (replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
+  co_return response;
+}
+
+namespace {
+
+/// Ends when a turn of a session has ended and that is in the log, when the time is over, or when nobody waits.
+class EndingWaiter final : public LogReader, public io::TimerOp, public StopListener {
+ public:
+  EndingWaiter(Session& session, std::string turn, Executor& executor)
+      : over(executor), session_(session), turn_(std::move(turn)) {}
+
+  void on_log_grew() override {
+    const TurnRow* turn = session_.find_turn(turn_);
+    if (turn == nullptr || is_ended(turn->state)) over.set();
+  }
+  void on_timer() override { over.set(); }
+  void on_stop() override { over.set(); }
+
+  Event over;
+
+ private:
+  Session& session_;
+  std::string turn_;
+};
+
+}  // namespace
+
+Task<void> Api::wait_for_ending(Session* session, std::string turn, Duration time, StopToken gone) {
+  EndingWaiter waiter(*session, std::move(turn), context_.reactor());
+  waiter.on_log_grew();
+  if (waiter.over.is_set()) co_return;
+  session->add_reader(waiter);
+  context_.reactor().arm(waiter, context_.reactor().clock().now() + time);
+  gone.listen(waiter);
+  co_await waiter.over.wait();
+  context_.reactor().disarm(waiter);
+}
+
+Task<Result<TurnRow>> Api::look_up_turn(Session* session, std::string id) {
+  // What memory says may be newer than the log, and nothing is shown before it is in the log.
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return fail(std::move(in_log.error()));
+  if (const TurnRow* known = session->find_turn(id)) co_return *known;
+  const SessionNo no = session->session_no();
+  Result<std::optional<TurnRow>> stored =
+      co_await context_.read([no, id](Store& store) { return store.find_turn(no, id); });
+  if (!stored.has_value()) co_return fail(std::move(stored.error()));
+  if (!stored->has_value()) {
+    co_return fail(ErrorKind::not_found, "turn_not_found", "no turn " + id + " in this session");
+  }
+  co_return std::move(**stored);
+}
+
+Api::Answer Api::list_turns(ApiCall* call) {
+  Result<Session*> found = co_await directory_.find(call->arguments[0]);
+  if (!found.has_value()) co_return problem(found.error());
+  Session* session = *found;
+  Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 100, 1000);
+  if (!limit.has_value()) co_return problem(limit.error());
+  Result<std::uint64_t> before = number_of("before", call->query("before"), 0, 1ULL << 62);
+  if (!before.has_value()) co_return problem(before.error());
+  const SessionNo no = session->session_no();
+  const auto before_number = static_cast<std::int64_t>(*before);
+  const int count = static_cast<int>(*limit);
+  Result<std::vector<TurnRow>> turns = co_await context_.read(
+      [no, before_number, count](Store& store) { return store.list_turns(no, before_number, count); });
+  if (!turns.has_value()) co_return problem(turns.error());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().key("turns").begin_array();
+  for (const TurnRow& turn : *turns) writer.raw(turn_json(turn, session->row().id));
+  writer.end_array().end_object();
+  co_return json_response(200, std::move(body));
+}
+
+Api::Answer Api::get_turn(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  Result<TurnRow> turn = co_await look_up_turn(*session, call->arguments[1]);
+  if (!turn.has_value()) co_return problem(turn.error());
+  co_return json_response(200, turn_json(*turn, (*session)->row().id));
+}
+
+Api::Answer Api::cancel_turn(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  Result<TurnRow> turn = co_await look_up_turn(*session, call->arguments[1]);
+  if (!turn.has_value()) co_return problem(turn.error());
+  if (is_ended(turn->state)) co_return turn_response(200, *turn, **session);
+  // Stop goes to the agent first and is recorded after, so that it works when the disk does not.
+  Result<TurnRow> cancelled = (*session)->cancel(turn->id, "cancelled by the user");
+  if (!cancelled.has_value()) co_return problem(cancelled.error());
+  co_return turn_response(202, *cancelled, **session);
+}
+
+Api::Answer Api::cancel_running(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const Result<Body> body = Body::parse(call->request->body, {"expected_turn"});
+  if (!body.has_value()) co_return problem(body.error());
+  Result<std::string> expected = body->text("expected_turn");
+  if (!expected.has_value()) co_return problem(expected.error());
+  const TurnRow* running = (*session)->current_turn();
+  if (!expected->empty() && (running == nullptr || running->id != *expected)) {
+    co_return problem(make_error(ErrorKind::conflict, "expected_turn", "another turn runs, or none"),
+                      running == nullptr ? "null" : turn_json(*running, (*session)->row().id));
+  }
+  std::string answer = R"({"turn":null})";
+  if (running != nullptr) {
+    const std::string id = running->id;
+    Result<TurnRow> turn = (*session)->cancel(id, "cancelled by the user");
+    if (!turn.has_value()) co_return problem(turn.error());
+    answer.clear();
+    JsonWriter(answer)
+        .begin_object()
+        .member_raw("turn", turn_json(*turn, (*session)->row().id))
+        .end_object();
+  }
+  co_return json_response(200, std::move(answer));
+}
+
+Api::Answer Api::resume_queue(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  (*session)->resume_queue();
+  Result<void> committed = co_await context_.journal.committed();
+  if (!committed.has_value()) co_return problem(committed.error());
+  co_return json_response(200, session_view_json(**session));
+}
+
+// --- interactions --------------------------------------------------------------------------------------------------
+
+Api::Answer Api::list_interactions(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const std::string_view state = call->query("state");
+  if (!state.empty() && state != "open") {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "state: must be open, or left out"));
+  }
+  const SessionNo no = (*session)->session_no();
+  const bool open_only = state == "open";
+  Result<std::vector<InteractionRow>> rows = co_await context_.read(
+      [no, open_only](Store& store) { return store.list_interactions(no, open_only, 1000); });
+  if (!rows.has_value()) co_return problem(rows.error());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().key("interactions").begin_array();
+  for (const InteractionRow& row : *rows) writer.raw(interaction_json(row));
+  writer.end_array().end_object();
+  co_return json_response(200, std::move(body));
+}
+
+Api::Answer Api::answer_interaction(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const Result<Body> body = Body::parse(call->request->body, {"option_id", "kind", "outcome"});
+  if (!body.has_value()) co_return problem(body.error());
+  Result<std::string> option = body->text("option_id");
+  Result<std::string> kind = body->text("kind");
+  Result<std::string> outcome = body->text("outcome");
+  for (const Result<std::string>* field : {&option, &kind, &outcome}) {
+    if (!field->has_value()) co_return problem(field->error());
+  }
+  if (!outcome->empty() && *outcome != "cancelled") {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "outcome: must be cancelled"));
+  }
+  const int given = !option->empty() + !kind->empty() + !outcome->empty();
+  if (given != 1) {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field",
+                                 "exactly one of option_id, kind and outcome is needed"));
+  }
+  const std::string id = call->arguments[1];
+  for (auto& [agent, bound] : (*session)->bindings()) {
+    Result<InteractionRow> answered = bound->answer(id, *option, *kind, !outcome->empty());
+    if (answered.has_value()) co_return json_response(200, interaction_json(*answered));
+    if (answered.error().kind != ErrorKind::not_found) co_return problem(answered.error());
+  }
+  Result<void> settled = co_await context_.journal.committed();
+  static_cast<void>(settled);  // an answer of a moment ago shall be found below
+  const SessionNo no = (*session)->session_no();
+  Result<std::optional<InteractionRow>> stored =
+      co_await context_.read([no, id](Store& store) { return store.find_interaction(no, id); });
+  if (!stored.has_value()) co_return problem(stored.error());
+  if (!stored->has_value()) {
+    co_return problem(make_error(ErrorKind::not_found, "interaction_not_found", "no interaction " + id));
+  }
+  const InteractionRow& row = **stored;
+  if (row.state == InteractionState::answered) {
+    co_return problem(make_error(ErrorKind::conflict, "already_answered",
+                                 "answered by " + row.answered_by + " before"),
+                      interaction_json(row));
+  }
+  co_return problem(make_error(ErrorKind::not_found, "interaction_gone",
+                               "it was closed before: " + row.answered_by),
+                    interaction_json(row));
+}
+
+}  // namespace berth::server

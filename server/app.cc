@@ -1,0 +1,189 @@
+#include <berth/server/app.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/io/awaitables.h>
+#include <berth/server/agents/acp_agent.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kTokenBytesMax = 4096;
+constexpr Duration kCompactEvery = std::chrono::seconds(5);
+constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
+
+/// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left of them.
+std::string tag_of(const std::string& state_directory) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : state_directory) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  }
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string tag = "berth-";
+  for (int shift = 60; shift >= 0; shift -= 4) tag += kHex[(hash >> shift) & 15];
+  return tag;
+}
+
+std::string make_token(Random& random) {
+  static constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+  std::string token = "bt_";
+  for (int word = 0; word < 5; ++word) {
+    std::uint64_t bits = random.next();
+    for (int i = 0; i < 8; ++i, bits >>= 6) token += kDigits[bits & 63];
+  }
+  return token;
+}
+
+}  // namespace
+
+struct App::Running {
+  Running(App& app, OwnerEpoch epoch)
+      : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
+                app.config_.journal, app.log_),
+        context{app.platform_, app.store_, journal, app.workspaces_, app.agents_, app.log_, app.config_.sessions},
+        directory(context, app.config_.state_directory),
+        api(context, directory, app.token_, node_info(app)),
+        http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
+
+  static NodeInfo node_info(App& app) {
+    NodeInfo info;
+    info.state_directory = app.config_.state_directory;
+    info.pid = app.platform_.process_table().own_pid();
+    for (const auto& [name, profile] : app.config_.agents) info.agents.push_back(name);
+    return info;
+  }
+
+  Journal journal;
+  SessionContext context;
+  Directory directory;
+  Api api;
+  std::unique_ptr<io::HttpServer> http;
+};
+
+Result<std::unique_ptr<AgentPort>> App::Agents::make(const std::string& profile, AgentSink& sink) {
+  const AgentProfile* found = find(profile);
+  if (found == nullptr) return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
+  return std::make_unique<AcpAgent>(app_.platform_, app_.scanner_, *found, app_.tag_, sink);
+}
+
+const AgentProfile* App::Agents::find(std::string_view profile) const {
+  const auto found = app_.config_.agents.find(profile);
+  return found == app_.config_.agents.end() ? nullptr : &found->second;
+}
+
+App::App(io::Platform& platform, Store& store, Workspaces& workspaces, Config config, LogSink& log)
+    : platform_(platform),
+      store_(store),
+      workspaces_(workspaces),
+      config_(std::move(config)),
+      log_(log),
+      tag_(tag_of(config_.state_directory)) {}
+
+App::~App() = default;
+
+Result<void> App::prepare_folders() {
+  io::Files& files = platform_.files();
+  for (const char* folder : {"", "/worktrees", "/workspaces", "/index", "/trash"}) {
+    Result<void> made = files.make_directories(config_.state_directory + folder, 0700);
+    if (!made.has_value()) return made;
+  }
+  return files.lock_exclusively(config_.state_directory + "/lock");
+}
+
+Result<void> App::read_token() {
+  Result<std::string> stored = platform_.files().read(token_path(), kTokenBytesMax);
+  if (stored.has_value()) {
+    token_ = std::move(*stored);
+    while (!token_.empty() && (token_.back() == '\n' || token_.back() == ' ')) token_.pop_back();
+    if (token_.size() >= 16) return {};
+    return fail(ErrorKind::invalid, "bad_token", token_path() + ": shorter than 16 characters");
+  }
+  if (stored.error().kind != ErrorKind::not_found) return fail(std::move(stored.error()));
+  token_ = make_token(platform_.random());
+  return platform_.files().write_atomic(token_path(), token_ + "\n", 0600);
+}
+
+Result<void> App::listen() {
+  if (!is_local_address(config_.listen) && !config_.allow_public) {
+    return fail(ErrorKind::denied, "public_listener",
+                "listen: " + config_.listen + " is not a loopback address; set allow_public to serve it");
+  }
+  Result<io::Handle> listener = platform_.reactor().listen({config_.listen});
+  if (!listener.has_value()) return fail(std::move(listener.error()).with_context("listen " + config_.listen));
+  listener_ = *listener;
+  Result<io::Address> address = platform_.reactor().local_address(listener_);
+  if (!address.has_value()) return fail(std::move(address.error()));
+  url_ = address->text.starts_with("unix:") ? address->text : "http://" + address->text;
+  std::string endpoint;
+  JsonWriter(endpoint)
+      .begin_object()
+      .member("url", url_)
+      .member("token_file", token_path())
+      .member_int64("pid", platform_.process_table().own_pid())
+      .end_object();
+  return platform_.files().write_atomic(endpoint_path(), endpoint + "\n", 0600);
+}
+
+Task<Result<void>> App::start() {
+  Result<void> ready = prepare_folders();
+  if (ready.has_value()) ready = read_token();
+  if (!ready.has_value()) co_return ready;
+  Result<int> orphans = platform_.processes().reap_orphans(tag_);
+  if (orphans.has_value() && *orphans > 0) {
+    log_.write(LogLevel::warning, "app",
+               "ended " + std::to_string(*orphans) + " processes that an earlier server left");
+  }
+  Store* store = &store_;
+  Result<OwnerEpoch> epoch = co_await platform_.offload().run(
+      io::Lane::store, platform_.reactor(), [store] { return store->open(); });
+  if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
+  running_ = std::make_unique<Running>(*this, *epoch);
+  Result<void> recovered = co_await running_->directory.recover();
+  if (recovered.has_value()) recovered = listen();
+  if (!recovered.has_value()) co_await abandon();
+  co_return recovered;
+}
+
+/// Packs what is small while nothing else wants the store.
+Task<void> App::keep_compact(StopToken stop) {
+  std::uint64_t commits_before = 0;
+  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kCompactEvery, stop)) {
+    const std::uint64_t commits = running_->journal.stats().commits;
+    if (std::exchange(commits_before, commits) != commits) continue;
+    for (bool more = true; more && !stop.stop_requested();) {
+      Result<bool> left = co_await running_->context.read(
+          [](Store& store) { return store.compact(kCompactBytes); });
+      more = left.has_value() && *left && running_->journal.stats().commits == commits;
+    }
+  }
+}
+
+Task<void> App::serve(StopToken stop) {
+  Scope scope(platform_.reactor(), stop);
+  scope.spawn(keep_compact(scope.stop_token()));
+  co_await running_->http->serve(listener_, stop);
+  listener_ = io::kNoHandle;
+  scope.request_stop();
+  co_await scope.join();
+  co_await abandon();
+}
+
+Task<void> App::abandon() {
+  if (listener_ != io::kNoHandle) platform_.reactor().close(std::exchange(listener_, io::kNoHandle));
+  if (running_ == nullptr) co_return;
+  running_->api.drain();
+  co_await running_->directory.shutdown();
+  // What the agents said last is committed; then the gate closes.
+  running_->journal.close();
+  Result<void> last = co_await running_->journal.committed();
+  static_cast<void>(last);
+  running_->journal.stop();
+  co_await running_->journal.idle();
+  Result<void> gone = platform_.files().remove_if_exists(endpoint_path());
+  static_cast<void>(gone);
+  running_.reset();
+}
+
+}  // namespace berth::server

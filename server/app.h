@@ -1,0 +1,71 @@
+// server/app.h — the composition root: builds a server out of a platform, a store and workspaces, and runs it.
+#pragma once
+
+#include <berth/core/json_scan.h>
+#include <berth/core/log.h>
+#include <berth/core/scope.h>
+#include <berth/io/platform.h>
+#include <berth/server/api/api.h>
+#include <berth/server/config.h>
+#include <berth/server/sessions/context.h>
+#include <berth/server/sessions/directory.h>
+#include <berth/server/sessions/journal.h>
+#include <berth/server/sessions/workspaces.h>
+#include <berth/server/store/store.h>
+
+#include <memory>
+#include <string>
+
+namespace berth::server {
+
+/// A berth server as an object. Everything runs on the platform's reactor, which the caller turns. The references
+/// outlive it; run() must have ended before it is destroyed.
+class App final {
+ public:
+  App(io::Platform& platform, Store& store, Workspaces& workspaces, Config config, LogSink& log);
+  ~App();
+
+  /// Opens the store, settles what a crash left, and listens. Then ready().url can be told to people.
+  Task<Result<void>> start();
+  /// Serves until `stop`, then ends the agents and closes everything. After a start() that succeeded.
+  Task<void> serve(StopToken stop);
+  /// Ends what start() began when serve() will not be called.
+  Task<void> abandon();
+
+  const std::string& url() const { return url_; }
+  const std::string& token() const { return token_; }
+  std::string token_path() const { return config_.state_directory + "/token"; }
+  std::string endpoint_path() const { return config_.state_directory + "/endpoint.json"; }
+
+ private:
+  class Agents final : public AgentFactory {
+   public:
+    explicit Agents(App& app) : app_(app) {}
+    Result<std::unique_ptr<AgentPort>> make(const std::string& profile, AgentSink& sink) override;
+    const AgentProfile* find(std::string_view profile) const override;
+
+   private:
+    App& app_;
+  };
+  struct Running;  // what exists only while the store is open
+
+  Result<void> prepare_folders();
+  Result<void> read_token();
+  Result<void> listen();
+  Task<void> keep_compact(StopToken stop);
+
+  io::Platform& platform_;
+  Store& store_;
+  Workspaces& workspaces_;
+  Config config_;
+  LogSink& log_;
+  JsonScanner scanner_;
+  Agents agents_{*this};
+  std::string tag_;  // of all processes of this state directory
+  std::string token_;
+  std::string url_;
+  io::Handle listener_ = io::kNoHandle;
+  std::unique_ptr<Running> running_;
+};
+
+}  // namespace berth::server

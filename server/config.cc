@@ -1,0 +1,253 @@
+#include <berth/server/config.h>
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace berth::server {
+
+std::string state_directory_of(const io::Environment& environment, std::string_view flag) {
+  if (!flag.empty()) return std::string(flag);
+  if (auto state = environment.get("BERTH_STATE"); state && !state->empty()) return *state;
+  if (auto xdg = environment.get("XDG_STATE_HOME"); xdg && !xdg->empty()) return *xdg + "/berth";
+  return environment.get("HOME").value_or("/tmp") + "/.local/state/berth";
+}
+
+AgentProfiles built_in_agents(const std::string& scripted_agent) {
+  struct Known {
+    const char* name;
+    const char* command;
+    std::vector<std::string> arguments;
+  };
+  const Known known[] = {
+      {"opencode", "opencode", {"acp"}},
+      {"qwen", "qwen", {"--acp"}},
+      {"gemini", "gemini", {"--acp"}},
+      {"claude", "claude-agent-acp", {}},
+      {"codex", "codex-acp", {}},
+      {"pi", "pi-acp", {}},
+      {"kimi", "kimi", {"acp"}},
+      {"copilot", "copilot", {"--acp"}},
+      {"cline", "cline", {"--acp"}},
+      {"kilo", "kilo", {"acp"}},
+      {"goose", "goose", {"acp"}},
+  };
+  AgentProfiles profiles;
+  for (const Known& agent : known) {
+    AgentProfile profile;
+    profile.name = agent.name;
+    profile.command = agent.command;
+    profile.arguments = agent.arguments;
+    profiles.emplace(agent.name, std::move(profile));
+  }
+  AgentProfile scripted;
+  scripted.name = "scripted";
+  scripted.command = scripted_agent;
+  profiles.emplace("scripted", std::move(scripted));
+  return profiles;
+}
+
+bool is_local_address(std::string_view address) {
+  return address.starts_with("unix:") || address.starts_with("127.") ||
+         address.starts_with("[::1]") || address.starts_with("localhost:");
+}
+
+namespace {
+
+bool is_profile_name(std::string_view name) {
+  const auto allowed = [](unsigned char c) { return std::islower(c) || std::isdigit(c) || c == '-'; };
+  return !name.empty() && name.size() <= 64 && name.front() != '-' &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+/// Walks one table; remembers the first thing that is wrong.
+class Reader {
+ public:
+  Reader(const std::string& file, std::string path, const toml::table& table)
+      : file_(file), path_(std::move(path)), table_(table) {}
+
+  std::optional<Error> error;
+
+  void text(std::string_view key, std::string& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    if (auto found = node->value_exact<std::string>()) {
+      value = *found;
+    } else {
+      wrong(*node, key, "a string");
+    }
+  }
+
+  void boolean(std::string_view key, bool& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    if (auto found = node->value_exact<bool>()) {
+      value = *found;
+    } else {
+      wrong(*node, key, "true or false");
+    }
+  }
+
+  template <typename Number>
+  void number(std::string_view key, Number& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const auto found = node->value_exact<std::int64_t>();
+    if (found && *found > 0) {
+      value = static_cast<Number>(*found);
+    } else {
+      wrong(*node, key, "a number above 0");
+    }
+  }
+
+  void seconds(std::string_view key, Duration& value) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const auto found = node->value<double>();
+    if (found && *found > 0) {
+      value = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(*found));
+    } else {
+      wrong(*node, key, "seconds above 0");
+    }
+  }
+
+  void texts(std::string_view key, std::vector<std::string>& values) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return wrong(*node, key, "an array of strings");
+    values.clear();
+    for (const toml::node& element : *array) {
+      auto found = element.value_exact<std::string>();
+      if (!found) return wrong(element, key, "an array of strings");
+      values.push_back(*found);
+    }
+  }
+
+  void pairs(std::string_view key, std::vector<std::pair<std::string, std::string>>& values) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const toml::table* table = node->as_table();
+    if (table == nullptr) return wrong(*node, key, "a table of strings");
+    for (const auto& [name, element] : *table) {
+      auto found = element.value_exact<std::string>();
+      if (!found) return wrong(element, key, "a table of strings");
+      values.emplace_back(std::string(name.str()), *found);
+    }
+  }
+
+  const toml::table* table(std::string_view key) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return nullptr;
+    if (!node->is_table()) wrong(*node, key, "a table");
+    return node->as_table();
+  }
+
+  /// Call last: what nobody asked for is a mistake of the writer.
+  void refuse_unknown() {
+    for (const auto& [name, node] : table_) {
+      if (std::find(known_.begin(), known_.end(), name.str()) == known_.end()) {
+        wrong(node, name.str(), "left out: there is no such key");
+      }
+    }
+  }
+
+ private:
+  const toml::node* take(std::string_view key) {
+    known_.emplace_back(key);
+    return table_.get(key);
+  }
+  void wrong(const toml::node& node, std::string_view key, std::string_view right) {
+    if (error) return;
+    error = make_error(ErrorKind::invalid, "bad_config",
+                       file_ + ":" + std::to_string(node.source().begin.line) + ": " + path_ +
+                           std::string(key) + " must be " + std::string(right));
+  }
+
+  const std::string& file_;
+  std::string path_;
+  const toml::table& table_;
+  std::vector<std::string> known_;
+};
+
+std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
+                                const toml::table& table) {
+  Reader reader(file, "agents." + profile.name + ".", table);
+  reader.text("command", profile.command);
+  reader.texts("args", profile.arguments);
+  reader.pairs("env", profile.environment);
+  reader.number("line_max", profile.line_max);
+  reader.seconds("initialize_timeout", profile.timeouts.initialize);
+  reader.seconds("session_timeout", profile.timeouts.session);
+  reader.seconds("cancel_grace", profile.timeouts.cancel_grace);
+  reader.seconds("exit_grace", profile.timeouts.exit_grace);
+  reader.refuse_unknown();
+  if (!reader.error && profile.command.empty()) {
+    return make_error(ErrorKind::invalid, "bad_config", file + ": agents." + profile.name + ".command is missing");
+  }
+  return reader.error;
+}
+
+std::optional<Error> read_limits(Config& config, const std::string& file, const toml::table& table) {
+  Reader reader(file, "limits.", table);
+  reader.number("queue_max", config.sessions.queue_max);
+  reader.number("prompt_bytes_max", config.sessions.prompt_bytes_max);
+  reader.seconds("snapshot_wait_max", config.sessions.snapshot_wait_max);
+  reader.seconds("heartbeat", config.sessions.heartbeat);
+  reader.seconds("reader_stall_max", config.sessions.reader_stall_max);
+  reader.number("continuation_bytes_max", config.sessions.continuation_bytes_max);
+  reader.number("connections_max", config.http.connections_max);
+  reader.number("body_max", config.http.body_max);
+  reader.seconds("head_timeout", config.http.head_timeout);
+  reader.seconds("body_timeout", config.http.body_timeout);
+  reader.seconds("idle_timeout", config.http.idle_timeout);
+  reader.number("tail_bytes_max", config.journal.tail_bytes_max);
+  reader.refuse_unknown();
+  return reader.error;
+}
+
+}  // namespace
+
+Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name) {
+  toml::table root;
+  try {
+    root = toml::parse(text, file_name);
+  } catch (const toml::parse_error& error) {
+    return fail(ErrorKind::invalid, "bad_config",
+                file_name + ":" + std::to_string(error.source().begin.line) + ": " +
+                    std::string(error.description()));
+  }
+  Reader reader(file_name, "", root);
+  reader.text("listen", config.listen);
+  reader.text("state", config.state_directory);
+  reader.boolean("allow_public", config.allow_public);
+  std::string durability = config.durability == Config::Durability::power ? "power" : "process";
+  reader.text("durability", durability);
+  const toml::table* agents = reader.table("agents");
+  const toml::table* limits = reader.table("limits");
+  reader.refuse_unknown();
+  if (reader.error) return fail(std::move(*reader.error));
+  if (durability != "process" && durability != "power") {
+    return fail(ErrorKind::invalid, "bad_config", file_name + ": durability must be process or power");
+  }
+  config.durability =
+      durability == "power" ? Config::Durability::power : Config::Durability::process;
+  if (limits != nullptr) {
+    if (auto error = read_limits(config, file_name, *limits)) return fail(std::move(*error));
+  }
+  if (agents == nullptr) return {};
+  for (const auto& [key, node] : *agents) {
+    const std::string name(key.str());
+    if (!is_profile_name(name) || !node.is_table()) {
+      return fail(ErrorKind::invalid, "bad_config",
+                  file_name + ": agents." + name + " must be a table named [a-z0-9][a-z0-9-]{0,63}");
+    }
+    AgentProfile& profile = config.agents[name];
+    profile.name = name;
+    if (auto error = read_agent(profile, file_name, *node.as_table())) return fail(std::move(*error));
+  }
+  return {};
+}
+
+}  // namespace berth::server

@@ -1,0 +1,38 @@
+// server/config.h — what a server is started with: defaults, then the configuration file, then flags.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/io/http_server.h>
+#include <berth/io/platform.h>
+#include <berth/server/agents/profile.h>
+#include <berth/server/sessions/context.h>
+
+#include <string>
+#include <string_view>
+
+namespace berth::server {
+
+struct Config {
+  std::string state_directory;
+  std::string listen = "127.0.0.1:8420";
+  bool allow_public = false;  ///< A listener beyond loopback must be asked for.
+  enum class Durability : std::uint8_t { process, power } durability = Durability::process;
+  AgentProfiles agents;
+  SessionLimits sessions;
+  JournalLimits journal;
+  io::HttpLimits http;
+};
+
+/// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.
+std::string state_directory_of(const io::Environment& environment, std::string_view flag);
+
+/// The profiles that need no configuration; `scripted` runs `scripted_agent` (a path).
+AgentProfiles built_in_agents(const std::string& scripted_agent);
+
+/// Reads TOML into `config`. Errors: `invalid` ("bad_config") with line, key and what would be right.
+Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name);
+
+/// True for loopback addresses and unix sockets.
+bool is_local_address(std::string_view address);
+
+}  // namespace berth::server

@@ -1,0 +1,98 @@
+// server/sessions/binding.h — one agent's part in a session: its process, its native session, its open questions.
+#pragma once
+
+#include <berth/core/sync.h>
+#include <berth/server/agents/agent_port.h>
+#include <berth/server/sessions/context.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+class Session;
+
+/// Belongs to one session, on its shard. Everything that carries another attach epoch than the current one is late;
+/// it is dropped here and nowhere else.
+class Binding final : private AgentSink, private RoomListener {
+ public:
+  Binding(SessionContext& context, Session& session, BindingRow row);
+
+  const BindingRow& row() const { return row_; }
+  bool live() const { return port_ != nullptr && port_->live(); }
+  bool attaching() const { return attaching_; }
+  std::string stderr_tail() const;
+  /// live | resumed | history | new: what the next prompt will be.
+  std::string_view next() const;
+
+  /// Starts the process and restores (or makes) the native session; the session hears by on_agent_ready or
+  /// on_agent_lost. Nothing happens when it is live or attaching.
+  void attach();
+  /// Sends the prompt; live() only.
+  void prompt(std::string_view turn, std::string blocks);
+  /// Asks the agent to end its turn; open questions are answered `cancelled`.
+  void cancel(std::string_view turn);
+  void end(bool at_once);
+  /// Ends the process (gracefully unless `at_once`) and waits until it is gone.
+  Task<void> stop(bool at_once);
+  /// For the end of the server: like stop(true), but nothing is written to the log any more.
+  Task<void> shutdown();
+
+  /// After a restart of the server: what was live is not any more.
+  void recover();
+
+  /// Stores the wish, sends it to a live agent, restores it at each attach.
+  void set_mode(std::string mode);
+  void set_config(std::string_view id, std::string_view json_value);
+
+  /// A person's answer. Errors: `not_found`, `conflict` ("already_answered"), `invalid` ("unknown_option").
+  Result<InteractionRow> answer(std::string_view id, std::string_view option_id,
+                                std::string_view kind, bool cancelled);
+  std::vector<InteractionRow> open_interactions() const;
+  /// Closes what is open as cancelled (end of the turn, death of the agent).
+  void cancel_interactions(std::string_view by);
+  /// Ids of tool calls of the running turn without a result; forgets them.
+  std::vector<std::string> take_open_tool_calls();
+  /// A prompt with the continuation was answered: nothing is owed any more.
+  void continuation_paid();
+
+ private:
+  struct OpenInteraction {
+    InteractionRow row;
+    std::uint64_t reply_id = 0;
+  };
+
+  void on_attached(std::int64_t attach_epoch, const Attached& attached) override;
+  void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) override;
+  void on_update(std::int64_t attach_epoch, const AgentUpdate& update) override;
+  void on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
+                             std::string_view params) override;
+  void on_request_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) override;
+  void on_foreign_message(std::int64_t attach_epoch, std::string_view method,
+                          std::string_view params) override;
+  void on_junk(std::int64_t attach_epoch, const char* reason, std::uint64_t bytes,
+               std::string_view head) override;
+  void on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, PromptEnd end) override;
+  void on_exited(std::int64_t attach_epoch, AgentExit exit) override;
+  bool wants_more() const override;
+  void on_room() override;
+
+  bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
+  void save();
+  InteractionRow close_interaction(OpenInteraction interaction, InteractionState state,
+                                   std::string_view option_id, std::string_view by);
+  void note_tool_call(const AgentUpdate& update);
+
+  SessionContext& context_;
+  Session& session_;
+  BindingRow row_;
+  std::unique_ptr<AgentPort> port_;
+  bool attaching_ = false;
+  Event gone_;
+  std::vector<OpenInteraction> open_;
+  std::vector<std::string> open_tool_calls_;
+};
+
+}  // namespace berth::server

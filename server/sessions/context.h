@@ -1,0 +1,59 @@
+// server/sessions/context.h — what the sessions of a shard share, and the limits that bound them.
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/core/task.h>
+#include <berth/io/platform.h>
+#include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/profile.h>
+#include <berth/server/sessions/journal.h>
+#include <berth/server/sessions/workspaces.h>
+#include <berth/server/store/store.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace berth::server {
+
+struct SessionLimits {
+  std::size_t queue_max = 64;                ///< Turns waiting in one session; above it `overloaded`.
+  std::size_t prompt_bytes_max = 16u << 20;  ///< Content blocks of one prompt.
+  Duration snapshot_wait_max = std::chrono::seconds(15);  ///< What a next turn waits for the snapshot.
+  Duration heartbeat = std::chrono::seconds(15);
+  Duration reader_stall_max = std::chrono::seconds(30);  ///< A stream without progress is closed.
+  std::size_t reader_burst_bytes = 1u << 20;             ///< One write of a stream, about.
+  std::size_t page_bytes = 256u << 10;                   ///< Read from the store at once.
+  std::size_t continuation_bytes_max = 64u << 10;
+};
+
+/// Makes the driver of a profile; `sink` outlives what it makes. Error `invalid` ("unknown_agent").
+class AgentFactory {
+ public:
+  virtual ~AgentFactory() = default;
+  virtual Result<std::unique_ptr<AgentPort>> make(const std::string& profile, AgentSink& sink) = 0;
+  virtual const AgentProfile* find(std::string_view profile) const = 0;
+};
+
+/// References to one shard's parts; outlives its sessions.
+struct SessionContext {
+  io::Platform& platform;
+  Store& store;
+  Journal& journal;
+  Workspaces& workspaces;
+  AgentFactory& agents;
+  LogSink& log;
+  SessionLimits limits;
+
+  io::Reactor& reactor() const { return platform.reactor(); }
+  std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }
+
+  /// `co_await context.read([](Store& store) { return store.find_turn(...); })`: a query on the store's lane.
+  template <typename Fn>
+  auto read(Fn query) const {
+    return platform.offload().run(io::Lane::store, platform.reactor(),
+                                  [&store_ref = store, query]() mutable { return query(store_ref); });
+  }
+};
+
+}  // namespace berth::server

@@ -1,0 +1,244 @@
+#include <berth/server/sessions/directory.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/core/prng.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kIdMax = 128;
+
+/// What must not change between two openings of one id.
+std::string options_of(const OpenRequest& request) {
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .member("agent", request.agent)
+      .member("repository", request.repository)
+      .member("base", request.base)
+      .member("directory", request.directory)
+      .member("permission", request.permission)
+      .end_object();
+  return out;
+}
+
+Result<void> check(const OpenRequest& request, AgentFactory& agents) {
+  if (!request.id.empty() && !is_session_id(request.id)) {
+    return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
+  }
+  if (agents.find(request.agent) == nullptr) {
+    return fail(ErrorKind::invalid, "bad_field", "agent: no profile \"" + request.agent + "\"");
+  }
+  if (!request.repository.empty() && !request.directory.empty()) {
+    return fail(ErrorKind::invalid, "bad_field", "directory: excludes repository");
+  }
+  for (const auto& [name, path] : {std::pair("repository", &request.repository),
+                                   std::pair("directory", &request.directory)}) {
+    if (!path->empty() && path->front() != '/') {
+      return fail(ErrorKind::invalid, "bad_field", std::string(name) + ": must be an absolute path");
+    }
+  }
+  if (!request.base.empty() && request.repository.empty()) {
+    return fail(ErrorKind::invalid, "bad_field", "base: needs a repository");
+  }
+  if (request.permission != "ask" && request.permission != "allow" &&
+      request.permission != "reject") {
+    return fail(ErrorKind::invalid, "bad_field", "permission: must be ask, allow or reject");
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_session_id(std::string_view id) {
+  const auto allowed = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == ':' || c == '-';
+  };
+  return !id.empty() && id.size() <= kIdMax && std::all_of(id.begin(), id.end(), allowed);
+}
+
+Directory::Directory(SessionContext& context, std::string state_directory)
+    : context_(context), state_directory_(std::move(state_directory)) {}
+
+Directory::~Directory() = default;
+
+Session* Directory::loaded(SessionNo no) {
+  const auto found = by_no_.find(no);
+  return found == by_no_.end() ? nullptr : found->second.get();
+}
+
+// One task at a time works on an id, so that no session is loaded or made twice.
+Task<void> Directory::take_id(std::string id) {
+  for (auto found = taken_.find(id); found != taken_.end(); found = taken_.find(id)) {
+    co_await found->second->wait();
+  }
+  taken_.emplace(id, std::make_unique<Event>(context_.reactor()));
+}
+
+void Directory::give_back_id(const std::string& id) {
+  const auto found = taken_.find(id);
+  found->second->set();
+  taken_.erase(found);
+}
+
+Task<Result<Session*>> Directory::load(SessionNo no) {
+  Result<SessionSnapshot> snapshot =
+      co_await context_.read([no](Store& store) { return store.load_session(no); });
+  if (!snapshot.has_value()) co_return fail(std::move(snapshot.error()));
+  const std::string id = snapshot->session.id;
+  auto session = std::make_unique<Session>(context_, std::move(*snapshot));
+  Session* raw = session.get();
+  by_no_.emplace(no, std::move(session));
+  by_id_.emplace(id, raw);
+  co_return raw;
+}
+
+Task<Result<void>> Directory::recover() {
+  Result<SessionNo> last =
+      co_await context_.read([](Store& store) { return store.last_session_no(); });
+  if (!last.has_value()) co_return fail(std::move(last.error()));
+  last_no_ = *last;
+  Result<std::vector<SessionNo>> unsettled =
+      co_await context_.read([](Store& store) { return store.unsettled_sessions(); });
+  if (!unsettled.has_value()) co_return fail(std::move(unsettled.error()));
+  for (const SessionNo no : *unsettled) {
+    Result<Session*> session = co_await load(no);
+    if (!session.has_value()) co_return fail(std::move(session.error()));
+    co_await (*session)->recover();
+  }
+  co_return co_await context_.journal.committed();
+}
+
+Task<Result<Session*>> Directory::find(std::string id) {
+  if (const auto known = by_id_.find(id); known != by_id_.end()) {
+    if (known->second->row().state != SessionState::deleted) co_return known->second;
+    co_return fail(ErrorKind::not_found, "session_not_found", "no session " + id);
+  }
+  if (!is_session_id(id)) {
+    co_return fail(ErrorKind::not_found, "session_not_found", "no session of that id");
+  }
+  co_await take_id(id);
+  if (const auto known = by_id_.find(id); known != by_id_.end()) {
+    give_back_id(id);
+    co_return known->second;
+  }
+  Result<SessionNo> no = co_await context_.read(
+      [id](Store& store) { return store.find_session("default", id); });
+  Result<Session*> session = nullptr;
+  if (no.has_value()) {
+    session = co_await load(*no);
+  } else if (no.error().kind == ErrorKind::not_found) {
+    session = fail(ErrorKind::not_found, "session_not_found", "no session " + id);
+  } else {
+    session = fail(std::move(no.error()));
+  }
+  give_back_id(id);
+  if (session.has_value() && (*session)->row().state == SessionState::deleted) {
+    co_return fail(ErrorKind::not_found, "session_not_found", "no session " + id);
+  }
+  co_return session;
+}
+
+Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request) {
+  SessionRow row;
+  row.project = "default";
+  row.id = request->id;
+  row.key = make_ulid(context_.now_ms(), context_.platform.random());
+  row.title = request->title;
+  row.agent = request->agent;
+  row.permission = request->permission;
+  row.options = options_of(*request);
+  row.created_ms = context_.now_ms();
+  row.workspace_ready = true;
+  if (!request->repository.empty()) {
+    Result<Workspace> made =
+        co_await context_.workspaces.create({row.key, request->repository, request->base});
+    if (!made.has_value()) co_return fail(std::move(made.error()));
+    row.workspace_mode = "worktree";
+    row.repository = made->repository;
+    row.directory = made->directory;
+    row.branch = made->branch;
+    row.base_commit = row.base_tree = made->base_commit;
+    co_return row;
+  }
+  io::Files* files = &context_.platform.files();
+  const bool own = request->directory.empty();
+  row.workspace_mode = own ? "none" : "directory";
+  const std::string path = own ? state_directory_ + "/workspaces/" + row.key : request->directory;
+  Result<std::string> real = co_await context_.platform.offload().run(
+      io::Lane::files, context_.reactor(), [files, path, own]() -> Result<std::string> {
+        if (own) {
+          if (Result<void> made = files->make_directories(path, 0700); !made.has_value()) {
+            return fail(std::move(made.error()));
+          }
+        }
+        return files->canonical(path);
+      });
+  if (!real.has_value()) {
+    if (own) co_return fail(std::move(real.error()));
+    co_return fail(ErrorKind::invalid, "bad_field", "directory: " + real.error().message);
+  }
+  row.directory = std::move(*real);
+  co_return row;
+}
+
+Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
+  if (request.permission.empty()) request.permission = "ask";
+  if (Result<void> ok = check(request, context_.agents); !ok.has_value()) {
+    co_return fail(std::move(ok.error()));
+  }
+  if (context_.journal.failing()) {
+    co_return fail(ErrorKind::unavailable, "store_unavailable", "the store refuses writes now");
+  }
+  if (request.id.empty()) {
+    request.id = "ses_" + make_ulid(context_.now_ms(), context_.platform.random());
+  } else {
+    Result<Session*> known = co_await find(request.id);
+    if (known.has_value()) {
+      if ((*known)->row().options == options_of(request)) co_return OpenedSession{*known, false};
+      co_return fail(ErrorKind::conflict, "session_conflict",
+                     "session " + request.id + " exists with other options: " + (*known)->row().options);
+    }
+    if (known.error().kind != ErrorKind::not_found) co_return fail(std::move(known.error()));
+    if (by_id_.contains(request.id)) {
+      co_return fail(ErrorKind::conflict, "session_conflict", "id: was used by a deleted session");
+    }
+  }
+  const std::string id = request.id;
+  co_await take_id(id);
+  if (const auto winner = by_id_.find(id); winner != by_id_.end()) {
+    give_back_id(id);
+    if (winner->second->row().options == options_of(request)) {
+      co_return OpenedSession{winner->second, false};
+    }
+    co_return fail(ErrorKind::conflict, "session_conflict", "session " + id + " was just made with other options");
+  }
+  Result<SessionRow> row = co_await make_row(&request);
+  if (!row.has_value()) {
+    give_back_id(id);
+    co_return fail(std::move(row.error()));
+  }
+  SessionSnapshot snapshot;
+  snapshot.session = std::move(*row);
+  snapshot.session.no = ++last_no_;
+  auto made = std::make_unique<Session>(context_, std::move(snapshot));
+  Session* session = made.get();
+  by_no_.emplace(session->session_no(), std::move(made));
+  by_id_.emplace(id, session);
+  session->opened();
+  give_back_id(id);
+  Result<void> committed = co_await context_.journal.committed();
+  if (!committed.has_value()) co_return fail(std::move(committed.error()));
+  co_return OpenedSession{session, true};
+}
+
+Task<void> Directory::shutdown() {
+  for (auto& [no, session] : by_no_) co_await session->shutdown();
+}
+
+}  // namespace berth::server

@@ -1,0 +1,71 @@
+// server/sessions/directory.h — finds, opens and makes sessions; settles what a crash left open.
+#pragma once
+
+#include <berth/core/sync.h>
+#include <berth/server/sessions/context.h>
+#include <berth/server/sessions/session.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+struct OpenRequest {
+  std::string id;  ///< Empty = generate.
+  std::string agent;
+  std::string repository;
+  std::string base;
+  std::string directory;
+  std::string title;
+  std::string permission;  ///< Empty = "ask".
+};
+
+struct OpenedSession {
+  Session* session = nullptr;
+  bool created = false;
+};
+
+/// True for [A-Za-z0-9._:-]{1,128}.
+bool is_session_id(std::string_view id);
+
+/// A session is in memory from its first use to the end of the server; one that was never used since the start costs
+/// nothing. Single-threaded.
+class Directory {
+ public:
+  Directory(SessionContext& context, std::string state_directory);
+  ~Directory();
+
+  /// Gives endings to everything that a crash left open. Before anything is served.
+  Task<Result<void>> recover();
+
+  /// Error `not_found` ("session_not_found"), also for deleted ones.
+  Task<Result<Session*>> find(std::string id);
+  /// Idempotent by id; two callers at once make one session. Errors: `conflict` ("session_conflict"), `invalid`
+  /// naming the field, those of the workspace.
+  Task<Result<OpenedSession>> open(OpenRequest request);
+
+  /// The session's actor if it is in memory.
+  Session* loaded(SessionNo no);
+  std::size_t loaded_count() const { return by_no_.size(); }
+  /// Ends all agents; nothing is written to the log any more.
+  Task<void> shutdown();
+
+ private:
+  Task<Result<Session*>> load(SessionNo no);
+  Task<Result<SessionRow>> make_row(const OpenRequest* request);
+  Task<void> take_id(std::string id);
+  void give_back_id(const std::string& id);
+
+  SessionContext& context_;
+  std::string state_directory_;
+  SessionNo last_no_ = 0;
+  std::map<SessionNo, std::unique_ptr<Session>> by_no_;
+  std::map<std::string, Session*, std::less<>> by_id_;
+  /// Ids that somebody loads or makes right now; the others wait.
+  std::map<std::string, std::unique_ptr<Event>, std::less<>> taken_;
+};
+
+}  // namespace berth::server

@@ -1,0 +1,81 @@
+#include <berth/server/sessions/frames.h>
+
+#include <berth/core/assert.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::string_view kId = "id: ";
+constexpr std::string_view kEvent = "\nevent: ";
+constexpr std::string_view kData = "\ndata: ";
+constexpr std::string_view kEnd = "\n\n";
+
+void append_number(std::string& out, std::uint64_t value) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  out.append(digits, static_cast<std::size_t>(end - digits));
+}
+
+void append_nullable(std::string& out, std::string_view name, std::string_view value) {
+  out += name;
+  if (value.empty()) {
+    out += "null";
+  } else {
+    out += '"';
+    out += value;
+    out += '"';
+  }
+}
+
+}  // namespace
+
+bool next_frame(std::string_view& frames, Frame& frame) {
+  if (frames.empty()) return false;
+  BERTH_ASSERT(frames.starts_with(kId));
+  const auto number = std::from_chars(frames.data() + kId.size(), frames.data() + frames.size(), frame.seq);
+  const auto type_at = static_cast<std::size_t>(number.ptr - frames.data()) + kEvent.size();
+  const std::size_t data_mark = frames.find('\n', type_at);
+  const std::size_t end = frames.find('\n', data_mark + 1);
+  BERTH_ASSERT(end != std::string_view::npos && end + 1 < frames.size() && frames[end + 1] == '\n');
+  frame.type = frames.substr(type_at, data_mark - type_at);
+  frame.data = frames.substr(data_mark + kData.size(), end - data_mark - kData.size());
+  frame.bytes = frames.substr(0, end + kEnd.size());
+  frames.remove_prefix(frame.bytes.size());
+  return true;
+}
+
+std::string_view frames_after(std::string_view frames, std::uint64_t first_seq,
+                              std::uint64_t after) {
+  for (Frame frame; first_seq <= after && next_frame(frames, frame); ++first_seq) {
+  }
+  return frames;
+}
+
+void append_frame(std::string& out, const EventHead& head, std::string_view data,
+                  bool has_raw_cr) {
+  out += kId;
+  append_number(out, head.seq);
+  out += kEvent;
+  out += head.type;
+  out += kData;
+  out += "{\"seq\":";
+  append_number(out, head.seq);
+  out += ",\"time\":\"";
+  out += head.time;
+  out += "\",\"type\":\"";
+  out += head.type;
+  append_nullable(out, "\",\"turn\":", head.turn);
+  append_nullable(out, ",\"agent\":", head.agent);
+  out += ",\"data\":";
+  const std::size_t data_at = out.size();
+  out += data;
+  if (has_raw_cr) std::replace(out.begin() + static_cast<std::ptrdiff_t>(data_at), out.end(), '\r', ' ');
+  out += "}\n\n";
+}
+
+}  // namespace berth::server

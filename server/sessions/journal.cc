@@ -1,0 +1,235 @@
+#include <berth/server/sessions/journal.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+constexpr Duration kRetryFirst = std::chrono::milliseconds(10);
+constexpr Duration kRetryMax = std::chrono::seconds(2);
+/// Bytes of head and envelope around the data of an event, about.
+constexpr std::size_t kFrameOverhead = 200;
+}  // namespace
+
+Journal::Journal(io::Reactor& reactor, io::Offload& offload, Store& store, OwnerEpoch epoch,
+                 JournalLimits limits, LogSink& log)
+    : reactor_(reactor),
+      offload_(offload),
+      store_(store),
+      epoch_(epoch),
+      limits_(limits),
+      log_(log),
+      filling_(std::make_unique<CommitBatch>()),
+      idle_(reactor) {
+  filling_->number = 1;
+  reactor_.add_turn_hook(*this);
+}
+
+Journal::~Journal() {
+  BERTH_ASSERT(!job_running_);
+}
+
+std::string_view Journal::time_text() {
+  const WallTime now = reactor_.clock().wall();
+  if (now != time_cached_) {
+    time_cached_ = now;
+    time_text_.clear();
+    append_rfc3339(time_text_, now);
+  }
+  return time_text_;
+}
+
+EventRun& Journal::run_of(LogWriter& writer) {
+  if (!writer.filling_) {
+    writer.filling_ = std::make_shared<EventRun>();
+    writer.filling_->session = writer.session_no_;
+    writer.filling_->first_seq = writer.last_seq_ + 1;
+    filling_->runs.push_back(writer.filling_);
+    filling_writers_.push_back(&writer);
+    ++writer.uncommitted_runs_;
+  }
+  return *writer.filling_;
+}
+
+std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_view data,
+                              bool has_raw_cr) {
+  EventRun& run = run_of(writer);
+  if (run.count == 0) {
+    run.frames.reserve(std::max(writer.last_run_bytes_, data.size() + kFrameOverhead));
+  }
+  const std::size_t before = run.frames.size();
+  head.seq = ++writer.last_seq_;
+  head.time = time_text();
+  append_frame(run.frames, head, data, has_raw_cr);
+  ++run.count;
+  filling_->event_bytes += run.frames.size() - before;
+  ++filling_->event_count;
+  return head.seq;
+}
+
+void Journal::add(Record record) { filling_->records.push_back(std::move(record)); }
+
+bool Journal::full() const {
+  return filling_->event_bytes >= limits_.batch_bytes_max ||
+         filling_->event_count >= limits_.batch_events_max;
+}
+
+void Journal::on_turn_end() {
+  if (job_running_ || stopped_ || filling_->empty() || TimerOp::started()) return;
+  const TimePoint now = reactor_.clock().now();
+  // A burst shares commits; a lone event does not wait.
+  const TimePoint earliest = last_submit_ + limits_.commit_interval_min;
+  if (now < earliest && !full()) {
+    reactor_.arm(*this, earliest);
+    return;
+  }
+  submit();
+}
+
+void Journal::on_timer() {
+  if (job_running_ || stopped_) return;
+  if (in_flight_ || !filling_->empty()) submit();
+}
+
+void Journal::submit() {
+  if (!in_flight_) {
+    in_flight_ = std::exchange(filling_, std::make_unique<CommitBatch>());
+    filling_->number = in_flight_->number + 1;
+    in_flight_writers_ = std::exchange(filling_writers_, {});
+    for (LogWriter* writer : in_flight_writers_) {
+      writer->last_run_bytes_ = std::min<std::size_t>(writer->filling_->frames.size(), 64 * 1024);
+      writer->filling_.reset();
+    }
+  }
+  last_submit_ = reactor_.clock().now();
+  job_running_ = true;
+  Result<void> queued = offload_.submit(io::Lane::store, reactor_, *this);
+  if (!queued.has_value()) {
+    job_running_ = false;
+    answer_ = {CommitOutcome::unknown, std::move(queued.error())};
+    retry_delay_ = std::clamp(retry_delay_ * 2, kRetryFirst, kRetryMax);
+    reactor_.arm(*this, reactor_.clock().now() + retry_delay_);
+  }
+}
+
+void Journal::work() { answer_ = store_.commit(*in_flight_, epoch_); }
+
+void Journal::on_done() {
+  job_running_ = false;
+  switch (answer_.outcome) {
+    case CommitOutcome::committed:
+      if (failing_) log_.write(LogLevel::info, "journal", "the store takes commits again");
+      failing_ = false;
+      retry_delay_ = {};
+      publish();
+      return;
+    case CommitOutcome::stale_epoch:
+      log_.write(LogLevel::error, "journal", "another node owns the store: nothing more is shown");
+      stop();
+      return;
+    case CommitOutcome::unknown:
+      if (stopped_ || closing_) {
+        stop();
+        return;
+      }
+      if (!failing_) {
+        log_.write(LogLevel::error, "journal", "commit failed, will repeat it: " + answer_.error.message);
+      }
+      failing_ = true;
+      ++stats_.retries;
+      retry_delay_ = std::clamp(retry_delay_ * 2, kRetryFirst, kRetryMax);
+      reactor_.arm(*this, reactor_.clock().now() + retry_delay_);
+      return;
+  }
+}
+
+void Journal::publish() {
+  const auto batch = std::exchange(in_flight_, nullptr);
+  const auto writers = std::exchange(in_flight_writers_, {});
+  ++stats_.commits;
+  stats_.events += batch->event_count;
+  stats_.event_bytes += batch->event_bytes;
+  for (std::size_t i = 0; i < writers.size(); ++i) {
+    LogWriter& writer = *writers[i];
+    --writer.uncommitted_runs_;
+    writer.visible_seq_ = batch->runs[i]->last_seq();
+    keep_in_tail(writer, std::move(batch->runs[i]));
+  }
+  for (LogWriter* writer : writers) writer->on_visible();
+  wake_waiters(batch->number, true);
+  if (stopped_) {
+    stop();
+    return;
+  }
+  while (RoomListener* listener = full() ? nullptr : room_waiters_.pop_front()) listener->on_room();
+  // A fuller batch follows at once: the interval is for small ones.
+  if (!filling_->empty() && full()) submit();
+}
+
+void Journal::keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> run) {
+  const std::size_t bytes = run->frames.capacity() + sizeof(EventRun);
+  writer.tail_.push_back(std::move(run));
+  tail_order_.push_back({&writer, bytes});
+  tail_bytes_ += bytes;
+  while (tail_bytes_ > limits_.tail_bytes_max && tail_order_.size() > 1) {
+    const TailEntry oldest = tail_order_.front();
+    tail_order_.pop_front();
+    tail_bytes_ -= oldest.bytes;
+    auto& tail = oldest.writer->tail_;
+    tail.erase(tail.begin());
+    if (tail.empty()) tail.shrink_to_fit();
+  }
+}
+
+void Journal::wake_waiters(std::uint64_t batch, bool ok) {
+  while (Waiter* waiter = waiters_.front()) {
+    if (waiter->batch > batch) return;
+    waiter->unlink();
+    waiter->ok = ok;
+    waiter->resume.arm(reactor_, waiter->handle);
+  }
+}
+
+void Journal::close() {
+  closing_ = true;
+  if (failing_) stop();
+}
+
+void Journal::stop() {
+  stopped_ = true;
+  reactor_.disarm(*this);
+  if (job_running_) return;  // on_done comes back here
+  wake_waiters(~std::uint64_t{0}, false);
+  // Nothing of these will be shown; their writers may go.
+  in_flight_.reset();
+  for (LogWriter* writer : in_flight_writers_) --writer->uncommitted_runs_;
+  for (LogWriter* writer : filling_writers_) {
+    --writer->uncommitted_runs_;
+    writer->filling_.reset();
+  }
+  in_flight_writers_.clear();
+  filling_writers_.clear();
+  filling_ = std::make_unique<CommitBatch>();
+  idle_.set();
+}
+
+bool Journal::Committed::await_ready() {
+  // What is in flight counts as well: records of an earlier batch may be what the caller waits for.
+  waiter_.ok = journal_.filling_->empty() && !journal_.in_flight_;
+  return waiter_.ok || journal_.stopped_;
+}
+
+void Journal::Committed::await_suspend(std::coroutine_handle<> handle) {
+  waiter_.handle = handle;
+  waiter_.batch =
+      journal_.filling_->empty() ? journal_.in_flight_->number : journal_.filling_->number;
+  journal_.waiters_.push_back(waiter_);
+}
+
+Result<void> Journal::Committed::await_resume() {
+  if (waiter_.ok) return {};
+  return fail(ErrorKind::unavailable, "store_unavailable", "the store takes no writes now");
+}
+
+}  // namespace berth::server

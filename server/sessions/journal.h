@@ -1,0 +1,182 @@
+// server/sessions/journal.h — the output gate: gathers a shard's writes, commits them together, and only then lets
+// them be seen.
+#pragma once
+
+#include <berth/core/clock.h>
+#include <berth/core/executor.h>
+#include <berth/core/log.h>
+#include <berth/core/result.h>
+#include <berth/core/sync.h>
+#include <berth/io/offload.h>
+#include <berth/io/reactor.h>
+#include <berth/server/sessions/frames.h>
+#include <berth/server/store/store.h>
+
+#include <coroutine>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace berth::server {
+
+class Journal;
+
+/// A session's log as the journal sees it. Lives as long as the journal holds writes of it (see `busy()`).
+class LogWriter {
+ public:
+  LogWriter(SessionNo no, std::uint64_t last_seq)
+      : session_no_(no), last_seq_(last_seq), visible_seq_(last_seq) {}
+
+  SessionNo session_no() const { return session_no_; }
+  /// The number given last; what is above visible_seq() is not committed yet and must not be shown to anybody.
+  std::uint64_t last_seq() const { return last_seq_; }
+  std::uint64_t visible_seq() const { return visible_seq_; }
+  /// Committed runs that are still in memory, oldest first, without gap up to visible_seq().
+  const std::vector<std::shared_ptr<const EventRun>>& tail() const { return tail_; }
+  bool busy() const { return uncommitted_runs_ > 0; }
+
+ protected:
+  ~LogWriter() = default;
+  /// Everything up to visible_seq() can be shown now. Runs on the shard; may append and add.
+  virtual void on_visible() = 0;
+
+ private:
+  friend class Journal;
+  SessionNo session_no_;
+  std::uint64_t last_seq_;
+  std::uint64_t visible_seq_;
+  std::shared_ptr<EventRun> filling_;  // this session's run in the batch that is being filled
+  std::size_t last_run_bytes_ = 0;     // a guess for the next run's size
+  std::uint32_t uncommitted_runs_ = 0;
+  std::vector<std::shared_ptr<const EventRun>> tail_;
+};
+
+/// Told when a full journal has room again; then removed.
+class RoomListener : public ListNode {
+ public:
+  virtual void on_room() = 0;
+
+ protected:
+  ~RoomListener() = default;
+};
+
+struct JournalLimits {
+  std::size_t batch_bytes_max = 2 * 1024 * 1024;  ///< Filling and in flight together: twice that.
+  std::size_t batch_events_max = 4096;
+  std::size_t tail_bytes_max = 4 * 1024 * 1024;  ///< Committed runs kept for readers, of all sessions.
+  /// Two commits begin at least so far apart (the first after a pause begins at once).
+  Duration commit_interval_min = std::chrono::microseconds(300);
+};
+
+struct JournalStats {
+  std::uint64_t commits = 0;
+  std::uint64_t events = 0;
+  std::uint64_t event_bytes = 0;
+  std::uint64_t retries = 0;
+};
+
+/// One batch fills while one is in flight on the store's lane. Single-threaded; outlives its writers.
+class Journal final : private io::TurnHook, private io::OffloadJob, private io::TimerOp {
+ public:
+  /// `store` is open with `epoch`.
+  Journal(io::Reactor& reactor, io::Offload& offload, Store& store, OwnerEpoch epoch,
+          JournalLimits limits, LogSink& log);
+  ~Journal();
+
+  /// Numbers and encodes an event into the filling batch; `data` is copied. Returns its number. `head.seq` and
+  /// `head.time` are filled in here.
+  std::uint64_t append(LogWriter& writer, EventHead head, std::string_view data,
+                       bool has_raw_cr = false);
+  /// Adds a row to the filling batch, behind all of its events.
+  void add(Record record);
+
+  /// True when what comes from agents must wait; answers, endings and commands are taken still.
+  bool full() const;
+  void call_when_room(RoomListener& listener) { room_waiters_.push_back(listener); }
+
+  /// `co_await journal.committed()` -> Result<void>: waits until everything appended and added so far is in the
+  /// log. Errors: `unavailable` ("store_unavailable") when the journal stops before, or another owner took over.
+  class Committed;
+  Committed committed();
+
+  /// Commits once more what is there, but does not repeat a commit that fails: for the end of the server.
+  void close();
+  /// Takes no more; a commit in flight is let end; who waits gets an error.
+  void stop();
+  bool stopped() const { return stopped_; }
+  /// After stop(): waits until the lane has let go of the batch in flight.
+  auto idle() { return idle_.wait(); }
+  /// True while the store refuses commits (disk full, read-only): intake should answer `store_unavailable`.
+  bool failing() const { return failing_; }
+  const JournalStats& stats() const { return stats_; }
+
+ private:
+  friend class Committed;
+  struct Waiter : ListNode {
+    std::uint64_t batch = 0;
+    bool ok = false;
+    std::coroutine_handle<> handle;
+    ResumeLater resume;
+  };
+
+  void on_turn_end() override;
+  void on_timer() override;
+  void submit();
+  void work() override;
+  void on_done() override;
+  void publish();
+  void keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> run);
+  void wake_waiters(std::uint64_t batch, bool ok);
+  EventRun& run_of(LogWriter& writer);
+  std::string_view time_text();
+
+  io::Reactor& reactor_;
+  io::Offload& offload_;
+  Store& store_;
+  OwnerEpoch epoch_;
+  JournalLimits limits_;
+  LogSink& log_;
+
+  std::unique_ptr<CommitBatch> filling_;
+  std::vector<LogWriter*> filling_writers_;  // parallel to filling_->runs
+  std::unique_ptr<CommitBatch> in_flight_;
+  std::vector<LogWriter*> in_flight_writers_;
+  CommitAnswer answer_;  // written by the lane, read after on_done
+  TimePoint last_submit_{};
+  Duration retry_delay_{};
+  bool failing_ = false;
+  bool closing_ = false;
+  bool stopped_ = false;
+  bool job_running_ = false;
+  Event idle_;
+
+  struct TailEntry {
+    LogWriter* writer;
+    std::size_t bytes;
+  };
+  std::deque<TailEntry> tail_order_;
+  std::size_t tail_bytes_ = 0;
+
+  IntrusiveList<Waiter> waiters_;
+  IntrusiveList<RoomListener> room_waiters_;
+  WallTime time_cached_{-1};
+  std::string time_text_;
+  JournalStats stats_;
+};
+
+class Journal::Committed {
+ public:
+  explicit Committed(Journal& journal) : journal_(journal) {}
+  bool await_ready();
+  void await_suspend(std::coroutine_handle<> handle);
+  Result<void> await_resume();
+
+ private:
+  Journal& journal_;
+  Waiter waiter_;
+};
+
+inline Journal::Committed Journal::committed() { return Committed(*this); }
+
+}  // namespace berth::server

@@ -1,0 +1,233 @@
+#include <berth/server/sessions/rows_json.h>
+
+#include <berth/core/clock.h>
+#include <berth/core/json_writer.h>
+
+namespace berth::server {
+
+std::string_view to_string(SessionState state) {
+  switch (state) {
+    case SessionState::open: return "open";
+    case SessionState::archived: return "archived";
+    case SessionState::closed: return "closed";
+    case SessionState::deleted: return "deleted";
+  }
+  return "open";
+}
+
+std::string_view to_string(TurnState state) {
+  switch (state) {
+    case TurnState::queued: return "queued";
+    case TurnState::starting: return "starting";
+    case TurnState::running: return "running";
+    case TurnState::waiting: return "waiting";
+    case TurnState::stopping: return "stopping";
+    case TurnState::completed: return "completed";
+    case TurnState::refused: return "refused";
+    case TurnState::cancelled: return "cancelled";
+    case TurnState::failed: return "failed";
+    case TurnState::interrupted: return "interrupted";
+    case TurnState::expired: return "expired";
+  }
+  return "queued";
+}
+
+std::string_view to_string(BindingState state) {
+  switch (state) {
+    case BindingState::sleeping: return "sleeping";
+    case BindingState::live: return "live";
+    case BindingState::crashed: return "crashed";
+    case BindingState::needs_decision: return "needs_decision";
+  }
+  return "sleeping";
+}
+
+std::string_view to_string(InteractionState state) {
+  switch (state) {
+    case InteractionState::open: return "open";
+    case InteractionState::answered: return "answered";
+    case InteractionState::cancelled: return "cancelled";
+    case InteractionState::expired: return "expired";
+  }
+  return "open";
+}
+
+namespace {
+
+void put_time(JsonWriter& writer, std::string_view name, std::int64_t ms) {
+  writer.key(name);
+  if (ms == 0) {
+    writer.null();
+    return;
+  }
+  std::string text;
+  append_rfc3339(text, WallTime(ms));
+  writer.string(text);
+}
+
+void put_text(JsonWriter& writer, std::string_view name, std::string_view text) {
+  writer.key(name);
+  if (text.empty()) {
+    writer.null();
+  } else {
+    writer.string(text);
+  }
+}
+
+void put_json(JsonWriter& writer, std::string_view name, std::string_view json) {
+  writer.member_raw(name, json.empty() ? "null" : json);
+}
+
+void put_workspace(JsonWriter& writer, const SessionRow& row) {
+  writer.key("workspace").begin_object().member("mode", row.workspace_mode);
+  put_text(writer, "repository", row.repository);
+  put_text(writer, "directory", row.directory);
+  put_text(writer, "branch", row.branch);
+  put_text(writer, "base_commit", row.base_commit);
+  writer.member_bool("ready", row.workspace_ready).end_object();
+}
+
+void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
+  writer.begin_object()
+      .member("id", turn.id)
+      .member_int64("number", turn.number)
+      .member("session", session_id)
+      .member("agent", turn.agent)
+      .member("state", to_string(turn.state));
+  put_text(writer, "reason", turn.reason);
+  put_json(writer, "usage", turn.usage);
+  put_text(writer, "snapshot", turn.snapshot);
+  put_time(writer, "created_at", turn.created_ms);
+  put_time(writer, "started_at", turn.started_ms);
+  put_time(writer, "ended_at", turn.ended_ms);
+  writer.end_object();
+}
+
+}  // namespace
+
+std::string session_json(const SessionRow& row, const SessionView& view) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member("id", row.id)
+      .member("key", row.key)
+      .member("project", row.project)
+      .member("state", to_string(row.state))
+      .member("title", row.title)
+      .member("agent", row.agent)
+      .member("permission", row.permission);
+  put_workspace(writer, row);
+  writer.member_uint64("last_seq", view.last_seq).key("turn");
+  if (view.turn == nullptr) {
+    writer.null();
+  } else {
+    put_turn(writer, *view.turn, row.id);
+  }
+  writer.member_uint64("queued", view.queued).member_bool("held", row.held);
+  put_time(writer, "created_at", row.created_ms);
+  put_time(writer, "updated_at", row.updated_ms);
+  writer.end_object();
+  return out;
+}
+
+std::string turn_json(const TurnRow& turn, std::string_view session_id) {
+  std::string out;
+  JsonWriter writer(out);
+  put_turn(writer, turn, session_id);
+  return out;
+}
+
+std::string interaction_json(const InteractionRow& row) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member("id", row.id)
+      .member("turn", row.turn)
+      .member("kind", row.kind)
+      .member("state", to_string(row.state));
+  put_json(writer, "request", row.payload);
+  put_json(writer, "answer", row.answer);
+  put_text(writer, "answered_by", row.answered_by);
+  put_time(writer, "opened_at", row.opened_ms);
+  put_time(writer, "closed_at", row.closed_ms);
+  writer.end_object();
+  return out;
+}
+
+std::string workspace_report_json(const WorkspaceReport& report, const SessionRow& row) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member_bool("exists", report.exists)
+      .member_bool("dirty", report.dirty)
+      .member_int64("untracked", report.untracked)
+      .member_int64("unpushed", report.unpushed)
+      .member_bool("unknown", report.unknown);
+  put_text(writer, "reason", report.reason);
+  put_text(writer, "branch", row.branch);
+  put_text(writer, "directory", row.directory);
+  writer.end_object();
+  return out;
+}
+
+std::string changed_files_json(const std::vector<ChangedFile>& files) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_array();
+  for (const ChangedFile& file : files) {
+    writer.begin_object().member("path", file.path);
+    put_text(writer, "old_path", file.old_path);
+    writer.member("status", file.status)
+        .member_int64("additions", file.additions)
+        .member_int64("deletions", file.deletions)
+        .member_bool("binary", file.binary)
+        .end_object();
+  }
+  writer.end_array();
+  return out;
+}
+
+std::string session_opened_json(const SessionRow& row) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object();
+  put_workspace(writer, row);
+  writer.member("agent", row.agent).end_object();
+  return out;
+}
+
+std::string turn_queued_json(const TurnRow& turn) {
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .member_int64("number", turn.number)
+      .member_raw("prompt", turn.prompt)
+      .end_object();
+  return out;
+}
+
+std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>& open_tool_calls) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member_int64("number", turn.number)
+      .member("state", to_string(turn.state));
+  put_text(writer, "reason", turn.reason);
+  put_json(writer, "usage", turn.usage);
+  writer.key("open_tool_calls").begin_array();
+  for (const std::string& id : open_tool_calls) writer.string(id);
+  writer.end_array().end_object();
+  return out;
+}
+
+std::string interaction_closed_json(const InteractionRow& row) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object().member("id", row.id).member("state", to_string(row.state));
+  put_json(writer, "answer", row.answer);
+  put_text(writer, "by", row.answered_by);
+  writer.end_object();
+  return out;
+}
+
+}  // namespace berth::server

@@ -1,0 +1,146 @@
+// server/sessions/session.h — the session's actor: its log, its turns, its agents and its workspace.
+#pragma once
+
+#include <berth/core/scope.h>
+#include <berth/core/sync.h>
+#include <berth/server/sessions/binding.h>
+#include <berth/server/sessions/context.h>
+#include <berth/server/sessions/journal.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::server {
+
+struct TurnRequest {
+  std::string agent;   ///< Empty = the session's default.
+  std::string blocks;  ///< ACP content blocks, a JSON array.
+  std::string idempotency_key;
+  std::string body_hash;
+  bool queue_when_busy = true;
+};
+
+/// The row's workspace as the workspace calls want it.
+Workspace workspace_of(const SessionRow& row);
+
+/// Told when the session's log grew or the session is gone.
+class LogReader : public ListNode {
+ public:
+  virtual void on_log_grew() = 0;
+
+ protected:
+  ~LogReader() = default;
+};
+
+/// One session, on one shard. Commands take effect at once in memory and are durable when the journal says so: who
+/// answers a client awaits context.journal.committed() first. A Session lives from its first use to the server's end.
+class Session final : public LogWriter {
+ public:
+  Session(SessionContext& context, SessionSnapshot snapshot);
+  ~Session();
+
+  const SessionRow& row() const { return row_; }
+  const TurnRow* current_turn() const { return current_ ? &*current_ : nullptr; }
+  const std::vector<TurnRow>& queue() const { return queue_; }
+  const std::optional<ChangeRow>& change() const { return change_; }
+  std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
+
+  /// After a restart: gives endings to what the crash left open. Appends only; reads the log for open tool calls.
+  Task<void> recover();
+
+  /// Writes the first event of a new session.
+  void opened();
+  /// Takes a prompt: it runs at once, or waits its turn. Errors: `conflict` ("session_closed"), `busy`
+  /// ("turn_running"), `overloaded` ("queue_max"), `invalid`.
+  Result<TurnRow> accept(TurnRequest request);
+  /// A turn that is in memory still: running, queued, or ended not long ago.
+  const TurnRow* find_turn(std::string_view id) const;
+  const TurnRow* find_turn_by_key(std::string_view key) const;
+  /// Idempotent; an ended turn is left as it is. Error `not_found` when the turn is not in memory.
+  Result<TurnRow> cancel(std::string_view turn_id, std::string_view reason);
+  void resume_queue();
+  Result<Binding*> binding(std::string_view agent);
+
+  /// Stops agents after the running turn and removes the workspace if that loses nothing.
+  Task<Result<void>> close();
+  /// Error `conflict` ("worktree_has_work") unless clean or forced.
+  Task<Result<void>> remove(bool force);
+  /// For the end of the server: ends processes, writes nothing.
+  Task<void> shutdown();
+
+  void add_reader(LogReader& reader) { readers_.push_back(reader); }
+  /// Set whenever no turn runs.
+  Event& idle() { return idle_; }
+
+  // For its bindings.
+  std::uint64_t append(std::string_view type, std::string_view agent, std::string_view data,
+                       bool has_raw_cr = false);
+  void on_agent_ready(Binding& binding);
+  void on_agent_lost(Binding& binding, std::string_view why);
+  void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);
+  /// An interaction of the running turn was opened (+1) or closed (-1).
+  void on_gate(int change);
+  SessionContext& context() { return context_; }
+
+ private:
+  class GraceTimer final : public io::TimerOp {
+   public:
+    explicit GraceTimer(Session& owner) : owner_(owner) {}
+    void on_timer() override { owner_.on_cancel_grace_over(); }
+
+   private:
+    Session& owner_;
+  };
+  class SnapshotTimer final : public io::TimerOp {
+   public:
+    explicit SnapshotTimer(Session& owner) : owner_(owner) {}
+    void on_timer() override { owner_.on_snapshot_late(); }
+
+   private:
+    Session& owner_;
+  };
+
+  void on_visible() override;
+  void advance();
+  void start_turn(TurnRow turn);
+  void dispatch();
+  Task<void> send_with_continuation(Binding* binding, std::string turn_id);
+  void settle(TurnState state, std::string_view reason, std::string_view usage);
+  void remember(TurnRow turn);
+  void hold_queue(std::string_view reason);
+  void save();
+  void save_turn(const TurnRow& turn);
+  void on_cancel_grace_over();
+  void on_snapshot_late();
+  Task<void> record_change(TurnRow turn);
+  Task<Result<void>> end_workspace(bool force);
+  std::string_view turn_id() const { return current_ ? std::string_view(current_->id) : std::string_view(); }
+
+  SessionContext& context_;
+  SessionRow row_;
+  std::optional<TurnRow> current_;
+  bool dispatched_ = false;       // the prompt of current_ was handed to the agent
+  bool cancel_requested_ = false;
+  int gates_ = 0;
+  std::vector<TurnRow> queue_;
+  std::vector<TurnRow> ended_;  // the last few, for idempotent answers
+  std::int64_t last_turn_number_ = 0;
+  std::map<std::string, std::unique_ptr<Binding>> bindings_;
+  std::optional<ChangeRow> change_;
+  std::vector<InteractionRow> stale_interactions_;  // left open by a crash; recover() closes them
+  std::int64_t snapshot_turn_ = 0;  // number of the turn whose snapshot runs; 0 = none
+  bool closing_ = false;
+  bool down_ = false;
+  IntrusiveList<LogReader> readers_;
+  Event idle_;
+  Event snapshot_done_;
+  GraceTimer grace_{*this};
+  SnapshotTimer snapshot_timer_{*this};
+  Scope scope_;
+};
+
+}  // namespace berth::server
