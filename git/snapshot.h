@@ -39,6 +39,8 @@ struct Snapshot {
   /// 100 are named.
   std::vector<std::string> skipped;
   std::uint64_t skipped_count = 0;
+  bool index_kept =
+      true;  ///< False: the private index could not be saved; the next snapshot is slower.
 };
 
 /// Writes the tree of the working files (untracked ones included, ignored ones not unless the

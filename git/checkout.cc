@@ -1,0 +1,283 @@
+#include <berth/git/checkout.h>
+#include <berth/git/failure.h>
+#include <berth/git/files.h>
+
+#include <fcntl.h>
+#include <git2.h>
+#include <git2/sys/filter.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace berth::git::detail {
+namespace {
+
+/// The chain of open folders from the root down to the one being written; entries come sorted, so
+/// each folder is made and opened once.
+class FolderChain {
+ public:
+  explicit FolderChain(int root) { levels_.push_back({root, 0}); }
+  ~FolderChain() {
+    while (levels_.size() > 1) pop();
+    ::close(levels_[0].fd);
+  }
+  FolderChain(const FolderChain&) = delete;
+  FolderChain& operator=(const FolderChain&) = delete;
+
+  /// The descriptor of the folder that `path` lies in, -1 with errno when it cannot be made.
+  int folder_of(std::string_view path) {
+    const std::size_t last = path.rfind('/');
+    const std::string_view folder = last == std::string_view::npos ? "" : path.substr(0, last);
+    while (!is_inside(folder)) pop();
+    while (current_.size() < folder.size()) {
+      const std::size_t start = current_.empty() ? 0 : current_.size() + 1;
+      const std::size_t end = std::min(folder.find('/', start), folder.size());
+      const std::string name(folder.substr(start, end - start));
+      const int parent = levels_.back().fd;
+      if (::mkdirat(parent, name.c_str(), 0777) < 0 && errno != EEXIST) return -1;
+      const int fd =
+          ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      if (fd < 0) return -1;
+      levels_.push_back({fd, current_.size()});
+      current_.assign(folder.substr(0, end));
+    }
+    return levels_.back().fd;
+  }
+
+ private:
+  struct Level {
+    int fd;
+    std::size_t parent_length;
+  };
+
+  bool is_inside(std::string_view folder) const {
+    return current_.empty() || (folder.starts_with(current_) && (folder.size() == current_.size() ||
+                                                                 folder[current_.size()] == '/'));
+  }
+  void pop() {
+    ::close(levels_.back().fd);
+    current_.resize(levels_.back().parent_length);
+    levels_.pop_back();
+  }
+
+  std::vector<Level> levels_;
+  std::string current_;
+};
+
+std::uint32_t low32(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value);
+}
+
+/// libgit2 1.5 hands index entries out as const and has no call to set their times. They are heap
+/// objects of the index, and going through git_index_add would look every object up again and drop
+/// the cached tree ids.
+void remember(const git_index_entry* entry, const struct stat& st) {
+  auto* mutable_entry = const_cast<git_index_entry*>(entry);
+  mutable_entry->mtime.seconds = static_cast<std::int32_t>(st.st_mtim.tv_sec);
+  mutable_entry->mtime.nanoseconds = static_cast<std::uint32_t>(st.st_mtim.tv_nsec);
+  mutable_entry->ctime.seconds = static_cast<std::int32_t>(st.st_ctim.tv_sec);
+  mutable_entry->ctime.nanoseconds = static_cast<std::uint32_t>(st.st_ctim.tv_nsec);
+  mutable_entry->dev = low32(st.st_dev);
+  mutable_entry->ino = low32(st.st_ino);
+  mutable_entry->uid = st.st_uid;
+  mutable_entry->gid = st.st_gid;
+  mutable_entry->file_size = low32(static_cast<std::uint64_t>(st.st_size));
+}
+
+class Filler {
+ public:
+  Filler(git_repository* repository, git_odb* odb, int root, std::string path, bool may_convert)
+      : repository_(repository),
+        odb_(odb),
+        folders_(root),
+        path_(std::move(path)),
+        may_convert_(may_convert) {}
+
+  Result<void> write(const git_index_entry* entry) {
+    const std::string_view name = entry->path;
+    if (!is_safe_relative(name)) {
+      return fail(ErrorKind::invalid, "bad_tree", path_ + ": the tree names '" + entry->path + "'");
+    }
+    const int folder = folders_.folder_of(name);
+    if (folder < 0) return failed("mkdir", entry->path);
+    const std::string leaf(name.substr(name.rfind('/') + 1));
+    switch (entry->mode) {
+      case GIT_FILEMODE_COMMIT:
+        if (::mkdirat(folder, leaf.c_str(), 0777) < 0) return failed("mkdir", entry->path);
+        return {};
+      case GIT_FILEMODE_LINK:
+        return write_link(folder, leaf, entry);
+      default:
+        return write_file(folder, leaf, entry);
+    }
+  }
+
+ private:
+  tl::unexpected<Error> failed(const char* call, const char* name) const {
+    if (errno == EEXIST || errno == ELOOP || errno == ENOTDIR) {
+      return fail(ErrorKind::conflict, "path_occupied", path_ + "/" + name + ": is in the way");
+    }
+    return fail(errno_error(errno, std::string(call) + " " + path_ + "/" + name));
+  }
+
+  Result<void> write_link(int folder, const std::string& leaf, const git_index_entry* entry) {
+    Handle<git_odb_object> object;
+    const int rc = git_odb_read(out(object), odb_, &entry->id);
+    if (rc != 0) return libgit2_fail(rc, entry->path);
+    const std::string target(static_cast<const char*>(git_odb_object_data(object.get())),
+                             git_odb_object_size(object.get()));
+    if (::symlinkat(target.c_str(), folder, leaf.c_str()) < 0)
+      return failed("symlink", entry->path);
+    struct stat st{};
+    if (::fstatat(folder, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) {
+      return failed("stat", entry->path);
+    }
+    remember(entry, st);
+    return {};
+  }
+
+  Result<void> write_file(int folder, const std::string& leaf, const git_index_entry* entry) {
+    if (may_convert_) {
+      git_filter_list* filters = nullptr;
+      int rc = git_filter_list_load(&filters, repository_, nullptr, entry->path,
+                                    GIT_FILTER_TO_WORKTREE, GIT_FILTER_ALLOW_UNSAFE);
+      if (rc != 0) return libgit2_fail(rc, entry->path);
+      if (filters != nullptr) {
+        Result<void> written = write_converted(folder, leaf, entry, filters);
+        git_filter_list_free(filters);
+        return written;
+      }
+    }
+    Handle<git_odb_object> object;
+    const int rc = git_odb_read(out(object), odb_, &entry->id);
+    if (rc != 0) return libgit2_fail(rc, entry->path);
+    return write_bytes(folder, leaf, entry,
+                       static_cast<const char*>(git_odb_object_data(object.get())),
+                       git_odb_object_size(object.get()));
+  }
+
+  Result<void> write_converted(int folder, const std::string& leaf, const git_index_entry* entry,
+                               git_filter_list* filters) {
+    Handle<git_blob> blob;
+    int rc = git_blob_lookup(out(blob), repository_, &entry->id);
+    git_buf converted = GIT_BUF_INIT;
+    if (rc == 0) rc = git_filter_list_apply_to_blob(&converted, filters, blob.get());
+    if (rc != 0) return libgit2_fail(rc, entry->path);
+    Result<void> written = write_bytes(folder, leaf, entry, converted.ptr, converted.size);
+    git_buf_dispose(&converted);
+    return written;
+  }
+
+  Result<void> write_bytes(int folder, const std::string& leaf, const git_index_entry* entry,
+                           const char* data, std::size_t size) {
+    const mode_t mode = (entry->mode & 0100) != 0 ? 0777 : 0666;  // the umask takes its part
+    const int fd =
+        ::openat(folder, leaf.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd < 0) return failed("open", entry->path);
+    while (size > 0) {
+      const ssize_t n = ::write(fd, data, size);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        const int error = errno;
+        ::close(fd);
+        return fail(errno_error(error, "write " + path_ + "/" + entry->path));
+      }
+      data += n;
+      size -= static_cast<std::size_t>(n);
+    }
+    struct stat st{};
+    const int rc = ::fstat(fd, &st);
+    ::close(fd);
+    if (rc < 0) return failed("stat", entry->path);
+    remember(entry, st);
+    return {};
+  }
+
+  git_repository* repository_;
+  git_odb* odb_;
+  FolderChain folders_;
+  std::string path_;
+  bool may_convert_;
+};
+
+bool is_attributes_file(std::string_view path) {
+  return path == ".gitattributes" || path.ends_with("/.gitattributes");
+}
+
+bool has_global_attributes(int level, const char* name) {
+  git_buf folders = GIT_BUF_INIT;
+  if (git_libgit2_opts(GIT_OPT_GET_SEARCH_PATH, level, &folders) != 0) return true;
+  std::string_view rest(folders.ptr != nullptr ? folders.ptr : "", folders.size);
+  bool found = false;
+  while (!rest.empty() && !found) {
+    const std::size_t colon = rest.find(GIT_PATH_LIST_SEPARATOR);
+    found = kind_of(std::string(rest.substr(0, colon)) + "/" + name) != PathKind::missing;
+    rest = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+  }
+  git_buf_dispose(&folders);
+  return found;
+}
+
+/// False when no attribute and no setting can ask for a conversion: then no path is looked up.
+bool may_convert(git_repository* repository, const git_index* index) {
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    if (is_attributes_file(git_index_get_byindex(const_cast<git_index*>(index), i)->path))
+      return true;
+  }
+  Handle<git_config> config;
+  Handle<git_config> frozen;
+  if (git_repository_config(out(config), repository) != 0 ||
+      git_config_snapshot(out(frozen), config.get()) != 0) {
+    return true;
+  }
+  const char* value = nullptr;
+  if (git_config_get_string(&value, frozen.get(), "core.autocrlf") == 0 &&
+      std::string_view(value) != "false") {
+    return true;
+  }
+  if (git_config_get_string(&value, frozen.get(), "core.attributesfile") == 0) return true;
+  return kind_of(std::string(git_repository_commondir(repository)) + "info/attributes") !=
+             PathKind::missing ||
+         has_global_attributes(GIT_CONFIG_LEVEL_XDG, "attributes") ||
+         has_global_attributes(GIT_CONFIG_LEVEL_SYSTEM, "gitattributes");
+}
+
+}  // namespace
+
+Result<void> fill_folder(git_repository* repository, const git_tree* tree, const std::string& path,
+                         const Patience& patience) {
+  Handle<git_index> index;
+  Handle<git_odb> odb;
+  int rc = git_repository_index(out(index), repository);
+  if (rc == 0) rc = git_repository_odb(out(odb), repository);
+  if (rc == 0) rc = git_index_read_tree(index.get(), tree);
+  if (rc != 0) return libgit2_fail(rc, path);
+  const int root = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (root < 0) return fail(errno_error(errno, "open " + path));
+
+  const bool convert = may_convert(repository, index.get());
+  const std::size_t count = git_index_entrycount(index.get());
+  Filler filler(repository, odb.get(), root, path, convert);
+  // Attributes are read from the working files: those files come first.
+  for (const bool attributes : {true, false}) {
+    if (attributes && !convert) continue;
+    for (std::size_t i = 0; i < count; ++i) {
+      const git_index_entry* entry = git_index_get_byindex(index.get(), i);
+      if (convert && is_attributes_file(entry->path) != attributes) continue;
+      Result<void> written = filler.write(entry);
+      if (!written) return written;
+      if (i % 64 == 0) {
+        if (Result<void> go_on = patience.check("checkout"); !go_on) return go_on;
+      }
+    }
+  }
+  rc = git_index_write(index.get());
+  if (rc != 0) return libgit2_fail(rc, path + ": index");
+  return {};
+}
+
+}  // namespace berth::git::detail

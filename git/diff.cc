@@ -1,0 +1,296 @@
+#include <berth/git/diff.h>
+#include <berth/git/failure.h>
+#include <berth/git/names.h>
+#include <berth/git/objects.h>
+#include <berth/git/opened.h>
+#include <berth/git/snapshot.h>
+#include <berth/git/working_tree.h>
+
+#include <git2.h>
+
+#include <algorithm>
+#include <set>
+
+namespace berth::git {
+
+using detail::Handle;
+using detail::out;
+
+namespace {
+
+constexpr std::string_view kWorktree = "worktree";
+
+int go_on(const git_diff*, const char*, const char*, void* payload) {
+  return static_cast<const Patience*>(payload)->exhausted() ? GIT_EUSER : 0;
+}
+
+FileStatus status_of(git_delta_t status) {
+  switch (status) {
+    case GIT_DELTA_ADDED:
+      return FileStatus::added;
+    case GIT_DELTA_DELETED:
+      return FileStatus::deleted;
+    case GIT_DELTA_RENAMED:
+      return FileStatus::renamed;
+    case GIT_DELTA_TYPECHANGE:
+      return FileStatus::typechange;
+    default:
+      return FileStatus::modified;
+  }
+}
+
+/// Turns one libgit2 diff into a Change, within the limits.
+class ChangeBuilder {
+ public:
+  ChangeBuilder(git_repository* repository, git_diff* diff, const DiffRequest& request)
+      : repository_(repository),
+        diff_(diff),
+        request_(request),
+        wanted_(request.paths.begin(), request.paths.end()) {}
+
+  Result<Change> build() {
+    const int rc = git_repository_odb(out(odb_), repository_);
+    if (rc != 0) return detail::libgit2_fail(rc, "objects");
+    const std::size_t count = git_diff_num_deltas(diff_);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (Result<void> patient = request_.patience.check("diff"); !patient) {
+        return fail(std::move(patient).error());
+      }
+      if (!is_wanted(git_diff_get_delta(diff_, i))) continue;
+      ++change_.files_total;
+      if (change_.files.size() >= request_.limits.files_max) {
+        change_.files_truncated = true;
+        continue;
+      }
+      if (Result<void> added = add(i); !added) return fail(std::move(added).error());
+    }
+    join_type_changes();
+    for (const FileChange& file : change_.files) {
+      change_.additions += file.additions;
+      change_.deletions += file.deletions;
+    }
+    return std::move(change_);
+  }
+
+ private:
+  bool is_wanted(const git_diff_delta* delta) const {
+    return wanted_.empty() || wanted_.contains(delta->new_file.path) ||
+           wanted_.contains(delta->old_file.path);
+  }
+
+  bool is_too_large(const git_diff_file& file) const {
+    if (git_oid_is_zero(&file.id) || (file.mode & 0170000) != 0100000) return false;
+    std::size_t size = 0;
+    git_object_t type = GIT_OBJECT_INVALID;
+    return git_odb_read_header(&size, &type, odb_.get(), &file.id) == 0 &&
+           size > request_.limits.file_bytes_max;
+  }
+
+  Result<void> add(std::size_t i) {
+    const git_diff_delta* delta = git_diff_get_delta(diff_, i);
+    FileChange file;
+    file.status = status_of(delta->status);
+    file.path = file.status == FileStatus::deleted ? delta->old_file.path : delta->new_file.path;
+    if (file.status == FileStatus::renamed) file.old_path = delta->old_file.path;
+    file.old_mode = file.status == FileStatus::added ? 0 : delta->old_file.mode;
+    file.mode = file.status == FileStatus::deleted ? 0 : delta->new_file.mode;
+    if (is_too_large(delta->old_file) || is_too_large(delta->new_file)) {
+      file.counted = false;
+      leave_out_patch(file);
+      change_.files.push_back(std::move(file));
+      return {};
+    }
+    Handle<git_patch> patch;
+    const int rc = git_patch_from_diff(out(patch), diff_, i);
+    if (rc != 0) return detail::libgit2_fail(rc, file.path);
+    delta = git_diff_get_delta(diff_, i);
+    file.binary = (delta->flags & GIT_DIFF_FLAG_BINARY) != 0;
+    if (patch) {
+      std::size_t additions = 0;
+      std::size_t deletions = 0;
+      git_patch_line_stats(nullptr, &additions, &deletions, patch.get());
+      file.additions = additions;
+      file.deletions = deletions;
+      if (request_.with_patches && (!file.binary || request_.binary_patches)) {
+        if (Result<void> put = put_patch(file, patch.get()); !put) return put;
+      }
+    }
+    change_.files.push_back(std::move(file));
+    return {};
+  }
+
+  Result<void> put_patch(FileChange& file, git_patch* patch) {
+    const std::size_t about = git_patch_size(patch, 1, 1, 1);
+    if (about > request_.limits.file_patch_bytes_max) {
+      leave_out_patch(file);
+      return {};
+    }
+    git_buf text = GIT_BUF_INIT;
+    const int rc = git_patch_to_buf(&text, patch);
+    if (rc != 0) return detail::libgit2_fail(rc, file.path);
+    const bool fits = text.size <= request_.limits.file_patch_bytes_max &&
+                      patch_bytes_ + text.size <= request_.limits.patch_bytes_max;
+    if (fits) {
+      file.patch.assign(text.ptr, text.size);
+      patch_bytes_ += text.size;
+    } else {
+      leave_out_patch(file);
+    }
+    git_buf_dispose(&text);
+    return {};
+  }
+
+  void leave_out_patch(FileChange& file) {
+    file.patch_truncated = true;
+    change_.patch_truncated = true;
+  }
+
+  /// libgit2 was asked for a deletion and an addition where the type of a file changed, because
+  /// that is the only form that `git apply` takes. In the list it is one entry.
+  void join_type_changes() {
+    std::vector<FileChange>& files = change_.files;
+    std::sort(files.begin(), files.end(), [](const FileChange& a, const FileChange& b) {
+      if (a.path != b.path) return a.path < b.path;
+      return a.status == FileStatus::deleted && b.status != FileStatus::deleted;
+    });
+    std::vector<FileChange> joined;
+    joined.reserve(files.size());
+    for (FileChange& file : files) {
+      if (joined.empty() || joined.back().path != file.path ||
+          joined.back().status != FileStatus::deleted) {
+        joined.push_back(std::move(file));
+        continue;
+      }
+      FileChange& first = joined.back();
+      first.status = FileStatus::typechange;
+      first.mode = file.mode;
+      first.additions += file.additions;
+      first.deletions += file.deletions;
+      first.binary = first.binary || file.binary;
+      first.counted = first.counted && file.counted;
+      first.patch_truncated = first.patch_truncated || file.patch_truncated;
+      if (first.patch_truncated) {
+        first.patch.clear();  // half of the pair would delete the file
+      } else {
+        first.patch += file.patch;
+      }
+      --change_.files_total;
+    }
+    files = std::move(joined);
+  }
+
+  git_repository* repository_;
+  git_diff* diff_;
+  const DiffRequest& request_;
+  std::set<std::string, std::less<>> wanted_;
+  Handle<git_odb> odb_;
+  Change change_;
+  std::uint64_t patch_bytes_ = 0;
+};
+
+Result<bool> find_renames(git_diff* diff, const DiffRequest& request) {
+  const std::size_t added = git_diff_num_deltas_of_type(diff, GIT_DELTA_ADDED);
+  const std::size_t deleted = git_diff_num_deltas_of_type(diff, GIT_DELTA_DELETED);
+  if (added == 0 || deleted == 0) return false;
+  const bool limited = std::max(added, deleted) > request.limits.rename_candidates_max;
+  git_diff_find_options options = GIT_DIFF_FIND_OPTIONS_INIT;
+  options.flags = GIT_DIFF_FIND_RENAMES;
+  if (limited) options.flags |= GIT_DIFF_FIND_EXACT_MATCH_ONLY;
+  options.rename_limit = limited ? added + deleted : request.limits.rename_candidates_max;
+  const int rc = git_diff_find_similar(diff, &options);
+  if (rc != 0) return detail::libgit2_fail(rc, "finding renames");
+  return limited;
+}
+
+Result<Change> compare(git_repository* repository, const std::string& from, const std::string& to,
+                       const DiffRequest& request) {
+  Result<Handle<git_tree>> old_tree = detail::find_tree(repository, from);
+  if (!old_tree) return fail(std::move(old_tree).error());
+  Result<Handle<git_tree>> new_tree = detail::find_tree(repository, to);
+  if (!new_tree) return fail(std::move(new_tree).error());
+
+  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  options.flags = GIT_DIFF_INDENT_HEURISTIC;
+  if (request.binary_patches) options.flags |= GIT_DIFF_SHOW_BINARY;
+  options.id_abbrev = GIT_OID_HEXSZ;
+  options.progress_cb = go_on;
+  options.payload = const_cast<Patience*>(&request.patience);
+  options.max_size = static_cast<git_off_t>(request.limits.file_bytes_max) + 1;
+  Handle<git_diff> diff;
+  const int rc =
+      git_diff_tree_to_tree(out(diff), repository, old_tree->get(), new_tree->get(), &options);
+  if (Result<void> patient = request.patience.check("comparing trees"); !patient) {
+    return fail(std::move(patient).error());
+  }
+  if (rc != 0) return detail::libgit2_fail(rc, "comparing trees");
+  Result<bool> limited = find_renames(diff.get(), request);
+  if (!limited) return fail(std::move(limited).error());
+  Result<Change> change = ChangeBuilder(repository, diff.get(), request).build();
+  if (!change) return change;
+  change->renames_limited = *limited;
+  change->from_tree = detail::hex(*git_tree_id(old_tree->get()));
+  change->to_tree = detail::hex(*git_tree_id(new_tree->get()));
+  return change;
+}
+
+Result<Change> diff_worktree(const DiffRequest& request) {
+  Result<detail::OpenedWorktree> worktree = detail::open_worktree(request.worktree);
+  if (!worktree) return fail(std::move(worktree).error());
+  Result<detail::WorkingTree> tree =
+      detail::WorkingTree::read({.worktree = *worktree,
+                                 .key = request.worktree.key,
+                                 .private_index = request.private_index,
+                                 .file_bytes_max = SnapshotRequest{}.file_bytes_max,
+                                 .patience = request.patience});
+  if (!tree) return fail(std::move(tree).error());
+  if (Result<void> there = verify_worktree(request.worktree); !there) {
+    return fail(std::move(there).error());
+  }
+  Result<Change> change = compare(worktree->repository.get(), request.from, tree->tree(), request);
+  if (change) change->skipped = tree->skipped();
+  return change;
+}
+
+}  // namespace
+
+std::string_view to_string(FileStatus status) {
+  switch (status) {
+    case FileStatus::added:
+      return "added";
+    case FileStatus::modified:
+      return "modified";
+    case FileStatus::deleted:
+      return "deleted";
+    case FileStatus::renamed:
+      return "renamed";
+    case FileStatus::typechange:
+      return "typechange";
+  }
+  return "modified";
+}
+
+std::string patch_text(const Change& change) {
+  std::string text;
+  for (const FileChange& file : change.files) text += file.patch;
+  return text;
+}
+
+Result<Change> diff(const DiffRequest& request) {
+  if (!is_object_id(request.from)) {
+    return fail(ErrorKind::invalid, "bad_object_id", "from '" + request.from + "'");
+  }
+  if (request.to == kWorktree) return diff_worktree(request);
+  if (!is_object_id(request.to)) {
+    return fail(ErrorKind::invalid, "bad_object_id", "to '" + request.to + "'");
+  }
+  if (!request.worktree.path.empty()) {
+    // Its attributes say which files are binary. A worktree that is gone has none to ask.
+    Result<detail::OpenedWorktree> worktree = detail::open_worktree(request.worktree);
+    if (worktree) return compare(worktree->repository.get(), request.from, request.to, request);
+  }
+  Result<detail::Opened> opened = detail::open_objects(request.worktree.repository);
+  if (!opened) return fail(std::move(opened).error());
+  return compare(opened->repository.get(), request.from, request.to, request);
+}
+
+}  // namespace berth::git

@@ -1,0 +1,302 @@
+#include <berth/git/checkout.h>
+#include <berth/git/failure.h>
+#include <berth/git/files.h>
+#include <berth/git/names.h>
+#include <berth/git/objects.h>
+#include <berth/git/opened.h>
+#include <berth/git/worktree.h>
+
+#include <git2.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+namespace berth::git {
+
+using detail::Handle;
+using detail::Location;
+using detail::Opened;
+using detail::OpenedWorktree;
+using detail::PathKind;
+
+namespace {
+
+/// One creation: what was asked, with names and paths worked out.
+struct Creation {
+  const CreateWorktree& request;
+  Opened& opened;
+  std::string path;
+  std::string registration;
+  std::string base;
+  std::string head;
+};
+
+bool has_control_characters(const std::string& text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < 0x20; });
+}
+
+Result<std::string> usable_path(const std::string& path) {
+  if (path.size() < 2 || path.front() != '/' || path.back() == '/' ||
+      has_control_characters(path)) {
+    return fail(ErrorKind::invalid, "bad_path", "'" + path + "': not an absolute path of a folder");
+  }
+  const std::string name = detail::name_of(path);
+  if (name == "." || name == "..")
+    return fail(ErrorKind::invalid, "bad_path", path + ": ends in dots");
+  if (Result<void> made = detail::make_folders(detail::parent_of(path)); !made) {
+    return fail(std::move(made).error());
+  }
+  const std::string resolved = detail::canonical_parent(path);
+  if (resolved.empty()) return fail(ErrorKind::invalid, "bad_path", path + ": cannot be resolved");
+  return resolved;
+}
+
+bool is_half_made(const std::string& registration) {
+  Result<std::string> locked = detail::read_line_file(registration + "/locked");
+  return locked && *locked == detail::kHalfMadeMark;
+}
+
+/// Does `path` hold a `.git` file that names our registration, whether or not that is whole?
+bool points_to(const std::string& path, const std::string& registration) {
+  Result<std::string> line = detail::read_line_file(path + "/.git");
+  return line && *line == "gitdir: " + registration;
+}
+
+/// A registration of our key exists and was made to its end: hand it back, or say why it is not the
+/// one asked for.
+Result<CreatedWorktree> reuse(const Creation& creation) {
+  const CreateWorktree& request = creation.request;
+  Result<std::string> back = detail::read_line_file(creation.registration + "/gitdir");
+  if (back && *back != creation.path + "/.git" &&
+      detail::canonical_parent(*back) != creation.path + "/.git") {
+    return fail(ErrorKind::conflict, "worktree_elsewhere",
+                request.worktree.key + ": its worktree is at " + detail::parent_of(*back));
+  }
+  Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
+  if (!worktree) return fail(std::move(worktree).error());
+  git_repository* repository = worktree->repository.get();
+  Result<std::string> base = detail::ref_target(repository, base_ref_of(request.worktree.key));
+  if (!base) return fail(std::move(base).error());
+  if (!request.base.empty() && *base != creation.base) {
+    return fail(ErrorKind::conflict, "base_differs",
+                request.worktree.key + ": exists with base " + *base + ", not " + creation.base);
+  }
+  CreatedWorktree created;
+  created.path = creation.path;
+  created.branch = branch_of(request.worktree.key);
+  created.base_commit = *std::move(base);
+  created.existed = true;
+  if (Result<Handle<git_commit>> head = detail::find_commit(repository, "HEAD"); head) {
+    created.head_commit = detail::hex(*git_commit_id(head->get()));
+  }
+  return created;
+}
+
+/// Clears what a crashed creation left. Only what is ours by its marks is touched.
+Result<void> clear_leftovers(const Creation& creation) {
+  if (points_to(creation.path, creation.registration)) {
+    const std::string trash = detail::parent_of(creation.path) + "/.berth-trash";
+    Result<std::string> moved = detail::move_to_trash(creation.path, trash);
+    if (!moved) return fail(std::move(moved).error());
+    if (Result<bool> gone = detail::delete_tree(*moved, {}); !gone) return fail(gone.error());
+  }
+  if (Result<bool> gone = detail::delete_tree(creation.registration, {}); !gone) {
+    return fail(std::move(gone).error());
+  }
+  return {};
+}
+
+/// Chooses what is checked out and points base ref and branch at it.
+Result<void> make_refs(Creation& creation) {
+  const std::string& key = creation.request.worktree.key;
+  git_repository* repository = creation.opened.repository.get();
+  Result<std::string> tip = detail::ref_target(repository, branch_ref_of(key));
+  if (!tip) return fail(std::move(tip).error());
+  Result<std::string> old_base = detail::ref_target(repository, base_ref_of(key));
+  if (!old_base) return fail(std::move(old_base).error());
+  creation.head = creation.base;
+  // A branch that stands on its recorded base has nothing of its own: an attempt with an older HEAD
+  // left it.
+  const bool has_own = !tip->empty() && *tip != creation.base && *tip != *old_base;
+  if (has_own) {
+    if (!creation.request.keep_branch) {
+      return fail(ErrorKind::conflict, "branch_has_commits",
+                  branch_of(key) + ": exists at " + *tip + ", which is not the base");
+    }
+    creation.head = *tip;
+  }
+  Result<void> made = detail::set_ref(repository, base_ref_of(key), creation.base);
+  if (made && !has_own) made = detail::set_ref(repository, branch_ref_of(key), creation.base);
+  return made;
+}
+
+/// Takes the registration's folder: the moment from which a second creation of the key is refused.
+Result<void> claim_registration(const std::string& registration) {
+  Result<void> done = detail::make_folders(detail::parent_of(registration));
+  if (!done) return done;
+  if (::mkdir(registration.c_str(), 0777) == 0) return {};
+  if (errno == EEXIST) {
+    return fail(ErrorKind::busy, "git_locked", registration + ": somebody else is making it");
+  }
+  return fail(errno_error(errno, "mkdir " + registration));
+}
+
+/// Writes the registration, locked until the end, and the folder with its `.git` file.
+Result<void> make_links(const Creation& creation) {
+  const std::string& registration = creation.registration;
+  Result<void> done =
+      detail::write_file(registration + "/locked", std::string(detail::kHalfMadeMark) + "\n");
+  if (done) done = detail::write_file(registration + "/commondir", "../..\n");
+  if (done) done = detail::write_file(registration + "/gitdir", creation.path + "/.git\n");
+  if (done) {
+    done = detail::write_file(registration + "/HEAD",
+                              "ref: " + branch_ref_of(creation.request.worktree.key) + "\n");
+  }
+  if (!done) return done;
+  if (::mkdir(creation.path.c_str(), 0777) < 0 &&
+      !(errno == EEXIST && detail::is_empty_folder(creation.path))) {
+    return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
+  }
+  return detail::write_file(creation.path + "/.git", "gitdir: " + registration + "\n");
+}
+
+Result<void> fill(const Creation& creation) {
+  Handle<git_repository> repository;
+  const int rc = git_repository_open_ext(detail::out(repository), creation.path.c_str(),
+                                         GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr);
+  if (rc != 0) return detail::libgit2_fail(rc, creation.path);
+  Result<Handle<git_tree>> tree = detail::find_tree(repository.get(), creation.head);
+  if (!tree) return fail(std::move(tree).error());
+  Result<void> filled =
+      detail::fill_folder(repository.get(), tree->get(), creation.path, creation.request.patience);
+  if (filled && !creation.request.private_index.empty()) {
+    filled = detail::copy_file(creation.registration + "/index", creation.request.private_index);
+  }
+  return filled;
+}
+
+Result<void> make(Creation& creation) {
+  if (Result<void> cleared = clear_leftovers(creation); !cleared) return cleared;
+  const PathKind kind = detail::kind_of(creation.path);
+  if (kind != PathKind::missing && !detail::is_empty_folder(creation.path)) {
+    return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
+  }
+  Result<void> done = make_refs(creation);
+  if (done) done = claim_registration(creation.registration);
+  if (!done) return done;
+  done = make_links(creation);
+  if (done) done = fill(creation);
+  if (done) return detail::remove_file_if_exists(creation.registration + "/locked");
+  // Best effort: what stays is marked as half made, and the next attempt removes it.
+  if (Result<void> cleared = clear_leftovers(creation); !cleared) return done;
+  return done;
+}
+
+}  // namespace
+
+Result<CreatedWorktree> create_worktree(const CreateWorktree& request) {
+  const std::string& key = request.worktree.key;
+  if (Result<void> ok = check_key(key); !ok) return fail(std::move(ok).error());
+  Result<Opened> opened = detail::open_objects(request.worktree.repository);
+  if (!opened) return fail(std::move(opened).error());
+  Result<Handle<git_commit>> base = detail::find_commit(opened->repository.get(), request.base);
+  if (!base) return fail(std::move(base).error());
+  Result<std::string> path = usable_path(request.worktree.path);
+  if (!path) return fail(std::move(path).error());
+
+  Creation creation{request,
+                    *opened,
+                    *std::move(path),
+                    detail::registration_of(opened->location.common_dir, key),
+                    detail::hex(*git_commit_id(base->get())),
+                    {}};
+  if (detail::kind_of(creation.registration) == PathKind::directory &&
+      !is_half_made(creation.registration) &&
+      detail::kind_of(creation.registration + "/HEAD") == PathKind::file) {
+    return reuse(creation);
+  }
+  if (Result<void> made = make(creation); !made) return fail(std::move(made).error());
+  return CreatedWorktree{.path = creation.path,
+                         .branch = branch_of(key),
+                         .base_commit = creation.base,
+                         .head_commit = creation.head,
+                         .existed = false};
+}
+
+Result<void> verify_worktree(const WorktreeRef& worktree) {
+  Result<Location> location = detail::verify_links(worktree);
+  if (!location) return fail(std::move(location).error());
+  return {};
+}
+
+namespace {
+
+WorktreeCondition condition_of(const WorktreeRef& worktree) {
+  Result<Location> location = detail::verify_links(worktree);
+  if (location) return WorktreeCondition::whole;
+  switch (location.error().kind) {
+    case ErrorKind::unavailable:
+      return WorktreeCondition::half_made;
+    case ErrorKind::not_found:
+      return WorktreeCondition::folder_gone;
+    default:
+      return WorktreeCondition::unregistered;
+  }
+}
+
+std::vector<std::string> folders_in(const std::string& root) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(root, error), end; !error && it != end;
+       it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<ListedWorktree>> list_worktrees(const std::string& repository,
+                                                   const std::vector<std::string>& roots) {
+  Result<Opened> opened = detail::open_objects(repository);
+  if (!opened) return fail(std::move(opened).error());
+  const std::string& common = opened->location.common_dir;
+  std::vector<ListedWorktree> found;
+  for (const std::string& key : folders_in(common + "/worktrees")) {
+    if (!is_key(key)) continue;
+    Result<std::string> base = detail::ref_target(opened->repository.get(), base_ref_of(key));
+    if (!base || base->empty()) continue;
+    const std::string registration = detail::registration_of(common, key);
+    Result<std::string> back = detail::read_line_file(registration + "/gitdir");
+    ListedWorktree listed{.key = key, .path = back ? detail::parent_of(*back) : ""};
+    if (is_half_made(registration) || listed.path.empty()) {
+      listed.condition = WorktreeCondition::half_made;
+    } else {
+      listed.condition = condition_of({common, listed.path, key});
+      // Something else stands where the folder was: for the registration it is gone.
+      if (listed.condition == WorktreeCondition::unregistered) {
+        listed.condition = WorktreeCondition::folder_gone;
+      }
+    }
+    found.push_back(std::move(listed));
+  }
+  const std::string prefix = "gitdir: " + common + "/worktrees/";
+  for (const std::string& root : roots) {
+    for (const std::string& name : folders_in(root)) {
+      const std::string path = root + "/" + name;
+      Result<std::string> line = detail::read_line_file(path + "/.git");
+      if (!line || !line->starts_with(prefix) || !is_key(line->substr(prefix.size()))) continue;
+      const std::string key = line->substr(prefix.size());
+      if (condition_of({common, path, key}) != WorktreeCondition::unregistered) continue;
+      found.push_back({.key = key, .path = path, .condition = WorktreeCondition::unregistered});
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const ListedWorktree& a, const ListedWorktree& b) {
+    return a.key != b.key ? a.key < b.key : a.path < b.path;
+  });
+  return found;
+}
+
+}  // namespace berth::git
