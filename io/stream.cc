@@ -96,8 +96,7 @@ class HandleStream final : public ByteStream {
   bool closed_ = false;
 };
 
-// ---- reading
-// -------------------------------------------------------------------------------------------------------
+// --- reading ---
 
 bool HandleStream::read_ready() {
   BERTH_ASSERT(!reader_ && !closed_);
@@ -158,8 +157,7 @@ void HandleStream::cancel_read() {
   if (reading_.started()) reactor_.cancel(reading_);
 }
 
-// ---- writing
-// -------------------------------------------------------------------------------------------------------
+// --- writing ---
 
 Task<Result<void>> HandleStream::write(std::string_view bytes) {
   BERTH_ASSERT(!writing_.started());
@@ -182,8 +180,7 @@ void HandleStream::shutdown_write() {
   if (!closed_) reactor_.shutdown_write(writing_.handle);
 }
 
-// ---- the end
-// -------------------------------------------------------------------------------------------------------
+// --- the end ---
 
 Task<void> HandleStream::close() {
   cancel_read();
@@ -206,13 +203,13 @@ void HandleStream::close_handles() {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, std::size_t inbox_max) {
-  return make_stream(reactor, handle, handle, inbox_max);
+std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, StreamLimits limits) {
+  return make_stream(reactor, handle, handle, limits);
 }
 
 std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle read_handle, Handle write_handle,
-                                        std::size_t inbox_max) {
-  return std::make_unique<HandleStream>(reactor, read_handle, write_handle, inbox_max);
+                                        StreamLimits limits) {
+  return std::make_unique<HandleStream>(reactor, read_handle, write_handle, limits.inbox_max);
 }
 
 }  // namespace berth::io

@@ -57,12 +57,16 @@ class ByteStream::ReadAwaiter {
 
 inline ByteStream::ReadAwaiter ByteStream::read() { return ReadAwaiter(*this); }
 
-/// The stream over a reactor's handle, which it owns. Reads ahead at most `inbox_max` bytes, then lets the peer wait.
-std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle,
-                                        std::size_t inbox_max = 256 * 1024);
+/// A type of its own, so that a number is never taken for a handle.
+struct StreamLimits {
+  std::size_t inbox_max = 256 * 1024;  ///< Read ahead at most so much, then let the peer wait.
+};
+
+/// The stream over a reactor's handle, which it owns. Nothing is read before the first read().
+std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, StreamLimits limits = {});
 
 /// A stream that reads from one handle and writes to another (stdin and stdout of a program); owns both.
 std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle read_handle, Handle write_handle,
-                                        std::size_t inbox_max = 256 * 1024);
+                                        StreamLimits limits = {});
 
 }  // namespace berth::io

@@ -65,8 +65,7 @@ void UringReactor::ended(Op& op) {
   ran_ = true;
 }
 
-// ---- reading
-// -------------------------------------------------------------------------------------------------------
+// --- reading ---
 
 void UringReactor::start(ReadOp& op) {
   begin(op);
@@ -227,8 +226,7 @@ void UringReactor::look_for_lost_events() {
   arm(watchdog_, clock_.now() + kWatchdogPeriod);
 }
 
-// ---- writing
-// -------------------------------------------------------------------------------------------------------
+// --- writing ---
 
 void UringReactor::start(WriteOp& op) {
   begin(op);
@@ -271,8 +269,7 @@ void UringReactor::cancel(WriteOp& op) {
   ring_.cancel(user_data(Tag::write, &op));
 }
 
-// ---- accepting
-// -----------------------------------------------------------------------------------------------------
+// --- accepting ---
 
 void UringReactor::start(AcceptOp& op) {
   begin(op);
@@ -329,8 +326,7 @@ void UringReactor::cancel(AcceptOp& op) {
   }
 }
 
-// ---- polling
-// -------------------------------------------------------------------------------------------------------
+// --- polling ---
 
 void UringReactor::start(PollOp& op) {
   begin(op);
@@ -350,8 +346,7 @@ void UringReactor::cancel(PollOp& op) {
   ring_.cancel(user_data(Tag::poll, &op));
 }
 
-// ---- ends
-// ----------------------------------------------------------------------------------------------------------
+// --- ends ---
 
 // Last callbacks. Only of what had ended when this was called: a callback that writes again, to
 // somebody who takes everything at once, must not keep the turn from ending.

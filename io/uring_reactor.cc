@@ -57,8 +57,7 @@ WallTime UringReactor::TurnClock::wall() const {
   return *wall_;
 }
 
-// ---- the turn
-// ------------------------------------------------------------------------------------------------------
+// --- the turn ---
 
 void UringReactor::run() {
   while (!stop_requested_.load(std::memory_order_acquire)) turn(true);
@@ -164,8 +163,7 @@ void UringReactor::run_rounds() {
   }
 }
 
-// ---- timers
-// --------------------------------------------------------------------------------------------------------
+// --- timers ---
 
 void UringReactor::arm(TimerOp& op, TimePoint when) {
   static_cast<ListNode&>(op).unlink();  // it may be due in this very turn
@@ -179,8 +177,7 @@ void UringReactor::disarm(TimerOp& op) {
   OpAccess::started(op) = false;
 }
 
-// ---- other threads
-// -------------------------------------------------------------------------------------------------
+// --- other threads ---
 
 void UringReactor::post_remote(Runnable& runnable) {
   {
@@ -211,8 +208,7 @@ void UringReactor::collect_remote() {
   posted_.splice_back(remote_);
 }
 
-// ---- handles
-// -------------------------------------------------------------------------------------------------------
+// --- handles ---
 
 void UringReactor::close(Handle handle) {
   ::close(handle);

@@ -48,6 +48,9 @@ inline void PrintTo(const EngineUnderTest& engine, std::ostream* out) {
   *out << engine.name;
 }
 
+/// `size` letters, the same for the same seed.
+std::string pattern(std::size_t size, std::uint64_t seed = 1);
+
 /// Reads into a string.
 class Sink final : public ReadOp {
  public:
@@ -131,6 +134,8 @@ class Waiter final : public PollOp {
 
 class ReactorConformance : public testing::TestWithParam<EngineUnderTest> {
  protected:
+  ReactorConformance();
+  ~ReactorConformance() override;
   void SetUp() override;
   void TearDown() override;
 
