@@ -59,7 +59,7 @@ TEST_P(ReactorConformance, EndsAReadThatIsCancelledWhilePaused) {
   source.write("held back");
   settle();
   reactor().cancel(sink);
-  ASSERT_TRUE(run_until([&] { return sink.over; }));
+  ASSERT_TRUE(run_until([&] { return sink.over && source.done; }));
   EXPECT_EQ(sink.error, ECANCELED);
   close(pipe);
 }

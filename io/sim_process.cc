@@ -1,0 +1,205 @@
+#include <berth/io/sim_process.h>
+
+#include <cerrno>
+#include <csignal>
+
+namespace berth::io {
+
+using detail::SimWatch;
+
+namespace {
+
+constexpr Duration kStartMost = std::chrono::milliseconds(200);
+constexpr Duration kLingerMost = std::chrono::seconds(2);
+
+/// Tells the listener in a turn of its own loop, a little later.
+void send_exit(SimMachine& machine, const std::shared_ptr<SimWatch>& watch, ExitStatus status) {
+  machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [watch, status] {
+    if (watch->listener == nullptr) return;
+    watch->reactor->inject([watch, status] {
+      if (watch->listener != nullptr) std::exchange(watch->listener, nullptr)->on_exit(status);
+    });
+  });
+}
+
+/// What the server holds of a process.
+class SimChild final : public Process {
+ public:
+  SimChild(SimMachine& machine, ProcessId id, std::shared_ptr<SimWatch> watch)
+      : machine_(machine), id_(id), watch_(std::move(watch)) {}
+  ~SimChild() override {
+    watch_->listener = nullptr;
+    kill_tree();
+  }
+
+  ProcessId id() const override { return id_; }
+
+  void kill_tree() override {
+    if (watch_->host_frozen) return;
+    SimMachine& machine = machine_;
+    const int pid = id_.pid;
+    // The signal is on its way: the process may do some more before it arrives.
+    machine_.at(machine_.now() + machine_.pick_delay(kSimDelayMost), [&machine, pid] {
+      SimProcess* process = machine.find_process(pid);
+      if (process != nullptr) process->kill(SIGKILL);
+    });
+  }
+
+  void signal(int number) override {
+    if (watch_->host_frozen) return;
+    if (number == SIGKILL) return kill_tree();
+    SimProcess* process = machine_.find_process(id_.pid);
+    if (process != nullptr && number == SIGTERM) process->terminate();
+  }
+
+ private:
+  SimMachine& machine_;
+  ProcessId id_;
+  std::shared_ptr<SimWatch> watch_;
+};
+
+}  // namespace
+
+SimProcess::SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec)
+    : machine_(machine),
+      host_(host),
+      id_{machine.next_pid(), static_cast<std::uint64_t>(machine.now().time_since_epoch().count())},
+      spec_(spec),
+      random_(machine.random().next()),
+      reactor_(machine, "process " + std::to_string(id_.pid)),
+      files_(machine.disk()) {}
+
+std::optional<std::string> SimProcess::environment(const std::string& name) const {
+  for (const auto& [key, value] : spec_.environment) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
+StopToken SimProcess::handle_terminate() {
+  handles_terminate_ = true;
+  return terminate_.token();
+}
+
+void SimProcess::launch(const SimProgram& program, std::function<void(ExitStatus)> on_end) {
+  on_end_ = std::move(on_end);
+  machine_.note("launch", {id_.pid});
+  if (machine_.roll(Fault::agent_kill)) {
+    static constexpr std::uint64_t kOperationsMost = 100;
+    reactor_.interrupt_after(1 + machine_.random().below(kOperationsMost),
+                             [this] { kill(SIGKILL); });
+  }
+  const int pid = id_.pid;
+  SimMachine& machine = machine_;
+  machine_.at(machine_.now() + machine_.pick_delay(kStartMost), [&machine, pid, program] {
+    SimProcess* process = machine.find_process(pid);
+    if (process == nullptr || process->dead_) return;
+    process->reactor_.inject([process, program] {
+      if (!process->dead_) process->scope_.spawn(run_program(*process, program));
+    });
+  });
+}
+
+Task<void> SimProcess::run_program(SimProcess& process, SimProgram program) {
+  int code = 134;
+  try {
+    code = co_await program(process);
+  } catch (...) {
+    // As an uncaught exception ends a real program: by abort().
+    process.kill(SIGABRT);
+  }
+  process.end(ExitStatus{ExitStatus::Kind::exited, code});
+  process.reactor_.close_all();
+}
+
+void SimProcess::kill(int signal_number) {
+  if (dead_) return;
+  machine_.note("kill", {id_.pid, signal_number});
+  reactor_.freeze();
+  files_.freeze();
+  reactor_.post(stopper_);
+  end(ExitStatus{ExitStatus::Kind::killed, signal_number});
+}
+
+void SimProcess::terminate() {
+  if (dead_) return;
+  if (!handles_terminate_) return kill(SIGTERM);
+  const int pid = id_.pid;
+  SimMachine& machine = machine_;
+  reactor_.inject([&machine, pid] {
+    SimProcess* process = machine.find_process(pid);
+    if (process != nullptr && !process->dead_) process->terminate_.request_stop();
+  });
+}
+
+void SimProcess::end(ExitStatus status) {
+  if (dead_) return;
+  dead_ = true;
+  machine_.note("exit", {id_.pid, static_cast<std::int64_t>(status.kind), status.value});
+  if (on_end_) std::exchange(on_end_, nullptr)(status);
+}
+
+Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const LaunchSpec& spec,
+                                                       ExitListener& listener) {
+  if (frozen_) return fail(errno_error(ECANCELED, "spawn " + spec.command));
+  const SimProgram* program = machine_.find_program(spec.command);
+  if (program == nullptr) return fail(errno_error(ENOENT, "exec " + spec.command));
+  if (!machine_.disk().is_folder(spec.working_directory)) {
+    return fail(errno_error(ENOENT, "chdir " + spec.working_directory));
+  }
+  if (machine_.roll(Fault::spawn_failure)) return fail(errno_error(EAGAIN, "fork"));
+
+  auto process = std::make_unique<SimProcess>(machine_, id_, spec);
+  SimReactor& ours = static_cast<SimReactor&>(reactor);
+  auto watch = std::make_shared<SimWatch>(SimWatch{&ours, &listener, false});
+  auto child = std::make_unique<SimChild>(machine_, process->id(), watch);
+  SimEndpointPair in = make_sim_pipe(machine_);
+  SimEndpointPair out = make_sim_pipe(machine_);
+  SimEndpointPair errors = make_sim_pipe(machine_);
+  process->stdin_handle = process->reactor().own(std::move(in.first));
+  child->stdin_handle = ours.own(std::move(in.second));
+  child->stdout_handle = ours.own(std::move(out.first));
+  process->stdout_handle = process->reactor().own(std::move(out.second));
+  child->stderr_handle = ours.own(std::move(errors.first));
+  process->stderr_handle = process->reactor().own(std::move(errors.second));
+
+  watches_[process->id().pid] = watch;
+  SimMachine& machine = machine_;
+  process->launch(*program,
+                  [&machine, watch](ExitStatus status) { send_exit(machine, watch, status); });
+  machine_.add_process(std::move(process));
+  return child;
+}
+
+Result<int> SimProcessHost::reap_orphans(const std::string& tag_prefix) {
+  if (frozen_) return fail(errno_error(ECANCELED, "reap_orphans"));
+  int killed = 0;
+  machine_.for_each_process([&](SimProcess& process) {
+    const std::string& tag = process.spec().tag;
+    if (process.host() == id_ || tag.compare(0, tag_prefix.size(), tag_prefix) != 0) return;
+    process.kill(SIGKILL);
+    ++killed;
+  });
+  return killed;
+}
+
+void SimProcessHost::freeze() {
+  frozen_ = true;
+  for (auto& [pid, weak] : watches_) {
+    const std::shared_ptr<SimWatch> watch = weak.lock();
+    if (watch == nullptr) continue;
+    watch->host_frozen = true;
+    send_exit(machine_, watch, ExitStatus{});
+  }
+  SimMachine& machine = machine_;
+  machine_.for_each_process([&](SimProcess& process) {
+    if (process.host() != id_ || machine.roll(Fault::orphan)) return;
+    const int pid = process.id().pid;
+    machine.at(machine.now() + machine.pick_span(kLingerMost), [&machine, pid] {
+      SimProcess* victim = machine.find_process(pid);
+      if (victim != nullptr) victim->kill(SIGKILL);
+    });
+  });
+}
+
+}  // namespace berth::io

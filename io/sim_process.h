@@ -1,0 +1,125 @@
+// io/sim_process.h — a process of a simulated machine as its program sees it, and the host that
+// starts them.
+#pragma once
+
+#include <berth/core/scope.h>
+#include <berth/core/stop.h>
+#include <berth/core/sync.h>
+#include <berth/io/process_host.h>
+#include <berth/io/sim_files.h>
+#include <berth/io/sim_machine.h>
+#include <berth/io/sim_reactor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace berth::io {
+
+/// Owned by the machine, from its launch until its program's frame is gone. Dead before that, when
+/// it was killed: then its pipes are closed, its disk refuses, its operations answer ECANCELED and
+/// stop_token() is stopped.
+class SimProcess {
+ public:
+  /// For SimProcessHost; `host` is the id of the host that starts it.
+  SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec);
+
+  SimReactor& reactor() { return reactor_; }
+  SimMachine& machine() { return machine_; }
+  Clock& clock() { return machine_.clock(); }
+  Random& random() { return random_; }
+  Files& files() { return files_; }
+  ProcessId id() const { return id_; }
+  const LaunchSpec& spec() const { return spec_; }
+  const std::vector<std::string>& arguments() const { return spec_.arguments; }
+  std::optional<std::string> environment(const std::string& name) const;
+
+  /// Its own ends, on reactor(). The program may close them; what it leaves open is closed when it
+  /// ends.
+  Handle stdin_handle = kNoHandle;   ///< It reads.
+  Handle stdout_handle = kNoHandle;  ///< It writes.
+  Handle stderr_handle = kNoHandle;  ///< It writes.
+
+  /// Stops when the process was killed.
+  StopToken stop_token() { return stop_.token(); }
+  /// Installs a handler of SIGTERM (which otherwise kills): the token stops when the signal comes.
+  StopToken handle_terminate();
+
+  // --- for the host and the machine ---
+
+  /// Starts `program` in a turn to come. `on_end` is called once, when it is dead.
+  void launch(const SimProgram& program, std::function<void(ExitStatus)> on_end);
+  /// As by a signal that cannot be caught: from now on it does nothing that others can see.
+  void kill(int signal_number);
+  void terminate();
+  std::uint64_t host() const { return host_; }
+  bool dead() const { return dead_; }
+  /// Dead, and nothing of its program is left.
+  bool buried() const { return dead_ && scope_.size() == 0; }
+
+ private:
+  /// Ends a program that was killed from within its own loop, never from inside the killer.
+  struct Stopper final : Runnable {
+    explicit Stopper(SimProcess& owner) : process(owner) {}
+    void run() override { process.stop_.request_stop(); }
+    SimProcess& process;
+  };
+
+  static Task<void> run_program(SimProcess& process, SimProgram program);
+  void end(ExitStatus status);
+
+  SimMachine& machine_;
+  std::uint64_t host_;
+  ProcessId id_;
+  LaunchSpec spec_;
+  Prng random_;
+  SimReactor reactor_;
+  SimFiles files_;
+  StopSource stop_;
+  StopSource terminate_;
+  bool handles_terminate_ = false;
+  bool dead_ = false;
+  Stopper stopper_{*this};
+  Scope scope_{reactor_};
+  std::function<void(ExitStatus)> on_end_;
+};
+
+namespace detail {
+
+/// Shared by a host, its Process and the exit notice on its way: whether anybody still wants to
+/// know.
+struct SimWatch {
+  SimReactor* reactor = nullptr;
+  ExitListener* listener = nullptr;  ///< Null once told, or when the Process was dropped.
+  bool host_frozen = false;
+};
+
+}  // namespace detail
+
+/// Starts the machine's programs as processes.
+class SimProcessHost final : public ProcessHost {
+ public:
+  /// `host_id` differs for each host on the machine.
+  SimProcessHost(SimMachine& machine, std::uint64_t host_id) : machine_(machine), id_(host_id) {}
+
+  /// The process that this host lives in crashed: children die soon or linger as orphans, by the
+  /// seed; each listener that is still there hears `killed`, so that a stopped supervisor can end.
+  /// Nobody can be killed from here again.
+  void freeze();
+
+  Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
+                                         ExitListener& listener) override;
+  Result<int> reap_orphans(const std::string& tag_prefix) override;
+  std::string describe() const override { return "simulated processes"; }
+
+ private:
+  SimMachine& machine_;
+  std::uint64_t id_;
+  bool frozen_ = false;
+  std::map<int, std::weak_ptr<detail::SimWatch>> watches_;
+};
+
+}  // namespace berth::io
