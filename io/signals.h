@@ -1,0 +1,33 @@
+// io/signals.h — signals as events of a reactor, for programs; the library itself never touches them.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/io/reactor.h>
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+
+namespace berth::io {
+
+/// Blocks some signals for this thread (and those it starts later) and delivers them to a callback. A second signal
+/// within the watch restores the default action first, so that a third ends the program whatever it does.
+class SignalFd {
+ public:
+  /// Call it in main(), before any thread starts.
+  static SignalFd block(std::initializer_list<int> signals);
+  SignalFd(SignalFd&&) noexcept;
+  ~SignalFd();
+
+  /// Calls `on_signal` on the reactor's thread for each signal that comes.
+  Result<void> watch(Reactor& reactor, std::function<void()> on_signal);
+  /// Ends the watch; the reactor must turn once more afterwards.
+  void unwatch();
+
+ private:
+  struct Impl;
+  explicit SignalFd(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace berth::io

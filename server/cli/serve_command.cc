@@ -1,0 +1,124 @@
+#include <berth/server/cli/serve_command.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/git/library.h>
+#include <berth/io/platform_linux.h>
+#include <berth/io/signals.h>
+#include <berth/server/app.h>
+#include <berth/server/sessions/workspaces_git.h>
+#include <berth/server/store/sqlite_store.h>
+
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
+
+class StderrLog final : public LogSink {
+ public:
+  void write(LogLevel level, std::string_view component, std::string_view message) override {
+    const char* const names[] = {"debug", "info", "warning", "error"};
+    std::string line = std::string("berth ") + names[static_cast<unsigned char>(level)] + " [" +
+                       std::string(component) + "] " + std::string(message) + "\n";
+    std::fwrite(line.data(), 1, line.size(), stderr);
+  }
+};
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "berth: %s\n", error.message.c_str());
+  return 1;
+}
+
+Result<Config> read_config(io::Platform& platform, const ServeOptions& options) {
+  Config config;
+  // The scripted agent is installed beside this program.
+  Result<std::string> self = platform.files().canonical("/proc/self/exe");
+  const std::string folder = self.has_value() ? self->substr(0, self->rfind('/')) : std::string(".");
+  std::string scripted = folder + "/berth-scripted-agent";
+  if (!platform.files().exists(scripted)) scripted = folder + "/../bench/agents/berth-scripted-agent";
+  config.agents = built_in_agents(scripted);
+  if (!options.config.empty()) {
+    Result<std::string> text = platform.files().read(options.config, kConfigBytesMax);
+    if (!text.has_value()) return fail(std::move(text.error()));
+    Result<void> applied = apply_toml(config, *text, options.config);
+    if (!applied.has_value()) return fail(std::move(applied.error()));
+  }
+  if (!options.state.empty() || config.state_directory.empty()) {
+    config.state_directory = state_directory_of(platform.environment(), options.state);
+  }
+  if (!options.listen.empty()) config.listen = options.listen;
+  Result<void> made = platform.files().make_directories(config.state_directory, 0700);
+  if (!made.has_value()) return fail(std::move(made.error()));
+  Result<std::string> real = platform.files().canonical(config.state_directory);
+  if (!real.has_value()) return fail(std::move(real.error()));
+  config.state_directory = std::move(*real);
+  AgentProfile& scripted_profile = config.agents["scripted"];
+  if (scripted_profile.command == scripted && scripted_profile.arguments.empty()) {
+    scripted_profile.arguments = {"--sessions", config.state_directory + "/scripted-sessions"};
+  }
+  return config;
+}
+
+void say_ready(const App& app, io::Platform& platform) {
+  std::string line;
+  JsonWriter(line)
+      .begin_object()
+      .member("url", app.url())
+      .member("token_file", app.token_path())
+      .member_int64("pid", platform.process_table().own_pid())
+      .member("engine", platform.reactor().engine_name())
+      .end_object();
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+Task<void> run(App* app, io::Platform* platform, StopToken stop, bool quiet, int* exit_code) {
+  Result<void> started = co_await app->start();
+  if (started.has_value()) {
+    if (!quiet) say_ready(*app, *platform);
+    co_await app->serve(stop);
+  } else {
+    *exit_code = complain(started.error());
+  }
+  platform->reactor().stop();
+}
+
+}  // namespace
+
+int serve_command(const ServeOptions& options) {
+  StderrLog log;
+  io::SignalFd signals = io::SignalFd::block({SIGINT, SIGTERM});  // before any thread starts
+  Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, {});
+  if (!platform.has_value()) return complain(platform.error());
+  Result<Config> config = read_config(**platform, options);
+  if (!config.has_value()) return complain(config.error());
+  git::Library libgit2;
+  SqliteOptions store_options;
+  store_options.path = config->state_directory + "/berth.db";
+  store_options.durability = config->durability == Config::Durability::power ? Durability::power
+                                                                             : Durability::process;
+  SqliteStore store(store_options);
+  GitWorkspaces workspaces(**platform, config->state_directory);
+  App app(**platform, store, workspaces, std::move(*config), log);
+  StopSource stop;
+  io::Reactor& reactor = (*platform)->reactor();
+  Result<void> watching = signals.watch(reactor, [&stop] { stop.request_stop(); });
+  if (!watching.has_value()) return complain(watching.error());
+  int exit_code = 0;
+  {
+    Scope scope(reactor);
+    scope.spawn(run(&app, platform->get(), stop.token(), options.quiet, &exit_code));
+    reactor.run();
+    signals.unwatch();
+    while (reactor.poll()) {
+    }
+  }
+  return exit_code;
+}
+
+}  // namespace berth::server

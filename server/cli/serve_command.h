@@ -1,0 +1,19 @@
+// server/cli/serve_command.h — `berth serve`: runs the server in this process until a signal.
+#pragma once
+
+#include <string>
+
+namespace berth::server {
+
+struct ServeOptions {
+  std::string state;   ///< Folder; empty = see state_directory_of().
+  std::string listen;  ///< Empty = the configuration's.
+  std::string config;  ///< TOML file; empty = none.
+  bool quiet = false;  ///< Print nothing but errors.
+};
+
+/// Returns the exit code: 0 after an orderly end, 1 when the server could not start (the reason is on stderr).
+/// Prints one line of JSON when ready: {"url","token_file","pid","engine"}.
+int serve_command(const ServeOptions& options);
+
+}  // namespace berth::server
