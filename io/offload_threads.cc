@@ -1,7 +1,7 @@
 #include <berth/io/offload_threads.h>
+#include <berth/io/signals_blocked.h>
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <string>
 #include <system_error>
@@ -23,25 +23,11 @@ std::string_view to_string(Lane lane) {
 namespace {
 
 /// Threads inherit the mask of their starter, so it is set around the start: no signal can come in
-/// between.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<OffloadThreads>> OffloadThreads::start(const OffloadOptions& options) {
   std::unique_ptr<OffloadThreads> offload(new OffloadThreads(options.queue_max));
-  const AllSignalsBlocked blocked;
+  const SignalsBlocked blocked;  // the new threads inherit the mask
   for (std::size_t i = 0; i < kLaneCount; ++i) {
     const Lane lane = static_cast<Lane>(i);
     BERTH_ASSERT(options.threads[i] > 0);

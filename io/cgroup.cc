@@ -1,0 +1,165 @@
+#include <berth/io/cgroup.h>
+#include <berth/io/fd.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+
+namespace berth::io {
+
+namespace {
+
+constexpr int kDepthMax =
+    16;  // of the walk through the hierarchy; systemd's own is about five deep
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+std::string_view next_part(std::string_view& rest, char separator) {
+  const std::size_t end = std::min(rest.find(separator), rest.size());
+  const std::string_view part = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  return part;
+}
+
+/// mountinfo writes blanks and backslashes of paths as \ooo.
+std::string unescape(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                               (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+struct Mount {
+  std::string root;   // the folder of the hierarchy that is mounted
+  std::string point;  // where
+};
+
+/// A line of proc_pid_mountinfo(5): id parent major:minor root point options [optional...] - type
+/// source options
+std::optional<Mount> cgroup2_mount(std::string_view line) {
+  const std::size_t dash = line.find(" - ");
+  if (dash == std::string_view::npos || !line.substr(dash + 3).starts_with("cgroup2 ")) return {};
+  next_part(line, ' ');
+  next_part(line, ' ');
+  next_part(line, ' ');
+  Mount mount;
+  mount.root = unescape(next_part(line, ' '));
+  mount.point = unescape(next_part(line, ' '));
+  return mount;
+}
+
+/// The folders in `folder`; the entries that are files are the kernel's.
+std::vector<std::string> folders_in(const std::string& folder) {
+  std::vector<std::string> found;
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(folder.c_str()), &::closedir);
+  if (open == nullptr) return found;
+  while (const dirent* entry = ::readdir(open.get())) {
+    const std::string_view name = entry->d_name;
+    if (entry->d_type == DT_DIR && name != "." && name != "..") found.emplace_back(name);
+  }
+  return found;
+}
+
+void find_below(const std::string& folder, std::string_view name_prefix, int depth,
+                std::vector<std::string>& found) {
+  if (depth == kDepthMax) return;
+  for (const std::string& name : folders_in(folder)) {
+    const std::string path = folder + "/" + name;
+    if (name.starts_with(name_prefix)) {
+      found.push_back(path);
+    } else {
+      find_below(path, name_prefix, depth + 1, found);
+    }
+  }
+}
+
+}  // namespace
+
+Result<CgroupHome> parse_cgroup_home(std::string_view mountinfo, std::string_view self_cgroup) {
+  std::optional<Mount> mount;
+  while (!mountinfo.empty() && !mount) mount = cgroup2_mount(next_part(mountinfo, '\n'));
+  if (!mount) {
+    return fail(ErrorKind::unsupported, "no_cgroup2", "no cgroup2 is mounted");
+  }
+  std::optional<std::string> own;
+  while (!self_cgroup.empty() && !own) {
+    const std::string_view line = next_part(self_cgroup, '\n');
+    if (line.starts_with("0::")) own = std::string(line.substr(3));
+  }
+  if (!own) {
+    return fail(ErrorKind::unsupported, "no_cgroup2", "this process is in no group of cgroup2");
+  }
+  // A container may see only a part of the hierarchy: its mount begins at `root`.
+  std::string_view relative = *own;
+  if (mount->root != "/") {
+    if (!relative.starts_with(mount->root)) {
+      return fail(ErrorKind::unsupported, "no_cgroup2",
+                  "this process's group " + *own + " is outside of the mount " + mount->point);
+    }
+    relative.remove_prefix(mount->root.size());
+  }
+  if (relative.find("/..") != std::string_view::npos) {
+    return fail(ErrorKind::unsupported, "no_cgroup2",
+                "this process's group " + *own + " is outside of its namespace");
+  }
+  if (relative == "/") relative = "";
+  return CgroupHome{mount->point, mount->point + std::string(relative)};
+}
+
+Result<CgroupHome> find_cgroup_home() {
+  return parse_cgroup_home(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"));
+}
+
+Result<void> make_cgroup(const std::string& folder) {
+  if (::mkdir(folder.c_str(), 0755) == 0) return {};
+  return fail(errno_error(errno, "cannot make the control group " + folder));
+}
+
+bool kill_cgroup(const std::string& folder) {
+  const Fd file(::open((folder + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
+  return file.valid() && ::write(file.get(), "1", 1) == 1;
+}
+
+bool remove_cgroup(const std::string& folder) {
+  if (::rmdir(folder.c_str()) == 0 || errno == ENOENT) return true;
+  // EBUSY: processes, or groups that the program made for itself (containers do).
+  for (const std::string& name : folders_in(folder)) {
+    if (!remove_cgroup(folder + "/" + name)) return false;
+  }
+  return ::rmdir(folder.c_str()) == 0 || errno == ENOENT;
+}
+
+std::vector<int> cgroup_processes(const std::string& folder) {
+  std::vector<int> pids;
+  std::ifstream file(folder + "/cgroup.procs");
+  for (int pid = 0; file >> pid;) pids.push_back(pid);
+  for (const std::string& name : folders_in(folder)) {
+    const std::vector<int> below = cgroup_processes(folder + "/" + name);
+    pids.insert(pids.end(), below.begin(), below.end());
+  }
+  return pids;
+}
+
+std::vector<std::string> find_cgroups(const std::string& mount, std::string_view name_prefix) {
+  std::vector<std::string> found;
+  find_below(mount, name_prefix, 0, found);
+  return found;
+}
+
+}  // namespace berth::io

@@ -1,0 +1,183 @@
+#include <berth/io/cgroup.h>
+#include <berth/io/direct_child.h>
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace berth::io {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr Duration kFirstRetry = milliseconds(1);
+constexpr Duration kLastRetry = milliseconds(50);
+constexpr Duration kLateRetry = std::chrono::seconds(1);  // when on_exit was told without proof
+
+}  // namespace
+
+DirectProcess::~DirectProcess() {
+  if (child != nullptr) child->abandon();
+}
+
+void DirectProcess::kill_tree() {
+  if (child != nullptr) child->kill_tree();
+}
+
+void DirectProcess::signal(int number) {
+  if (child != nullptr) child->signal(number);
+}
+
+DirectChild::DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number,
+                         std::string marker, std::string group)
+    : parent_(parent),
+      reactor_(reactor),
+      number_(number),
+      marker_(std::move(marker)),
+      group_(std::move(group)),
+      exit_poll_(*this),
+      retry_(*this),
+      next_retry_(kFirstRetry) {}
+
+DirectChild::~DirectChild() {
+  reactor_.disarm(retry_);
+}
+
+Result<void> DirectChild::adopt(Launched& launched, ExitListener& listener,
+                                DirectProcess& process) {
+  id_.pid = launched.pid;
+  // It is not reaped, so this is its line even if it has ended by now.
+  if (const std::optional<ProcStat> stat = read_proc_stat(id_.pid)) id_ = stat->id;
+  Result<Handle> handle = reactor_.adopt(launched.pidfd.get());
+  if (!handle.has_value()) return fail(std::move(handle.error()));
+  launched.pidfd.release();
+  pidfd_ = *handle;
+  listener_ = &listener;
+  process_ = &process;
+  process.process_id = id_;
+  process.child = this;
+  exit_poll_.handle = pidfd_;
+  reactor_.start(exit_poll_);
+  return {};
+}
+
+TreeSeed DirectChild::seed() const {
+  return TreeSeed{id_, [this](std::string_view value) { return value == marker_; }};
+}
+
+void DirectChild::kill_tree() {
+  if (exited_) return;  // the rest of the tree is being ended already
+  if (group_.empty()) {
+    parent_.sweep_later(*this);
+    return;
+  }
+  if (kill_cgroup(group_)) return;
+  parent_.log().write(LogLevel::warning, "process",
+                      "cannot write to " + group_ + "/cgroup.kill: killing the process alone");
+  ::syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+}
+
+void DirectChild::signal(int number) {
+  // It leads a group of its own number, which nobody else gets before it is reaped.
+  if (!reaped_) ::kill(-id_.pid, number);
+}
+
+void DirectChild::abandon() {
+  listener_ = nullptr;
+  if (process_ != nullptr) process_->child = nullptr;
+  process_ = nullptr;
+  kill_tree();
+}
+
+void DirectChild::give_up() {
+  given_up_ = true;
+  if (exited_) {
+    reactor_.arm(retry_, reactor_.clock().now());
+  } else {
+    reactor_.cancel(exit_poll_);
+  }
+}
+
+void DirectChild::on_exited(int error) {
+  if (error != 0) {
+    // Cancelled by give_up(), or it cannot be watched: then it must not live on unseen.
+    ::syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
+  }
+  exited_ = true;
+  patience_end_ = reactor_.clock().now() + parent_.options().tree_end_max;
+  end_tree();
+}
+
+void DirectChild::end_tree() {
+  if (group_.empty()) {
+    parent_.sweep_later(*this);
+    return;
+  }
+  if (remove_cgroup(group_)) return tree_is_gone();
+  kill_cgroup(group_);
+  tree_still_lives();
+}
+
+void DirectChild::swept(std::size_t found) {
+  if (!exited_) return;
+  if (found == 0) return tree_is_gone();
+  tree_still_lives();
+}
+
+void DirectChild::tree_is_gone() {
+  // The root itself may be the last that lives: it is ours to reap, and on its way when it cannot
+  // be reaped yet.
+  if (!reap()) return tree_still_lives();
+  tell();
+  reactor_.close(pidfd_);
+  parent_.forget(*this);  // destroys this
+}
+
+void DirectChild::tree_still_lives() {
+  const TimePoint now = reactor_.clock().now();
+  if (now >= patience_end_ && !told_) {
+    parent_.log().write(LogLevel::warning, "process",
+                        "what pid " + std::to_string(id_.pid) + " (" + marker_ +
+                            ") has started does not end after SIGKILL");
+    reap();
+    tell();
+  }
+  if (given_up_) {
+    reap();
+    reactor_.close(pidfd_);
+    parent_.forget(*this);  // destroys this
+    return;
+  }
+  reactor_.arm(retry_, now + (told_ ? kLateRetry : next_retry_));
+  next_retry_ = std::min(next_retry_ * 2, kLastRetry);
+}
+
+bool DirectChild::reap() {
+  if (reaped_) return true;
+  siginfo_t info = {};
+  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_), &info, WEXITED | WNOHANG) != 0) {
+    // EAGAIN: how a non-blocking pidfd says "not yet". ECHILD: somebody else has reaped it (or
+    // SIGCHLD is ignored); its status is lost and reads "killed".
+    reaped_ = errno != EAGAIN;
+    return reaped_;
+  }
+  if (info.si_pid == 0) return false;  // not yet
+  reaped_ = true;
+  status_.kind = info.si_code == CLD_EXITED ? ExitStatus::Kind::exited : ExitStatus::Kind::killed;
+  status_.value = info.si_status;
+  return true;
+}
+
+void DirectChild::tell() {
+  if (told_) return;
+  told_ = true;
+  if (process_ != nullptr) process_->child = nullptr;
+  process_ = nullptr;
+  if (listener_ != nullptr) std::exchange(listener_, nullptr)->on_exit(status_);
+}
+
+}  // namespace berth::io

@@ -1,0 +1,113 @@
+// io/direct_child.h — one child of the direct host from its start until it is reaped (private to
+// process_direct.cc).
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/io/launcher.h>
+#include <berth/io/process_direct.h>
+#include <berth/io/process_tree.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace berth::io {
+
+class DirectChild;
+
+/// What a child wants of its host.
+class DirectParent {
+ public:
+  virtual LogSink& log() = 0;
+  virtual const DirectOptions& options() const = 0;
+  /// Kills the child's tree by a walk over /proc, later in this turn, and then calls swept().
+  virtual void sweep_later(DirectChild& child) = 0;
+  /// Destroys the child.
+  virtual void forget(DirectChild& child) = 0;
+
+ protected:
+  ~DirectParent() = default;
+};
+
+/// What the caller of spawn() holds.
+class DirectProcess final : public Process {
+ public:
+  ~DirectProcess() override;
+  ProcessId id() const override { return process_id; }
+  void kill_tree() override;
+  void signal(int number) override;
+
+  ProcessId process_id;
+  DirectChild* child = nullptr;  // null once the exit has been told
+};
+
+/// Lives on its reactor's thread, in the host's table.
+///
+///   running --pidfd readable--> ending its tree --tree gone, reaped--> on_exit, forgotten
+///
+/// A zombie root is reaped only when its tree is gone: until then its pid, and with it the number
+/// of its session and of its group, belongs to nobody else.
+class DirectChild {
+ public:
+  /// `group` is the folder of its control group, empty where trees are killed by walks.
+  DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number, std::string marker,
+              std::string group);
+  ~DirectChild();
+
+  /// Takes over a launched process and begins to watch it. On an error the process is still the
+  /// caller's.
+  Result<void> adopt(Launched& launched, ExitListener& listener, DirectProcess& process);
+
+  void kill_tree();
+  void signal(int number);
+  /// The holder is gone, or the host goes: end it, tell nobody.
+  void abandon();
+  /// Stops watching what does not die, and forgets it in a later turn.
+  void give_up();
+  /// A walk has found (and killed) so many running processes of the tree.
+  void swept(std::size_t found);
+
+  std::uint64_t number() const { return number_; }
+  Reactor& reactor() { return reactor_; }
+  TreeSeed seed() const;
+
+ private:
+  struct ExitPoll final : PollOp {
+    explicit ExitPoll(DirectChild& of) : child(of) {}
+    void on_ready(int error) override { child.on_exited(error); }
+    DirectChild& child;
+  };
+  struct Retry final : TimerOp {
+    explicit Retry(DirectChild& of) : child(of) {}
+    void on_timer() override { child.end_tree(); }
+    DirectChild& child;
+  };
+
+  void on_exited(int error);
+  void end_tree();
+  void tree_is_gone();
+  void tree_still_lives();
+  bool reap();
+  void tell();
+
+  DirectParent& parent_;
+  Reactor& reactor_;
+  const std::uint64_t number_;
+  const std::string marker_;
+  const std::string group_;
+  ProcessId id_;
+  Handle pidfd_ = kNoHandle;
+  ExitListener* listener_ = nullptr;
+  DirectProcess* process_ = nullptr;
+  ExitPoll exit_poll_;
+  Retry retry_;
+  bool exited_ = false;  // the process itself; its tree may live
+  bool reaped_ = false;
+  bool told_ = false;
+  bool given_up_ = false;
+  ExitStatus status_;  // "killed, unknown" until the kernel says something else
+  Duration next_retry_;
+  TimePoint patience_end_;
+};
+
+}  // namespace berth::io

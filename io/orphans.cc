@@ -1,0 +1,88 @@
+#include <berth/io/cgroup.h>
+#include <berth/io/orphans.h>
+#include <berth/io/process_tree.h>
+
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace berth::io {
+
+namespace {
+
+constexpr int kTriesMax = 200;  // of 10 ms: the 2 s of the header
+
+void nap() {
+  const timespec ten_ms = {0, 10'000'000};
+  ::nanosleep(&ten_ms, nullptr);
+}
+
+bool has_any_of(const std::vector<int>& pids, const std::unordered_set<int>& family) {
+  return std::any_of(pids.begin(), pids.end(), [&family](int pid) { return family.contains(pid); });
+}
+
+std::unordered_set<int> read_own_family() {
+  const std::optional<std::vector<ProcStat>> processes = list_processes();
+  return own_family(processes.value_or(std::vector<ProcStat>()));
+}
+
+}  // namespace
+
+std::string make_marker(std::string_view tag, std::string_view instance, std::uint64_t number) {
+  std::string marker(tag);
+  marker += '.';
+  marker += instance;
+  marker += '.';
+  marker += std::to_string(number);
+  return marker;
+}
+
+bool is_orphan_marker(std::string_view marker, std::string_view tag_prefix,
+                      std::string_view own_instance) {
+  // Tags hold no dots: the first one ends the tag.
+  const std::size_t tag_end = marker.find('.');
+  if (tag_end == std::string_view::npos || tag_end < tag_prefix.size()) return false;
+  if (!marker.starts_with(tag_prefix)) return false;
+  const std::size_t instance_end = marker.find('.', tag_end + 1);
+  if (instance_end == std::string_view::npos) return false;
+  return marker.substr(tag_end + 1, instance_end - tag_end - 1) != own_instance;
+}
+
+int kill_orphan_groups(const std::string& mount, std::string_view tag_prefix,
+                       std::string_view own_instance) {
+  std::vector<std::string> groups;
+  int killed = 0;
+  const std::unordered_set<int> family = read_own_family();
+  for (const std::string& folder : find_cgroups(mount, kGroupPrefix)) {
+    const std::string_view name = std::string_view(folder).substr(folder.rfind('/') + 1);
+    if (!is_orphan_marker(name.substr(kGroupPrefix.size()), tag_prefix, own_instance)) continue;
+    const std::vector<int> pids = cgroup_processes(folder);
+    if (has_any_of(pids, family)) continue;  // we were started inside of it
+    if (!pids.empty() && kill_cgroup(folder)) killed += static_cast<int>(pids.size());
+    groups.push_back(folder);
+  }
+  for (int tries = 0; tries < kTriesMax && !groups.empty(); ++tries) {
+    if (tries > 0) nap();
+    std::erase_if(groups, [](const std::string& folder) { return remove_cgroup(folder); });
+  }
+  return killed;
+}
+
+int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instance) {
+  TreeSeed seed;
+  seed.marker_matches = [tag_prefix, own_instance](std::string_view marker) {
+    return is_orphan_marker(marker, tag_prefix, own_instance);
+  };
+  std::size_t killed = 0;
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    // The dying are met again until they are gone; only the first look tells how many they were.
+    const std::size_t found = kill_trees({&seed, 1}, read_own_family())[0];
+    if (found == 0) break;
+    killed = std::max(killed, found);
+    nap();
+  }
+  return static_cast<int>(killed);
+}
+
+}  // namespace berth::io

@@ -1,0 +1,50 @@
+// io/proc_fs.h — what /proc says of processes, and signals that cannot hit the wrong one.
+#pragma once
+
+#include <berth/io/process_host.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::io {
+
+/// The fields of /proc/PID/stat that we use (proc(5)).
+struct ProcStat {
+  ProcessId id;
+  int parent = 0;
+  int session = 0;
+  char state = '?';
+  std::uint64_t cpu_ticks =
+      0;  ///< User and system together; sysconf(_SC_CLK_TCK) of them are a second.
+  std::uint64_t resident_pages = 0;
+
+  /// A zombie has ended already; it only waits for its parent.
+  bool ended() const { return state == 'Z' || state == 'X'; }
+};
+
+/// Reads the one line of /proc/PID/stat; the command's name in it may hold spaces and parentheses.
+std::optional<ProcStat> parse_proc_stat(std::string_view line);
+
+/// Nothing if there is no such process (any more).
+std::optional<ProcStat> read_proc_stat(int pid);
+
+/// All processes that we may see, in the order of their pids; no snapshot: they go on while we read.
+/// Nothing if we could not look (no descriptor was free): "I do not know" must not read "none".
+std::optional<std::vector<ProcStat>> list_processes();
+
+/// The value of `name` in the environment that the process was started with. Nothing when it is not
+/// there, when the process belongs to another user, or when the program has overwritten that memory
+/// (some set their title so).
+std::optional<std::string> read_environment_of(int pid, std::string_view name);
+
+/// True while that very process runs (a zombie does not).
+bool is_running(ProcessId id);
+
+/// Sends a signal to that very process. Returns 0 or an errno: ESRCH if it is gone or its pid belongs
+/// to another one by now, EPERM if we may not, EMFILE if we could not look.
+int send_signal(ProcessId id, int number);
+
+}  // namespace berth::io

@@ -1,0 +1,45 @@
+// Starts a shell script through a direct process host and then sits there, to be killed without
+// warning.
+//   crashing_starter MODE TAG SCRIPT      prints the script's pid
+#include <berth/io/process_direct.h>
+#include <berth/io/uring_reactor.h>
+
+#include <unistd.h>
+
+#include <string>
+
+namespace {
+
+class Ignore final : public berth::io::ExitListener {
+ public:
+  void on_exit(berth::io::ExitStatus) override {}
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace berth::io;
+  if (argc != 4) return 2;
+  DirectOptions options;
+  const std::string mode = argv[1];
+  options.tree_kill = mode == "ProcWalk" ? TreeKill::proc_walk : TreeKill::cgroup;
+  options.clone3 = mode != "CgroupWithoutClone3";
+  berth::NullLog log;
+  auto reactor = UringReactor::create();
+  if (!reactor.has_value()) return 3;
+  auto host = make_direct_process_host(log, options);
+  if (!host.has_value()) return 4;
+  LaunchSpec spec;
+  spec.command = "/bin/sh";
+  spec.arguments = {"-c", argv[3]};
+  spec.environment = {{"PATH", "/usr/bin:/bin"}};
+  spec.working_directory = "/";
+  spec.tag = argv[2];
+  Ignore listener;
+  auto process = (*host)->spawn(**reactor, spec, listener);
+  if (!process.has_value()) return 5;
+  const std::string line = std::to_string((*process)->id().pid) + "\n";
+  if (::write(1, line.data(), line.size()) < 0) return 6;
+  (*reactor)->run();
+  return 0;
+}

@@ -1,0 +1,49 @@
+// tests/unit/io/loop.h — a real reactor that a test turns until something has happened, with a
+// bound.
+#pragma once
+
+#include <berth/core/assert.h>
+#include <berth/io/uring_reactor.h>
+
+#include <chrono>
+#include <memory>
+
+namespace berth::io {
+
+class Loop {
+ public:
+  Loop() {
+    auto created = UringReactor::create();
+    BERTH_ASSERT(created.has_value());
+    reactor_ = std::move(*created);
+  }
+  Reactor& reactor() { return *reactor_; }
+  /// One turn, without waiting.
+  void turn() { reactor_->poll(); }
+  /// Turns the loop until `happened()`; false if it has not within ten seconds.
+  template <typename Fn>
+  bool run_until(Fn happened) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!happened()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      if (!reactor_->poll()) wait_a_little();
+    }
+    return true;
+  }
+
+ private:
+  struct Wake final : TimerOp {
+    void on_timer() override { reactor->stop(); }
+    Reactor* reactor = nullptr;
+  };
+  /// Two milliseconds inside of the reactor, which serves what comes meanwhile.
+  void wait_a_little() {
+    Wake wake;
+    wake.reactor = reactor_.get();
+    reactor_->arm(wake, reactor_->clock().now() + std::chrono::milliseconds(2));
+    reactor_->run();
+  }
+  std::unique_ptr<Reactor> reactor_;
+};
+
+}  // namespace berth::io
