@@ -58,6 +58,7 @@ struct SimVfs::Methods {
     std::string* path;
     DiskImage::File* own;  // of a temporary file without a name
     int level;
+    bool read_only;
   };
 
   sqlite3_vfs vfs{};
@@ -147,6 +148,10 @@ int SimVfs::Methods::open(sqlite3_vfs* vfs, const char* name, sqlite3_file* out,
   }
   opened.base.pMethods = &me.methods_->io;
   me.open_files_.push_back(&opened);
+  if (me.read_only_) {
+    opened.read_only = true;
+    flags = (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) | SQLITE_OPEN_READONLY;
+  }
   if (flags_out != nullptr) *flags_out = flags;
   return SQLITE_OK;
 }
@@ -178,6 +183,7 @@ int SimVfs::Methods::write(sqlite3_file* file, const void* in, int amount, sqlit
   const Handle& to = handle(file);
   SimVfs& me = *to.vfs;
   if (me.frozen_) return SQLITE_IOERR_WRITE;
+  if (to.read_only) return SQLITE_READONLY;
   DiskImage::Write write;
   write.offset = static_cast<std::size_t>(offset);
   write.bytes.assign(static_cast<const char*>(in), static_cast<std::size_t>(amount));

@@ -77,6 +77,8 @@ class SimVfs {
   const DiskFaultsFired& fired() const { return fired_; }
   /// While set, every write answers "disk full".
   void set_full(bool full) { full_ = full; }
+  /// Files that are opened from now on cannot be written.
+  void set_read_only(bool read_only) { read_only_ = read_only; }
 
   /// The process died: every later operation fails, its locks are gone. What it wrote stays in the
   /// page cache.
@@ -103,6 +105,7 @@ class SimVfs {
   std::uint64_t operations_ = 0;
   std::uint64_t freeze_in_ = 0;
   bool full_ = false;
+  bool read_only_ = false;
   bool frozen_ = false;
 };
 
