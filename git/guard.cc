@@ -126,21 +126,33 @@ void read_status(const OpenedWorktree& worktree, git_index* index, WorkLoss& los
   git_status_options options = GIT_STATUS_OPTIONS_INIT;
   options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
   options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RECURSE_UNTRACKED_DIRS |
-                  GIT_STATUS_OPT_EXCLUDE_SUBMODULES | GIT_STATUS_OPT_INCLUDE_UNREADABLE |
+                  GIT_STATUS_OPT_INCLUDE_IGNORED | GIT_STATUS_OPT_INCLUDE_UNREADABLE |
                   GIT_STATUS_OPT_INCLUDE_UNREADABLE_AS_UNTRACKED;
   Handle<git_status_list> list;
   const int rc = git_status_list_new(out(list), worktree.repository.get(), &options);
   if (rc != 0) return unknown(loss, detail::libgit2_error(rc, worktree.path + ": status").message);
   for (std::size_t i = 0; i < git_status_list_entrycount(list.get()); ++i) {
     const git_status_entry* entry = git_status_byindex(list.get(), i);
-    if (entry->status == GIT_STATUS_CURRENT || entry->status == GIT_STATUS_IGNORED) continue;
-    if (entry->status != GIT_STATUS_WT_NEW) {
+    if (entry->status == GIT_STATUS_CURRENT) continue;
+    if (entry->status != GIT_STATUS_WT_NEW && entry->status != GIT_STATUS_IGNORED) {
       ++loss.changed;
       continue;
     }
+    std::string path = entry->index_to_workdir->new_file.path;
+    const bool folder = path.ends_with("/");
+    if (entry->status == GIT_STATUS_IGNORED) {
+      // libgit2 files repositories inside that are no submodules under "ignored".
+      int really = 0;
+      const std::string inside = worktree.path + "/" + path + ".git";
+      if (!folder || detail::kind_of(inside) == detail::PathKind::missing) continue;
+      git_ignore_path_is_ignored(&really, worktree.repository.get(), path.c_str());
+      if (really != 0) continue;
+    }
     ++loss.untracked;
-    const std::string path = entry->index_to_workdir->new_file.path;
-    if (path.ends_with("/")) loss.nested.push_back(path.substr(0, path.size() - 1));
+    if (folder) {
+      path.pop_back();
+      loss.nested.push_back(std::move(path));
+    }
   }
   look_into_index(worktree, index, loss);
 }

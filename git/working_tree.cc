@@ -21,6 +21,7 @@ constexpr std::size_t kNamedSkippedMax = 100;
 struct Findings {
   std::vector<std::string> removed;
   std::vector<std::string> present;
+  std::vector<std::string> ignored;
 };
 
 int go_on(const git_diff*, const char*, const char*, void* payload) {
@@ -34,7 +35,9 @@ int note_delta(const git_diff_delta* delta, float, void* payload) {
       findings.removed.emplace_back(delta->old_file.path);
       break;
     case GIT_DELTA_UNMODIFIED:
+      break;
     case GIT_DELTA_IGNORED:
+      findings.ignored.emplace_back(delta->new_file.path);
       break;
     default:
       findings.present.emplace_back(delta->new_file.path);
@@ -108,9 +111,11 @@ class TreeReader {
   Result<void> compare() {
     git_diff_options options = GIT_DIFF_OPTIONS_INIT;
     options.flags = GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS |
-                    GIT_DIFF_INCLUDE_TYPECHANGE | GIT_DIFF_IGNORE_SUBMODULES |
+                    GIT_DIFF_INCLUDE_TYPECHANGE | GIT_DIFF_INCLUDE_IGNORED |
                     GIT_DIFF_INCLUDE_UNREADABLE | GIT_DIFF_INCLUDE_UNREADABLE_AS_UNTRACKED;
     if (!request_.private_index.empty()) options.flags |= GIT_DIFF_UPDATE_INDEX;
+    options.ignore_submodules =
+        GIT_SUBMODULE_IGNORE_ALL;  // looked at below, without their settings
     options.progress_cb = go_on;
     options.payload = const_cast<Patience*>(&request_.patience);
     Handle<git_diff> diff;
@@ -152,6 +157,13 @@ class TreeReader {
   }
 
   Result<void> apply() {
+    // libgit2 files repositories inside that are no submodules under "ignored".
+    for (const std::string& path : findings_.ignored) {
+      int really = 0;
+      if (path.back() != '/' || kind_of(full(path) + ".git") == PathKind::missing) continue;
+      git_ignore_path_is_ignored(&really, repository_, path.c_str());
+      if (really == 0) findings_.present.push_back(path);
+    }
     if (!findings_.removed.empty() || !findings_.present.empty()) result_.changed_ = true;
     // Removals first: a file may have become a folder, or the other way.
     for (const std::string& path : findings_.removed) git_index_remove(index(), path.c_str(), 0);
