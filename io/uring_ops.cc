@@ -217,7 +217,8 @@ void UringReactor::look_for_lost_events() {
   if (::poll(handles.data(), batch.size(), 0) > 0) {
     ring_.enter(Duration::zero());
     collect_completions();
-    for (std::size_t i = 0; i < batch.size(); ++i) {
+    const bool all_seen = !ring_.kernel_has_work();
+    for (std::size_t i = 0; all_seen && i < batch.size(); ++i) {
       if (handles[i].fd < 0 || handles[i].revents == 0 || !quiet(*batch[i])) continue;
       ++stats_.watchdog_finds;
       mark_ready(*batch[i]);
@@ -351,6 +352,10 @@ void UringReactor::cancel(PollOp& op) {
 // Last callbacks. Only of what had ended when this was called: a callback that writes again, to
 // somebody who takes everything at once, must not keep the turn from ending.
 bool UringReactor::run_ends() {
+  if (ended_reads_.empty() && ended_writes_.empty() && ended_accepts_.empty() &&
+      ended_polls_.empty()) {
+    return false;
+  }
   IntrusiveList<ReadOp> reads;
   IntrusiveList<WriteOp> writes;
   IntrusiveList<AcceptOp> accepts;
@@ -359,7 +364,6 @@ bool UringReactor::run_ends() {
   writes.splice_back(ended_writes_);
   accepts.splice_back(ended_accepts_);
   polls.splice_back(ended_polls_);
-  const bool any = !reads.empty() || !writes.empty() || !accepts.empty() || !polls.empty();
   while (WriteOp* op = writes.pop_front()) {
     const int error = static_cast<int>(OpAccess::word(*op));
     ended(*op);
@@ -381,7 +385,7 @@ bool UringReactor::run_ends() {
     ended(*op);
     op->on_accept_end(error);
   }
-  return any;
+  return true;
 }
 
 }  // namespace berth::io

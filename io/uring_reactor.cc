@@ -32,7 +32,10 @@ Result<std::unique_ptr<UringReactor>> UringReactor::create(const UringSizes& siz
 }
 
 UringReactor::UringReactor(UringRing ring, int wake_fd)
-    : ring_(std::move(ring)), wake_fd_(wake_fd), hot_(kHotBytes + kReadPadding) {
+    : ring_(std::move(ring)),
+      wake_fd_(wake_fd),
+      completions_(kCompletionsPerReap),
+      hot_(kHotBytes + kReadPadding) {
   clock_.start_turn();
   ring_.poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
 }
@@ -106,12 +109,11 @@ void UringReactor::enter(bool may_wait) {
 }
 
 void UringReactor::collect_completions() {
-  std::array<UringCompletion, kCompletionsPerReap> completions;
   for (;;) {
-    const std::size_t count = ring_.reap(completions);
-    for (std::size_t i = 0; i < count; ++i) dispatch(completions[i]);
+    const std::size_t count = ring_.reap(completions_);
+    for (std::size_t i = 0; i < count; ++i) dispatch(completions_[i]);
     stats_.completions += count;
-    if (count < completions.size()) return;
+    if (count < completions_.size()) return;
   }
 }
 

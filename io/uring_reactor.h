@@ -144,6 +144,7 @@ class UringReactor final : public Reactor {
   const int wake_fd_;
   TurnClock clock_;
   TimerHeap timers_;
+  std::vector<UringCompletion> completions_;  // room for the next ones
   std::vector<char> hot_;             // where every read lands; touched once, then always warm
   std::vector<ReadOp*> reads_;        // all started reads, for the watchdog
   std::size_t next_checked_ = 0;      // the watchdog's place in reads_

@@ -18,6 +18,9 @@ constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER
                                  IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED |
                                  IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
 
+/// Calls to fetch completions in one turn at most: a turn must end though events keep coming.
+constexpr int kDrainMax = 64;
+
 }  // namespace
 
 void UringRing::Close::operator()(io_uring* ring) const {
@@ -97,29 +100,35 @@ void UringRing::cancel(std::uint64_t user_data) {
   io_uring_sqe_set_data64(entry, 0);
 }
 
+bool UringRing::kernel_has_work() const {
+  const unsigned flags = __atomic_load_n(ring_->sq.kflags, __ATOMIC_RELAXED);
+  return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
 void UringRing::enter(std::optional<Duration> timeout) {
-  io_uring* ring = ring_.get();
-  const bool wait = !timeout.has_value() || timeout->count() > 0;
-  if (!wait) {
-    const unsigned flags = __atomic_load_n(ring->sq.kflags, __ATOMIC_RELAXED);
-    const bool kernel_has_work = (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
-    if (io_uring_sq_ready(ring) == 0 && !kernel_has_work) return;
-    ++enters_;
-    io_uring_submit_and_get_events(ring);
-    return;
-  }
   // Errors mean "nothing happened": ETIME, EINTR, or EBUSY and EAGAIN as above. The loop comes
   // back.
-  ++enters_;
-  io_uring_cqe* first = nullptr;
+  io_uring* ring = ring_.get();
   if (!timeout.has_value()) {
+    ++enters_;
     io_uring_submit_and_wait(ring, 1);
-    return;
+  } else if (timeout->count() > 0) {
+    ++enters_;
+    __kernel_timespec until = {};
+    until.tv_sec = timeout->count() / 1'000'000'000;
+    until.tv_nsec = timeout->count() % 1'000'000'000;
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(ring, &first, 1, &until, nullptr);
+  } else if (io_uring_sq_ready(ring) > 0) {
+    ++enters_;
+    io_uring_submit_and_get_events(ring);
   }
-  __kernel_timespec until = {};
-  until.tv_sec = timeout->count() / 1'000'000'000;
-  until.tv_nsec = timeout->count() % 1'000'000'000;
-  io_uring_submit_and_wait_timeout(ring, &first, 1, &until, nullptr);
+  // The kernel hands out some twenty completions a call. A turn should see all that there are: what
+  // a turn gathers is sent at once.
+  for (int i = 0; i < kDrainMax && kernel_has_work(); ++i) {
+    ++enters_;
+    io_uring_get_events(ring);
+  }
 }
 
 std::size_t UringRing::reap(std::span<UringCompletion> out) {

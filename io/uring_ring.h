@@ -56,6 +56,8 @@ class UringRing {
   /// One system call: submits what is queued, then waits for a completion until `timeout` (nullopt:
   /// for ever, zero: not at all). Skips the call when it could do nothing.
   void enter(std::optional<Duration> timeout);
+  /// Whether the kernel holds completions that the next enter() would bring.
+  bool kernel_has_work() const;
   /// Copies completions out, oldest first; returns how many.
   std::size_t reap(std::span<UringCompletion> out);
 
