@@ -53,7 +53,7 @@ class Client:
         self.host, self.port = parts.hostname, parts.port
 
     def raw(self, method, path, body=None, headers=None, timeout=30):
-        """Any request; the Reply, whatever its status. `body`: bytes, or a value to send as JSON."""
+        """Any request and its Reply, whatever the status. `body` is bytes, or a value for JSON."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             self._send(connection, method, path, body, headers)

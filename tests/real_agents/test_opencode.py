@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""berth and the unmodified opencode, end to end and without a network.
+
+    tests/real_agents/offline.sh tests/real_agents/test_opencode.py
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
+
+import recipes
+from berth_client import session_path, text_of
+from berth_server import Server, describe, make_repository, processes_with, wait_until
+from model_server import ModelServer
+from summary import figure, main
+
+ENDED_WITHIN_MS = 100  # from the death of the agent to the client's sight of it
+
+
+class Opencode(unittest.TestCase):
+    """Each test has its own home, repository, model server, berth and agent."""
+
+    ask = False
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory(prefix="berth-opencode-")
+        self.addCleanup(scratch.cleanup)
+        self.home = os.path.join(scratch.name, "home")
+        os.mkdir(self.home)
+        self.repository = make_repository(os.path.join(scratch.name, "repository"))
+        self.model = self.enterContext(ModelServer(log=os.path.join(scratch.name, "model.log")))
+        recipe = recipes.opencode(recipes.DEFAULT_AGENTS_DIR, self.home, self.model.port, self.ask)
+        self.assertTrue(os.path.exists(recipe.command), "run tests/real_agents/install.sh first")
+        self.addCleanup(self.expect_no_agent_left)  # runs when berth has stopped
+        self.server = self.enterContext(Server(recipe.to_toml("opencode")))
+        self.client = self.server.client
+
+    def open(self, **options):
+        """A session on the repository and its stream: (id, EventStream)."""
+        session = self.client.open(agent="opencode", repository=self.repository, **options)["id"]
+        return session, self.enterContext(self.client.events(session))
+
+    def turn(self, session, stream, prompt):
+        """Runs a turn to its ending: (that event, events of the turn, ms from prompt to ending)."""
+        start, before = time.monotonic(), len(stream.seen)
+        turn = self.client.prompt(session, prompt)["id"]
+        ended = stream.wait_for("turn.ended", timeout=90, turn=turn)
+        return ended, stream.seen[before:], (ended.arrived - start) * 1000
+
+    def expect_no_agent_left(self):
+        left = self.agent_processes()
+        names = describe(left)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        self.assertEqual(names, [], "berth has stopped, its agents have not")
+
+    def agent_processes(self):
+        return processes_with(f"HOME={self.home}")
+
+
+class OpencodeTurns(Opencode):
+
+    def test_a_turn_streams_and_writes_a_file_and_the_next_one_is_warm(self):
+        session, stream = self.open(permission="allow")
+        prompt = ("Take notes. [[think A list will do.]] [[slow 20 25]] "
+                  r"[[write notes.md one\ntwo]] [[say Written.]]")
+        ended, events, cold_ms = self.turn(session, stream, prompt)
+        self.assertEqual((ended.data["state"], ended.data["reason"]), ("completed", "end_turn"))
+
+        kinds = [event.update for event in events]
+        for kind in ("agent_thought_chunk", "agent_message_chunk", "tool_call", "tool_call_update"):
+            self.assertIn(kind, kinds)
+        self.assertIn("tick 19", text_of(events))
+        chunks = [e for e in events if e.update == "agent_message_chunk"]
+        self.assertGreater(chunks[-1].arrived - chunks[0].arrived, 0.2, "the text came all at once")
+
+        recorded = stream.wait_for("change.recorded")
+        self.assertEqual(recorded.data["outcome"], "recorded", recorded.data)
+        change = self.client.get(session_path(session, "changes"))
+        self.assertEqual([(f["path"], f["additions"]) for f in change["files"]], [("notes.md", 2)])
+        patch = self.client.raw("GET", session_path(session, "changes", "patch")).body.decode()
+        self.assertIn("+one\n+two\n", patch)
+        self.assertEqual(os.listdir(self.repository).count("notes.md"), 0, "not in the worktree")
+
+        first = self.client.agents(session)[0]
+        _, events, warm_ms = self.turn(session, stream, "And now? [[say Still here.]] [[count]]")
+        self.assertIn("Still here.", text_of(events))
+        self.assertIn("prompts seen: 2", text_of(events))
+        self.assertNotIn("agent.attached", [event.type for event in events])
+        second = self.client.agents(session)[0]
+        for same in ("pid", "native_session_id", "attach_epoch"):
+            self.assertEqual(first[same], second[same])
+        self.assertIn(first["pid"], self.agent_processes())
+        figure("opencode, first turn (start, streams 20 x 25 ms, writes)", f"{cold_ms:.0f} ms")
+        figure("opencode, warm turn", f"{warm_ms:.0f} ms")
+
+    def test_cancel_ends_the_turn_and_keeps_the_agent(self):
+        session, stream = self.open()
+        self.turn(session, stream, "Hello. [[say Hello.]]")
+        pid = self.client.agents(session)[0]["pid"]
+        turn = self.client.prompt(session, "Go slowly. [[slow 400 50]]")["id"]
+        stream.wait_for_text("tick 5")
+        start = time.monotonic()
+        self.client.cancel(session, turn)
+        ended = stream.wait_for("turn.ended", turn=turn)
+        self.assertEqual(ended.data["state"], "cancelled")
+        figure("opencode, cancel to ending", f"{(ended.arrived - start) * 1000:.0f} ms")
+        # A stopped turn holds the queue until a person lets it go on.
+        self.client.post(session_path(session, "resume-queue"))
+        ended, events, _ = self.turn(session, stream, "Again. [[say Back again.]]")
+        self.assertEqual(ended.data["state"], "completed")
+        self.assertIn("Back again.", text_of(events))
+        self.assertEqual(self.client.agents(session)[0]["pid"], pid)
+
+
+class OpencodeAsks(Opencode):
+
+    ask = True
+
+    def test_a_permission_is_answered_by_hand(self):
+        session, stream = self.open(permission="ask")
+        turn = self.client.prompt(session, "Notes. [[write notes.md one]] [[say Written.]]")["id"]
+        opened = stream.wait_for("interaction.opened", timeout=90)
+        state = self.client.get(session_path(session, "turns", turn))["state"]
+        self.assertEqual(state, "waiting")
+        path = session_path(session, "interactions", opened.data["id"])
+        self.client.post(path, {"kind": "allow_once"})
+        ended = stream.wait_for("turn.ended", turn=turn)
+        self.assertEqual(ended.data["state"], "completed")
+        self.assertIn("Written.", text_of(stream.seen))
+        recorded = stream.wait_for("change.recorded")
+        self.assertEqual([file["path"] for file in recorded.data["files"]], ["notes.md"])
+
+
+class OpencodeDies(Opencode):
+
+    def test_kill_in_mid_turn_interrupts_at_once_and_the_next_prompt_resumes(self):
+        session, stream = self.open(permission="allow")
+        stray = "[[shell setsid sleep 1000 > /dev/null 2>&1 & echo started]]"
+        self.turn(session, stream, f"A tool that makes its own session. {stray} [[say Done.]]")
+        wait_until(self.sleepers, 10, lambda: "no stray process to look for")
+        attached = next(event for event in stream.seen if event.type == "agent.attached")
+        pid = self.client.agents(session)[0]["pid"]
+
+        turn = self.client.prompt(session, "Go slowly. [[slow 400 20]]")["id"]
+        stream.wait_for_text("tick 20")
+        killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        ended = stream.wait_for("turn.ended", turn=turn)
+        to_ending_ms = (ended.arrived - killed) * 1000
+        self.assertEqual(ended.data["state"], "interrupted")
+
+        logged = text_of(e for e in self.client.log(session) if e.turn == turn)
+        ticks = [int(number) for number in re.findall(r"tick (\d+)", logged)]
+        self.assertEqual(ticks, list(range(len(ticks))), "text is missing in the middle")
+        self.assertEqual(logged, text_of(e for e in stream.seen if e.turn == turn))
+        self.assertGreaterEqual(len(ticks), 20)
+        wait_until(lambda: not self.agent_processes(), 5,
+                   lambda: f"left over: {describe(self.agent_processes())}")
+
+        self.client.post(session_path(session, "resume-queue"))
+        ended, events, restore_ms = self.turn(session, stream, "Do you remember? [[count]]")
+        self.assertEqual(ended.data["state"], "completed")
+        again = next(event for event in events if event.type == "agent.attached")
+        self.assertIn(again.data["rung"], ("resume", "load"), again.data)
+        self.assertEqual(again.data["native_session_id"], attached.data["native_session_id"])
+        self.assertNotEqual(again.data["pid"], pid)
+        self.assertIn("prompts seen: 3", text_of(events))
+        figure("opencode, kill -9 to 'interrupted' at the client", f"{to_ending_ms:.1f} ms")
+        figure("opencode, next turn with native restore", f"{restore_ms:.0f} ms "
+               f"(rung {again.data['rung']})")
+        self.assertLess(to_ending_ms, ENDED_WITHIN_MS)
+
+    def sleepers(self):
+        return [line for line in describe(self.agent_processes()) if "sleep 1000" in line]
+
+
+if __name__ == "__main__":
+    subprocess.run([os.path.join(HERE, "install.sh")], check=True)
+    main()
