@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -216,6 +217,7 @@ struct Launcher::Child {
   int parent_pid = 0;
   int group_fd = -1;  // cgroup.procs, when the child has to enter by itself
   int stdio[3] = {-1, -1, -1};
+  rlimit descriptors = {};  // rlim_cur 0: leave it
   Step step = Step::group;
   int error = 0;
 };
@@ -245,6 +247,11 @@ BERTH_UNWATCHED void Launcher::child_main(Child& child) {
   }
   child.step = Step::descriptors;
   if (::syscall(SYS_close_range, 3U, ~0U, 0U) != 0) return;
+
+  if (child.descriptors.rlim_cur != 0 &&
+      ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &child.descriptors, nullptr) != 0) {
+    return;
+  }
 
   child.step = Step::directory;
   if (::syscall(SYS_chdir, child.directory) != 0) return;
@@ -344,6 +351,10 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
   child.arguments = prepared->arguments.data();
   child.environment = prepared->environment.data();
   child.directory = spec.working_directory.c_str();
+  if (extras.descriptors_soft != 0 && ::getrlimit(RLIMIT_NOFILE, &child.descriptors) == 0) {
+    child.descriptors.rlim_cur =
+        std::min<rlim_t>(extras.descriptors_soft, child.descriptors.rlim_max);
+  }
 
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < parking_.size(); ++i) child.stdio[i] = parking_[i].get();

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <string>
 
@@ -18,6 +19,8 @@ struct LaunchExtras {
   std::array<int, 3> stdio = {-1, -1, -1};
   /// Value of kMarkerName in its environment.
   std::string marker;
+  /// Its soft limit of open files; 0 leaves it ours.
+  std::uint64_t descriptors_soft = 0;
   /// The control group that it is in from its first instruction on; empty for none.
   std::string cgroup;
 };

@@ -262,6 +262,7 @@ Result<std::unique_ptr<Process>> DirectHost::spawn(Reactor& reactor, const Launc
     number = next_number_++;
   }
   LaunchExtras extras;
+  extras.descriptors_soft = options_.child_descriptors_soft;
   extras.marker = make_marker(spec.tag, instance_, number);
   Pipes pipes(reactor);
   Result<void> opened = pipes.open();

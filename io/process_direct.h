@@ -5,6 +5,7 @@
 #include <berth/core/result.h>
 #include <berth/io/process_host.h>
 
+#include <cstdint>
 #include <memory>
 
 namespace berth::io {
@@ -19,6 +20,8 @@ struct DirectOptions {
   TreeKill tree_kill = TreeKill::automatic;
   /// False: enter control groups by writing to them (as where seccomp forbids clone3).
   bool clone3 = true;
+  /// The soft limit of open files that children start with; 0 leaves them ours.
+  std::uint64_t child_descriptors_soft = 0;
   /// How long on_exit waits for descendants that were sent SIGKILL (in the kernel they may take
   /// their time).
   Duration tree_end_max = std::chrono::seconds(2);

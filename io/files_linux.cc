@@ -1,0 +1,161 @@
+#include <berth/io/files_linux.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+
+namespace berth::io {
+
+namespace {
+
+constexpr std::size_t kChunk = 64 * 1024;
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+Result<void> write_all(int file, std::string_view content, const std::string& path) {
+  while (!content.empty()) {
+    const ssize_t wrote = ::write(file, content.data(), content.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return fail(errno_error(errno, "writing " + path));
+    content.remove_prefix(static_cast<std::size_t>(wrote));
+  }
+  return {};
+}
+
+/// Makes a rename survive a power cut.
+Result<void> sync_folder(const std::string& folder) {
+  const Fd file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!file.valid() || ::fsync(file.get()) != 0) {
+    return fail(errno_error(errno, "fsync of " + folder));
+  }
+  return {};
+}
+
+/// Removes a half-written file unless the rename has given it its name.
+class Temporary {
+ public:
+  explicit Temporary(const std::string& beside) : path(beside + ".tmp-XXXXXX") {
+    file.reset(::mkostemp(path.data(), O_CLOEXEC));
+    exists_ = file.valid();
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() {
+    if (exists_) ::unlink(path.c_str());
+  }
+  void keep() { exists_ = false; }
+
+  std::string path;
+  Fd file;
+
+ private:
+  bool exists_ = false;
+};
+
+}  // namespace
+
+Result<std::string> LinuxFiles::read(const std::string& path, std::size_t bytes_max) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return fail(errno_error(errno, path));
+  std::string content;
+  for (;;) {
+    const std::size_t before = content.size();
+    content.resize(before + kChunk);
+    const ssize_t got = ::read(file.get(), content.data() + before, kChunk);
+    content.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(errno_error(errno, "reading " + path));
+    if (content.size() > bytes_max) {
+      return fail(ErrorKind::invalid, "file_too_big",
+                  path + " is bigger than " + std::to_string(bytes_max) + " bytes");
+    }
+    if (got == 0) return content;
+  }
+}
+
+Result<void> LinuxFiles::write_atomic(const std::string& path, std::string_view content,
+                                      unsigned mode) {
+  Temporary temporary(path);
+  const int file = temporary.file.get();
+  if (file < 0) return fail(errno_error(errno, "cannot write " + path));
+  if (::fchmod(file, mode) != 0) return fail(errno_error(errno, "chmod of " + path));
+  Result<void> written = write_all(file, content, path);
+  if (!written.has_value()) return written;
+  if (::fsync(file) != 0) return fail(errno_error(errno, "fsync of " + path));
+  if (::rename(temporary.path.c_str(), path.c_str()) != 0) {
+    return fail(errno_error(errno, "cannot replace " + path));
+  }
+  temporary.keep();
+  return sync_folder(folder_of(path));
+}
+
+Result<void> LinuxFiles::make_directories(const std::string& path, unsigned mode) {
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string folder = path.substr(0, end);
+    if (::mkdir(folder.c_str(), mode) == 0) {
+      // mkdir takes the umask off.
+      if (::chmod(folder.c_str(), mode) != 0) return fail(errno_error(errno, folder));
+    } else {
+      struct stat info;
+      const int error = errno;
+      // EEXIST, or EROFS and EACCES of folders above ours that exist: all well if it is a folder.
+      if (::stat(folder.c_str(), &info) != 0) {
+        return fail(errno_error(error, "cannot make the folder " + folder));
+      }
+      if (!S_ISDIR(info.st_mode)) {
+        return fail(errno_error(ENOTDIR, folder));
+      }
+    }
+    if (end == std::string::npos) return {};
+  }
+}
+
+bool LinuxFiles::exists(const std::string& path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+Result<void> LinuxFiles::remove_if_exists(const std::string& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  return fail(errno_error(errno, "cannot remove " + path));
+}
+
+Result<std::string> LinuxFiles::canonical(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), &::free);
+  if (resolved == nullptr) return fail(errno_error(errno, path));
+  return std::string(resolved.get());
+}
+
+Result<void> LinuxFiles::lock_exclusively(const std::string& path) {
+  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.valid()) return fail(errno_error(errno, path));
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(errno_error(errno, "locking " + path));
+    std::array<char, 16> holder = {};
+    const ssize_t got = ::read(file.get(), holder.data(), holder.size());
+    std::string text(holder.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    text = text.substr(0, text.find('\n'));
+    return fail(ErrorKind::conflict, "locked",
+                path + " is locked by " + (text.empty() ? "another process" : "process " + text));
+  }
+  // For people and for the message above; the lock itself is the kernel's.
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(file.get(), 0) != 0) return fail(errno_error(errno, path));
+  Result<void> written = write_all(file.get(), pid, path);
+  if (!written.has_value()) return written;
+  const std::lock_guard lock(mutex_);
+  locks_.push_back(std::move(file));
+  return {};
+}
+
+}  // namespace berth::io

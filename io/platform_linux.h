@@ -1,0 +1,29 @@
+// io/platform_linux.h — the real operating system behind the one door.
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/core/result.h>
+#include <berth/io/offload_threads.h>
+#include <berth/io/platform.h>
+#include <berth/io/process_direct.h>
+
+#include <memory>
+
+namespace berth::io {
+
+struct LinuxOptions {
+  OffloadOptions offload;
+  DirectOptions processes;
+  /// Raises the soft limit of open files to the hard one: an agent takes four descriptors. Agents
+  /// start with the limit that was there before (programs that use select() break above 1024).
+  bool raise_descriptor_limit = true;
+};
+
+/// Error `unsupported` says in words why io_uring cannot be used here, and what would help. `log`
+/// outlives it; it is told the engine and how processes are killed.
+///
+/// Destroy it on the thread that has run the reactor, with nothing of the server left: it kills and
+/// reaps the processes, then ends the lanes' queued work, then the reactor goes.
+Result<std::unique_ptr<Platform>> make_linux_platform(LogSink& log, const LinuxOptions& options);
+
+}  // namespace berth::io

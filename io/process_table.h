@@ -1,0 +1,16 @@
+// io/process_table.h — memory and processor time of processes, from /proc.
+#pragma once
+
+#include <berth/io/platform.h>
+
+namespace berth::io {
+
+/// Thread-safe.
+class ProcProcessTable final : public ProcessTable {
+ public:
+  Result<Usage> usage(ProcessId id) override;
+  Usage self() override;
+  int own_pid() override;
+};
+
+}  // namespace berth::io
