@@ -12,6 +12,12 @@ namespace {
 constexpr Duration kStartMost = std::chrono::milliseconds(200);
 constexpr Duration kLingerMost = std::chrono::seconds(2);
 
+void kill_processes_of_tree(SimMachine& machine, int tree) {
+  machine.for_each_process([tree](SimProcess& process) {
+    if (process.tree() == tree) process.kill(SIGKILL);
+  });
+}
+
 /// Tells the listener in a turn of its own loop, a little later.
 void send_exit(SimMachine& machine, const std::shared_ptr<SimWatch>& watch, ExitStatus status) {
   machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [watch, status] {
@@ -39,10 +45,8 @@ class SimChild final : public Process {
     SimMachine& machine = machine_;
     const int pid = id_.pid;
     // The signal is on its way: the process may do some more before it arrives.
-    machine_.at(machine_.now() + machine_.pick_delay(kSimDelayMost), [&machine, pid] {
-      SimProcess* process = machine.find_process(pid);
-      if (process != nullptr) process->kill(SIGKILL);
-    });
+    machine_.at(machine_.now() + machine_.pick_delay(kSimDelayMost),
+                [&machine, pid] { kill_processes_of_tree(machine, pid); });
   }
 
   void signal(int number) override {
@@ -60,10 +64,11 @@ class SimChild final : public Process {
 
 }  // namespace
 
-SimProcess::SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec)
+SimProcess::SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec, int tree)
     : machine_(machine),
       host_(host),
       id_{machine.next_pid(), static_cast<std::uint64_t>(machine.now().time_since_epoch().count())},
+      tree_(tree == 0 ? id_.pid : tree),
       spec_(spec),
       random_(machine.random().next()),
       reactor_(machine, "process " + std::to_string(id_.pid)),
@@ -112,13 +117,31 @@ Task<void> SimProcess::run_program(SimProcess& process, SimProgram program) {
   process.reactor_.close_all();
 }
 
-void SimProcess::kill(int signal_number) {
+void SimProcess::cut_off(ExitStatus status) {
   if (dead_) return;
-  machine_.note("kill", {id_.pid, signal_number});
   reactor_.freeze();
   files_.freeze();
   reactor_.post(stopper_);
-  end(ExitStatus{ExitStatus::Kind::killed, signal_number});
+  end(status);
+}
+
+void SimProcess::kill(int signal_number) {
+  cut_off(ExitStatus{ExitStatus::Kind::killed, signal_number});
+}
+
+void SimProcess::exit(int code) {
+  cut_off(ExitStatus{ExitStatus::Kind::exited, code});
+}
+
+void SimProcess::spawn_child(const std::string& command, std::vector<std::string> arguments) {
+  const SimProgram* program = machine_.find_program(command);
+  if (program == nullptr || dead_) return;
+  LaunchSpec spec = spec_;
+  spec.command = command;
+  spec.arguments = std::move(arguments);
+  auto child = std::make_unique<SimProcess>(machine_, host_, spec, tree_);
+  child->launch(*program, nullptr);
+  machine_.add_process(std::move(child));
 }
 
 void SimProcess::terminate() {
@@ -163,10 +186,15 @@ Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const L
   child->stderr_handle = ours.own(std::move(errors.first));
   process->stderr_handle = process->reactor().own(std::move(errors.second));
 
+  std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
   watches_[process->id().pid] = watch;
   SimMachine& machine = machine_;
-  process->launch(*program,
-                  [&machine, watch](ExitStatus status) { send_exit(machine, watch, status); });
+  const int tree = process->tree();
+  process->launch(*program, [&machine, watch, tree](ExitStatus status) {
+    // What the process started goes with it, unless the one who would see to that is dead.
+    if (!watch->host_frozen) kill_processes_of_tree(machine, tree);
+    send_exit(machine, watch, status);
+  });
   machine_.add_process(std::move(process));
   return child;
 }

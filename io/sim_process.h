@@ -24,8 +24,9 @@ namespace berth::io {
 /// stop_token() is stopped.
 class SimProcess {
  public:
-  /// For SimProcessHost; `host` is the id of the host that starts it.
-  SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec);
+  /// For SimProcessHost; `host` is the id of the host that starts it, `tree` the pid of the tree's
+  /// root (0: its own).
+  SimProcess(SimMachine& machine, std::uint64_t host, const LaunchSpec& spec, int tree = 0);
 
   SimReactor& reactor() { return reactor_; }
   SimMachine& machine() { return machine_; }
@@ -48,6 +49,12 @@ class SimProcess {
   /// Installs a handler of SIGTERM (which otherwise kills): the token stops when the signal comes.
   StopToken handle_terminate();
 
+  /// Ends it at once, as _exit(2) does; like a kill for the program's frame, which ends by itself.
+  void exit(int code);
+  /// Starts another of the machine's programs in its tree, without pipes (all three handles are
+  /// kNoHandle).
+  void spawn_child(const std::string& command, std::vector<std::string> arguments);
+
   // --- for the host and the machine ---
 
   /// Starts `program` in a turn to come. `on_end` is called once, when it is dead.
@@ -56,6 +63,7 @@ class SimProcess {
   void kill(int signal_number);
   void terminate();
   std::uint64_t host() const { return host_; }
+  int tree() const { return tree_; }
   bool dead() const { return dead_; }
   /// Dead, and nothing of its program is left.
   bool buried() const { return dead_ && scope_.size() == 0; }
@@ -69,11 +77,13 @@ class SimProcess {
   };
 
   static Task<void> run_program(SimProcess& process, SimProgram program);
+  void cut_off(ExitStatus status);
   void end(ExitStatus status);
 
   SimMachine& machine_;
   std::uint64_t host_;
   ProcessId id_;
+  int tree_;
   LaunchSpec spec_;
   Prng random_;
   SimReactor reactor_;

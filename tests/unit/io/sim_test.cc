@@ -470,6 +470,36 @@ TEST(SimProcessHost, LetsAProgramHandleTermination) {
   close_pipes(platform.reactor(), *process);
 }
 
+/// A program that starts another in its tree, and ends by _exit(5) in the middle of what it does.
+Task<int> parent_program(SimProcess& process) {
+  process.spawn_child("patient", {});
+  co_await Sleep(process.reactor(), process.clock().now() + seconds(3), process.stop_token());
+  process.exit(5);
+  co_await Sleep(process.reactor(), TimePoint::max(), process.stop_token());
+  co_return 0;
+}
+
+TEST(SimProcessHost, EndsTheWholeTreeWithItsRoot) {
+  for (const bool kill : {false, true}) {
+    SimMachine machine(5);
+    machine.add_program("patient", patient_program);
+    machine.add_program("parent", parent_program);
+    SimPlatform platform(machine, "server");
+    Exit exit;
+    std::unique_ptr<Process> process =
+        platform.processes().spawn(platform.reactor(), spec_of("parent"), exit).value();
+    machine.run_for(seconds(2));
+    EXPECT_EQ(machine.live_processes(), 2U);
+    if (kill) process->kill_tree();
+    machine.run_for(seconds(2));
+    EXPECT_EQ(machine.live_processes(), 0U);
+    ASSERT_TRUE(exit.status.has_value());
+    EXPECT_EQ(exit.status->kind, kill ? ExitStatus::Kind::killed : ExitStatus::Kind::exited);
+    EXPECT_EQ(exit.status->value, kill ? 9 : 5);
+    close_pipes(platform.reactor(), *process);
+  }
+}
+
 TEST(SimProcessHost, DroppingAProcessKillsItAndTellsNobody) {
   SimMachine machine(5);
   machine.add_program("patient", patient_program);
@@ -514,6 +544,27 @@ TEST(SimFiles, KeepsTheDiskAcrossACrashAndRefusesTheDead) {
   EXPECT_EQ(second.files().read("/var/berth/./token", 100).value(), "secret");
   EXPECT_EQ(second.files().read("/var/berth/token", 3).error().kind, ErrorKind::invalid);
   EXPECT_EQ(second.files().canonical("/var/x/../berth//token").value(), "/var/berth/token");
+}
+
+TEST(SimPlatform, AnswersNamesVariablesAndUsage) {
+  SimMachine machine(1);
+  machine.add_host("agents.example:80", {Address{"127.0.0.1:81"}});
+  machine.add_program("patient", patient_program);
+  SimPlatform platform(machine, "server");
+  platform.set_environment("HOME", "/home/x");
+  EXPECT_EQ(platform.environment().get("HOME").value(), "/home/x");
+  EXPECT_FALSE(platform.environment().get("PATH").has_value());
+  EXPECT_EQ(platform.resolver().resolve("agents.example:80").value()[0].text, "127.0.0.1:81");
+  EXPECT_EQ(platform.resolver().resolve("localhost:7").value()[0].text, "127.0.0.1:7");
+  EXPECT_EQ(platform.resolver().resolve("nowhere:7").error().kind, ErrorKind::not_found);
+  Exit exit;
+  std::unique_ptr<Process> process =
+      platform.processes().spawn(platform.reactor(), spec_of("patient"), exit).value();
+  EXPECT_TRUE(platform.process_table().usage(process->id()).has_value());
+  process->kill_tree();
+  machine.run_until([&] { return exit.status.has_value(); });
+  EXPECT_EQ(platform.process_table().usage(process->id()).error().kind, ErrorKind::not_found);
+  close_pipes(platform.reactor(), *process);
 }
 
 TEST(SimPlatform, CrashCutsTheClientOffAndTheNextLifeServesTheSameAddress) {
