@@ -1,4 +1,4 @@
-// io/sim_offload.h — blocking work in a simulated machine: whole on the one thread, at moments that
+// io/sim_offload.h — blocking work in a simulated machine, at moments that the seed chooses.
 // the seed chooses.
 #pragma once
 

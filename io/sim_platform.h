@@ -1,4 +1,4 @@
-// io/sim_platform.h — the door to a simulated machine for one process on it: the server under test,
+// io/sim_platform.h — the door to a simulated machine for one process on it: the server, mostly.
 // or a client.
 #pragma once
 
