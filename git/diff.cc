@@ -20,10 +20,6 @@ namespace {
 
 constexpr std::string_view kWorktree = "worktree";
 
-int go_on(const git_diff*, const char*, const char*, void* payload) {
-  return static_cast<const Patience*>(payload)->exhausted() ? GIT_EUSER : 0;
-}
-
 FileStatus status_of(git_delta_t status) {
   switch (status) {
     case GIT_DELTA_ADDED:
@@ -39,31 +35,64 @@ FileStatus status_of(git_delta_t status) {
   }
 }
 
+/// What the callbacks of a comparison need.
+struct Scan {
+  const Patience* patience;
+  std::set<std::string, std::less<>> type_changes;
+};
+
+int go_on(const git_diff*, const char*, const char*, void* payload) {
+  return static_cast<const Scan*>(payload)->patience->exhausted() ? GIT_EUSER : 0;
+}
+
+int note_type_changes(const git_diff*, const git_diff_delta* delta, const char*, void* payload) {
+  if (delta->status != GIT_DELTA_TYPECHANGE) return 0;
+  static_cast<Scan*>(payload)->type_changes.emplace(delta->new_file.path);
+  return 1;  // leave it out, go on
+}
+
+int keep_type_changes(const git_diff*, const git_diff_delta* delta, const char*, void* payload) {
+  return static_cast<Scan*>(payload)->type_changes.contains(delta->new_file.path) ? 0 : 1;
+}
+
+git_diff_options diff_options(const DiffRequest& request, Scan& scan) {
+  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  options.flags = GIT_DIFF_INDENT_HEURISTIC;
+  if (request.binary_patches) options.flags |= GIT_DIFF_SHOW_BINARY;
+  options.id_abbrev = GIT_OID_HEXSZ;
+  options.progress_cb = go_on;
+  options.payload = &scan;
+  options.max_size = static_cast<git_off_t>(request.limits.file_bytes_max) + 1;
+  return options;
+}
+
 /// Turns one libgit2 diff into a Change, within the limits.
 class ChangeBuilder {
  public:
-  ChangeBuilder(git_repository* repository, git_diff* diff, const DiffRequest& request)
+  ChangeBuilder(git_repository* repository, const DiffRequest& request)
       : repository_(repository),
-        diff_(diff),
         request_(request),
         wanted_(request.paths.begin(), request.paths.end()) {}
 
-  Result<Change> build() {
-    const int rc = git_repository_odb(out(odb_), repository_);
-    if (rc != 0) return detail::libgit2_fail(rc, "objects");
-    const std::size_t count = git_diff_num_deltas(diff_);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (Result<void> patient = request_.patience.check("diff"); !patient) {
-        return fail(std::move(patient).error());
-      }
-      if (!is_wanted(git_diff_get_delta(diff_, i))) continue;
+  Result<void> add_all(git_diff* diff) {
+    if (!odb_) {
+      const int rc = git_repository_odb(out(odb_), repository_);
+      if (rc != 0) return detail::libgit2_fail(rc, "objects");
+    }
+    for (std::size_t i = 0; i < git_diff_num_deltas(diff); ++i) {
+      if (Result<void> patient = request_.patience.check("diff"); !patient) return patient;
+      if (!is_wanted(git_diff_get_delta(diff, i))) continue;
       ++change_.files_total;
       if (change_.files.size() >= request_.limits.files_max) {
         change_.files_truncated = true;
         continue;
       }
-      if (Result<void> added = add(i); !added) return fail(std::move(added).error());
+      if (Result<void> added = add(diff, i); !added) return added;
     }
+    return {};
+  }
+
+  Change take() {
     join_type_changes();
     for (const FileChange& file : change_.files) {
       change_.additions += file.additions;
@@ -86,36 +115,40 @@ class ChangeBuilder {
            size > request_.limits.file_bytes_max;
   }
 
-  Result<void> add(std::size_t i) {
-    const git_diff_delta* delta = git_diff_get_delta(diff_, i);
+  Result<void> add(git_diff* diff, std::size_t i) {
+    const git_diff_delta* delta = git_diff_get_delta(diff, i);
     FileChange file;
     file.status = status_of(delta->status);
-    file.path = file.status == FileStatus::deleted ? delta->old_file.path : delta->new_file.path;
+    file.path = delta->new_file.path;
     if (file.status == FileStatus::renamed) file.old_path = delta->old_file.path;
     file.old_mode = file.status == FileStatus::added ? 0 : delta->old_file.mode;
     file.mode = file.status == FileStatus::deleted ? 0 : delta->new_file.mode;
     if (is_too_large(delta->old_file) || is_too_large(delta->new_file)) {
       file.counted = false;
       leave_out_patch(file);
-      change_.files.push_back(std::move(file));
-      return {};
-    }
-    Handle<git_patch> patch;
-    const int rc = git_patch_from_diff(out(patch), diff_, i);
-    if (rc != 0) return detail::libgit2_fail(rc, file.path);
-    delta = git_diff_get_delta(diff_, i);
-    file.binary = (delta->flags & GIT_DIFF_FLAG_BINARY) != 0;
-    if (patch) {
-      std::size_t additions = 0;
-      std::size_t deletions = 0;
-      git_patch_line_stats(nullptr, &additions, &deletions, patch.get());
-      file.additions = additions;
-      file.deletions = deletions;
-      if (request_.with_patches && (!file.binary || request_.binary_patches)) {
-        if (Result<void> put = put_patch(file, patch.get()); !put) return put;
-      }
+    } else if (Result<void> compared = compare_lines(file, diff, i); !compared) {
+      return compared;
     }
     change_.files.push_back(std::move(file));
+    return {};
+  }
+
+  Result<void> compare_lines(FileChange& file, git_diff* diff, std::size_t i) {
+    Handle<git_patch> patch;
+    const int rc = git_patch_from_diff(out(patch), diff, i);
+    if (rc != 0) return detail::libgit2_fail(rc, file.path);
+    file.binary = (git_diff_get_delta(diff, i)->flags & GIT_DIFF_FLAG_BINARY) != 0;
+    if (!patch) return {};
+    git_patch_line_stats(nullptr, &file.additions, &file.deletions, patch.get());
+    const git_diff_delta* delta = git_patch_get_delta(patch.get());
+    const bool same_content = git_oid_equal(&delta->old_file.id, &delta->new_file.id) != 0;
+    if (!request_.with_patches) return {};
+    if (file.binary && !request_.binary_patches && !same_content) return {};
+    if (Result<void> put = put_patch(file, patch.get()); !put) return put;
+    // libgit2 says "Binary files differ" also where only mode or name do; `git apply` then wants
+    // the contents.
+    const std::size_t line = file.patch.find("\nBinary files ");
+    if (file.binary && same_content && line != std::string::npos) file.patch.resize(line + 1);
     return {};
   }
 
@@ -131,7 +164,7 @@ class ChangeBuilder {
     const bool fits = text.size <= request_.limits.file_patch_bytes_max &&
                       patch_bytes_ + text.size <= request_.limits.patch_bytes_max;
     if (fits) {
-      file.patch.assign(text.ptr, text.size);
+      file.patch.append(text.ptr, text.size);
       patch_bytes_ += text.size;
     } else {
       leave_out_patch(file);
@@ -145,8 +178,8 @@ class ChangeBuilder {
     change_.patch_truncated = true;
   }
 
-  /// libgit2 was asked for a deletion and an addition where the type of a file changed, because
-  /// that is the only form that `git apply` takes. In the list it is one entry.
+  /// A file that became a link, or the other way, comes as a deletion and an addition, because `git
+  /// apply` takes nothing else. In the list it is one entry.
   void join_type_changes() {
     std::vector<FileChange>& files = change_.files;
     std::sort(files.begin(), files.end(), [](const FileChange& a, const FileChange& b) {
@@ -156,8 +189,7 @@ class ChangeBuilder {
     std::vector<FileChange> joined;
     joined.reserve(files.size());
     for (FileChange& file : files) {
-      if (joined.empty() || joined.back().path != file.path ||
-          joined.back().status != FileStatus::deleted) {
+      if (joined.empty() || joined.back().path != file.path) {
         joined.push_back(std::move(file));
         continue;
       }
@@ -169,18 +201,15 @@ class ChangeBuilder {
       first.binary = first.binary || file.binary;
       first.counted = first.counted && file.counted;
       first.patch_truncated = first.patch_truncated || file.patch_truncated;
-      if (first.patch_truncated) {
-        first.patch.clear();  // half of the pair would delete the file
-      } else {
-        first.patch += file.patch;
-      }
+      first.patch += file.patch;
+      // One half alone would only delete the file.
+      if (first.patch_truncated || (first.binary && !request_.binary_patches)) first.patch.clear();
       --change_.files_total;
     }
     files = std::move(joined);
   }
 
   git_repository* repository_;
-  git_diff* diff_;
   const DiffRequest& request_;
   std::set<std::string, std::less<>> wanted_;
   Handle<git_odb> odb_;
@@ -209,27 +238,35 @@ Result<Change> compare(git_repository* repository, const std::string& from, cons
   Result<Handle<git_tree>> new_tree = detail::find_tree(repository, to);
   if (!new_tree) return fail(std::move(new_tree).error());
 
-  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
-  options.flags = GIT_DIFF_INDENT_HEURISTIC;
-  if (request.binary_patches) options.flags |= GIT_DIFF_SHOW_BINARY;
-  options.id_abbrev = GIT_OID_HEXSZ;
-  options.progress_cb = go_on;
-  options.payload = const_cast<Patience*>(&request.patience);
-  options.max_size = static_cast<git_off_t>(request.limits.file_bytes_max) + 1;
+  // Changes of type stay out of the search for renames: their halves would be paired with other
+  // files.
+  Scan scan{.patience = &request.patience, .type_changes = {}};
+  git_diff_options options = diff_options(request, scan);
+  options.flags |= GIT_DIFF_INCLUDE_TYPECHANGE;
+  options.notify_cb = note_type_changes;
   Handle<git_diff> diff;
-  const int rc =
-      git_diff_tree_to_tree(out(diff), repository, old_tree->get(), new_tree->get(), &options);
+  Handle<git_diff> halves;
+  int rc = git_diff_tree_to_tree(out(diff), repository, old_tree->get(), new_tree->get(), &options);
+  if (rc == 0 && !scan.type_changes.empty()) {
+    options.flags &= ~static_cast<std::uint32_t>(GIT_DIFF_INCLUDE_TYPECHANGE);
+    options.notify_cb = keep_type_changes;
+    rc = git_diff_tree_to_tree(out(halves), repository, old_tree->get(), new_tree->get(), &options);
+  }
   if (Result<void> patient = request.patience.check("comparing trees"); !patient) {
     return fail(std::move(patient).error());
   }
   if (rc != 0) return detail::libgit2_fail(rc, "comparing trees");
   Result<bool> limited = find_renames(diff.get(), request);
   if (!limited) return fail(std::move(limited).error());
-  Result<Change> change = ChangeBuilder(repository, diff.get(), request).build();
-  if (!change) return change;
-  change->renames_limited = *limited;
-  change->from_tree = detail::hex(*git_tree_id(old_tree->get()));
-  change->to_tree = detail::hex(*git_tree_id(new_tree->get()));
+
+  ChangeBuilder builder(repository, request);
+  Result<void> added = builder.add_all(diff.get());
+  if (added && halves) added = builder.add_all(halves.get());
+  if (!added) return fail(std::move(added).error());
+  Change change = builder.take();
+  change.renames_limited = *limited;
+  change.from_tree = detail::hex(*git_tree_id(old_tree->get()));
+  change.to_tree = detail::hex(*git_tree_id(new_tree->get()));
   return change;
 }
 

@@ -27,8 +27,8 @@ struct FileChange {
   std::uint32_t old_mode =
       0;  ///< 0100644, 0100755, 0120000, 0160000 (submodule), or 0 when it was not there.
   std::uint32_t mode = 0;
-  std::string
-      patch;  ///< Unified, with its "diff --git" header; empty for binary files and past limits.
+  std::string patch;  ///< Unified, with its "diff --git" header; empty past limits and where binary
+                      ///< content differs.
   bool patch_truncated =
       false;  ///< There is a patch but it was left out for a limit. Never cut in the middle.
 };

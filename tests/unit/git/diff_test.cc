@@ -182,6 +182,21 @@ TEST_F(Diffs, HonourTheBinaryAttributeAndCanCarryBinaries) {
   EXPECT_EQ(git("write-tree"), change.to_tree + "\n");
 }
 
+TEST_F(Diffs, OfABinaryFileCarryItsNewNameAndMode) {
+  write(tree() + "/.gitattributes", "*.dat binary\n");
+  write(tree() + "/mode.dat", "one\n");
+  write(tree() + "/name.dat", std::string("\0two", 4) + std::string(100, 'x'));
+  in_tree("add -A && git commit -q -m binaries");
+  base_ = in_tree("rev-parse HEAD").substr(0, 40);
+  fs::permissions(tree() + "/mode.dat", fs::perms(0755));
+  fs::rename(tree() + "/name.dat", tree() + "/new.dat");
+  const Change change = changes();
+  EXPECT_EQ(list(change), "modified mode.dat 0 0 binary\nrenamed name.dat -> new.dat 0 0 binary\n");
+  write(root_ + "/p.patch", patch_text(change));
+  git("checkout -q --detach " + base_ + " && git apply --index " + root_ + "/p.patch");
+  EXPECT_EQ(git("write-tree"), change.to_tree + "\n");
+}
+
 TEST_F(Diffs, StopWhenTold) {
   write(tree() + "/n", "n\n");
   DiffRequest wanted = request();
