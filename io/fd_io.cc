@@ -44,16 +44,6 @@ ssize_t write_with_sigpipe_blocked(int fd, const iovec* parts, int count) {
   return result;
 }
 
-// For kernels and files that do not know RWF_NOSIGNAL.
-ssize_t write_the_old_way(int fd, const iovec* parts, int count) {
-  msghdr message = {};
-  message.msg_iov = const_cast<iovec*>(parts);
-  message.msg_iovlen = static_cast<std::size_t>(count);
-  const ssize_t result = ::sendmsg(fd, &message, MSG_NOSIGNAL);
-  if (result >= 0 || errno != ENOTSOCK) return result;
-  return write_with_sigpipe_blocked(fd, parts, count);
-}
-
 }  // namespace
 
 IoStep read_some(int fd, std::span<char> into) {
@@ -64,15 +54,30 @@ IoStep read_some(int fd, std::span<char> into) {
   return step_of(result);
 }
 
+IoStep write_some_without_flag(int fd, std::span<const iovec> parts) {
+  const int count = static_cast<int>(std::min<std::size_t>(parts.size(), IOV_MAX));
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(parts.data());
+  message.msg_iovlen = static_cast<std::size_t>(count);
+  ssize_t result = 0;
+  do {
+    result = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (result < 0 && errno == ENOTSOCK) {
+      result = write_with_sigpipe_blocked(fd, parts.data(), count);
+    }
+  } while (result < 0 && errno == EINTR);
+  return step_of(result);
+}
+
 IoStep write_some(int fd, std::span<const iovec> parts) {
   const int count = static_cast<int>(std::min<std::size_t>(parts.size(), IOV_MAX));
   ssize_t result = 0;
   do {
     result = ::pwritev2(fd, parts.data(), count, -1, abi::kRwfNoSignal);
-    if (result < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
-      result = write_the_old_way(fd, parts.data(), count);
-    }
   } while (result < 0 && errno == EINTR);
+  if (result < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
+    return write_some_without_flag(fd, parts);
+  }
   return step_of(result);
 }
 

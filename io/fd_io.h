@@ -20,6 +20,9 @@ IoStep read_some(int fd, std::span<char> into);
 /// that is gone is EPIPE, never a signal, whatever the program does about SIGPIPE.
 IoStep write_some(int fd, std::span<const iovec> parts);
 
+/// The same on kernels and files that do not know RWF_NOSIGNAL (write_some() finds out by itself).
+IoStep write_some_without_flag(int fd, std::span<const iovec> parts);
+
 /// Cuts `bytes` off the front of `parts`, the iovecs themselves included; empty parts in front go
 /// too.
 void cut_front(std::span<iovec>& parts, std::size_t bytes);

@@ -1,0 +1,124 @@
+#include <berth/io/net.h>
+
+#include "uring_rig.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cerrno>
+#include <filesystem>
+
+namespace berth::io {
+
+namespace {
+
+class NetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::array<char, 32> path = {"/tmp/berth-net-XXXXXX"};
+    ASSERT_NE(::mkdtemp(path.data()), nullptr);
+    folder_ = path.data();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  Address unix_address() const { return Address{"unix:" + folder_ + "/socket"}; }
+
+  std::string folder_;
+};
+
+}  // namespace
+
+TEST_F(NetTest, WritesAddressesAsItReadsThem) {
+  for (const char* text : {"127.0.0.1:8420", "0.0.0.0:0", "[::1]:65535", "[2001:db8::1]:80",
+                           "unix:/run/berth/socket"}) {
+    Result<net::SocketAddress> address = net::parse(text);
+    ASSERT_TRUE(address.has_value()) << text;
+    EXPECT_EQ(net::to_text(*address), text);
+  }
+  EXPECT_EQ(net::to_text(net::parse("localhost:1").value()), "127.0.0.1:1");
+}
+
+TEST_F(NetTest, RefusesTextThatIsNoAddress) {
+  const std::string too_long = "unix:/" + std::string(200, 'x');
+  for (const std::string& text :
+       {std::string("unix:"), too_long, std::string("1.2.3:4"), std::string("127.0.0.1:"),
+        std::string("127.0.0.1:-1"), std::string("127.0.0.1: 80"), std::string("::1:80"),
+        std::string("[127.0.0.1]:80"), std::string("[]:80"), std::string(":80")}) {
+    Result<net::SocketAddress> address = net::parse(text);
+    ASSERT_FALSE(address.has_value()) << text;
+    EXPECT_EQ(address.error().kind, ErrorKind::invalid) << text;
+  }
+}
+
+TEST_F(NetTest, ListensWithNodelayOnNonBlockingSocketsThatAreClosedOnExec) {
+  UringRig rig;
+  for (const char* text : {"127.0.0.1:0", "[::1]:0"}) {
+    const Handle listener = net::listen(Address{text}).value();
+    int nodelay = 0;
+    socklen_t size = sizeof nodelay;
+    ::getsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &nodelay, &size);
+    EXPECT_NE(nodelay, 0);
+    EXPECT_NE(::fcntl(listener, F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_NE(::fcntl(listener, F_GETFD) & FD_CLOEXEC, 0);
+    Listener accepting;
+    accepting.listener = listener;
+    rig.reactor().start(accepting);
+    const Handle client = net::connect(net::address_of(listener).value()).value();
+    for (int i = 0; i < 1000 && accepting.connections.empty(); ++i) rig.reactor().poll();
+    ASSERT_EQ(accepting.connections.size(), 1U);
+    const Handle connection = accepting.connections[0];
+    nodelay = 0;
+    ::getsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &nodelay, &size);
+    EXPECT_NE(nodelay, 0) << "not inherited";
+    EXPECT_NE(::fcntl(connection, F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_NE(::fcntl(connection, F_GETFD) & FD_CLOEXEC, 0);
+    EXPECT_TRUE(net::address_of(connection).has_value());
+    rig.reactor().cancel(accepting);
+    for (int i = 0; i < 1000 && !accepting.over; ++i) rig.reactor().poll();
+    for (const Handle handle : {client, connection, listener}) rig.reactor().close(handle);
+  }
+}
+
+TEST_F(NetTest, GivesAUnixSocketToItsOwnerOnly) {
+  const Handle listener = net::listen(unix_address()).value();
+  struct stat status = {};
+  ASSERT_EQ(::stat((folder_ + "/socket").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600U);
+  EXPECT_EQ(net::address_of(listener).value().text, unix_address().text);
+  ::close(listener);
+}
+
+TEST_F(NetTest, ReplacesAUnixSocketThatNobodyListensOn) {
+  ::close(net::listen(unix_address()).value());  // leaves its file, as a crash would
+  Result<Handle> again = net::listen(unix_address());
+  ASSERT_TRUE(again.has_value()) << again.error().message;
+  ::close(*again);
+}
+
+TEST_F(NetTest, LeavesAUnixSocketAloneThatSomebodyListensOn) {
+  const Handle first = net::listen(unix_address()).value();
+  Result<Handle> second = net::listen(unix_address());
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().kind, ErrorKind::conflict);
+  Result<Handle> client = net::connect(unix_address());
+  EXPECT_TRUE(client.has_value()) << "the first one still listens";
+  ::close(*client);
+  ::close(first);
+}
+
+TEST_F(NetTest, LeavesAFileAloneThatIsNoSocket) {
+  const std::string path = folder_ + "/socket";
+  ASSERT_EQ(::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+  EXPECT_FALSE(net::listen(unix_address()).has_value());
+  EXPECT_TRUE(std::filesystem::is_regular_file(path));
+}
+
+TEST_F(NetTest, SaysThatNobodyListensOnAUnixSocket) {
+  ::close(net::listen(unix_address()).value());
+  Result<Handle> client = net::connect(unix_address());
+  ASSERT_FALSE(client.has_value());
+  EXPECT_EQ(client.error().kind, ErrorKind::unavailable);
+}
+
+}  // namespace berth::io
