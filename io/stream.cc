@@ -161,7 +161,9 @@ void HandleStream::cancel_read() {
 
 Task<Result<void>> HandleStream::write(std::string_view bytes) {
   BERTH_ASSERT(!writing_.started());
-  if (closed_) co_return fail(ErrorKind::cancelled, "cancelled", "the stream is closed");
+  if (closed_ || writing_.handle == kNoHandle) {
+    co_return fail(ErrorKind::cancelled, "cancelled", "the stream is closed for writing");
+  }
   part_ = iovec{const_cast<char*>(bytes.data()), bytes.size()};
   writing_.parts = std::span(&part_, 1);
   const int error = co_await WriteAwaiter{*this};
@@ -177,7 +179,14 @@ void HandleStream::write_ended(int error) {
 }
 
 void HandleStream::shutdown_write() {
-  if (!closed_) reactor_.shutdown_write(writing_.handle);
+  if (closed_ || writing_.handle == kNoHandle) return;
+  if (writing_.handle == reading_.handle) {
+    reactor_.shutdown_write(writing_.handle);
+    return;
+  }
+  // A pipe has no half: its write end is closed.
+  BERTH_ASSERT(!writing_.started());
+  reactor_.close(std::exchange(writing_.handle, kNoHandle));
 }
 
 // --- the end ---
@@ -204,11 +213,11 @@ void HandleStream::close_handles() {
 }  // namespace
 
 std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, StreamLimits limits) {
-  return make_stream(reactor, handle, handle, limits);
+  return make_duplex_stream(reactor, handle, handle, limits);
 }
 
-std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle read_handle, Handle write_handle,
-                                        StreamLimits limits) {
+std::unique_ptr<ByteStream> make_duplex_stream(Reactor& reactor, Handle read_handle,
+                                               Handle write_handle, StreamLimits limits) {
   return std::make_unique<HandleStream>(reactor, read_handle, write_handle, limits.inbox_max);
 }
 

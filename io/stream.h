@@ -14,25 +14,26 @@
 
 namespace berth::io {
 
-/// One end of a connection. Owned by one coroutine on one shard; not thread-safe. Close it (and await that) before
-/// it is destroyed: the kernel may still hold its buffers until then.
+/// One end of a connection. Owned by one coroutine on one shard; not thread-safe. Close it (and
+/// await that) before it is destroyed: the kernel may still hold its buffers until then.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
 
-  /// `co_await stream.read()` -> Result<std::string_view>: the next bytes, valid until the next read; empty is the
-  /// end of the stream and stays so. kReadPadding readable bytes follow. Errors: `unavailable` when the peer reset,
-  /// `cancelled` after cancel_read(). Cancellation: total.
+  /// `co_await stream.read()` -> Result<std::string_view>: the next bytes, valid until the next
+  /// read; empty is the end of the stream and stays so. kReadPadding readable bytes follow. Errors:
+  /// `unavailable` when the peer reset, `cancelled` after cancel_read(). Cancellation: total.
   class ReadAwaiter;
   ReadAwaiter read();
 
-  /// `co_await stream.write(bytes)` -> Result<void>: returns when the kernel has taken all of them; `bytes` must stay
-  /// until then. One write at a time. Cancellation: partial, and the stream is then only good for close().
+  /// `co_await stream.write(bytes)` -> Result<void>: returns when the kernel has taken all of them;
+  /// `bytes` must stay until then. One write at a time. Cancellation: partial, and the stream is
+  /// then only good for close().
   virtual Task<Result<void>> write(std::string_view bytes) = 0;
 
   /// Ends a pending read with `cancelled`; later reads too.
   virtual void cancel_read() = 0;
-  /// No more bytes from us; the peer reads end of stream.
+  /// No more bytes from us; the peer reads end of stream. Not while a write runs.
   virtual void shutdown_write() = 0;
   /// Ends all operations, waits for the kernel's last word on them and closes. Idempotent.
   virtual Task<void> close() = 0;
@@ -55,7 +56,9 @@ class ByteStream::ReadAwaiter {
   ByteStream& stream_;
 };
 
-inline ByteStream::ReadAwaiter ByteStream::read() { return ReadAwaiter(*this); }
+inline ByteStream::ReadAwaiter ByteStream::read() {
+  return ReadAwaiter(*this);
+}
 
 /// A type of its own, so that a number is never taken for a handle.
 struct StreamLimits {
@@ -65,8 +68,9 @@ struct StreamLimits {
 /// The stream over a reactor's handle, which it owns. Nothing is read before the first read().
 std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, StreamLimits limits = {});
 
-/// A stream that reads from one handle and writes to another (stdin and stdout of a program); owns both.
-std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle read_handle, Handle write_handle,
-                                        StreamLimits limits = {});
+/// A stream that reads from one handle and writes to another (stdin and stdout of a program); owns
+/// both.
+std::unique_ptr<ByteStream> make_duplex_stream(Reactor& reactor, Handle read_handle,
+                                               Handle write_handle, StreamLimits limits = {});
 
 }  // namespace berth::io

@@ -155,7 +155,7 @@ TEST_P(ReactorConformance, ClosingAStreamEndsItsPendingReadAndWrite) {
 TEST_P(ReactorConformance, AStreamOverTwoPipesReadsOneAndWritesTheOther) {
   PipeEnds to_us = make_pipe();
   PipeEnds from_us = make_pipe();
-  const Stream stream = make_stream(reactor(), to_us.reader, from_us.writer);
+  const Stream stream = make_duplex_stream(reactor(), to_us.reader, from_us.writer);
   Source source(reactor(), to_us.writer);
   Sink sink(reactor(), from_us.reader);
   sink.begin();
@@ -171,6 +171,32 @@ TEST_P(ReactorConformance, AStreamOverTwoPipesReadsOneAndWritesTheOther) {
   EXPECT_EQ(text, "pong");
   run_task(close_both(stream.get(), nullptr));
   ASSERT_TRUE(run_until([&] { return sink.over; })) << "close() closes both handles";
+  reactor().close(from_us.reader);
+}
+
+TEST_P(ReactorConformance, ShuttingDownAStreamOverTwoPipesEndsTheOneAndLeavesTheOther) {
+  PipeEnds to_us = make_pipe();
+  PipeEnds from_us = make_pipe();
+  const Stream stream = make_duplex_stream(reactor(), to_us.reader, from_us.writer);
+  Source source(reactor(), to_us.writer);
+  Sink sink(reactor(), from_us.reader);
+  sink.begin();
+  Result<void> outcome;
+  run_task(write_and_shut(*stream, "the last", &outcome));
+  EXPECT_TRUE(outcome.has_value());
+  ASSERT_TRUE(run_until([&] { return sink.over; }));
+  EXPECT_EQ(sink.text, "the last");
+  run_task(write_only(*stream, "too late", &outcome));
+  ASSERT_FALSE(outcome.has_value());
+  EXPECT_EQ(outcome.error().kind, ErrorKind::cancelled);
+  source.write("still heard");
+  ASSERT_TRUE(run_until([&] { return source.done; }));
+  reactor().close(to_us.writer);
+  std::string text;
+  outcome = Result<void>();
+  run_task(read_to_end(*stream, &text, &outcome));
+  EXPECT_EQ(text, "still heard");
+  run_task(close_both(stream.get(), nullptr));
   reactor().close(from_us.reader);
 }
 

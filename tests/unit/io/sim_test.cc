@@ -367,7 +367,7 @@ TEST(SimOffload, RunsTheJobsOfALaneInOrderAndTakesVirtualTime) {
 /// A program that echoes its input and exits with 7, or with 9 if it was killed.
 Task<int> echo_program(SimProcess& process) {
   std::unique_ptr<ByteStream> stream =
-      make_stream(process.reactor(), process.stdin_handle, process.stdout_handle);
+      make_duplex_stream(process.reactor(), process.stdin_handle, process.stdout_handle);
   const bool clean = co_await echo(*stream);
   co_await stream->close();
   co_return clean ? 7 : 9;
