@@ -65,9 +65,9 @@ io_uring_sqe* UringRing::next_entry() {
     if (!enabled_) enable();
     ++enters_;
     const int status = io_uring_submit(ring_.get());
-    // EBUSY and EAGAIN: no room for completions, or no memory, right now; entering lets the kernel
-    // move on.
-    if (status == -EBUSY || status == -EAGAIN) io_uring_get_events(ring_.get());
+    // No room for completions, or no memory, right now: entering lets the kernel move on.
+    BERTH_ASSERT(status >= 0 || status == -EBUSY || status == -EAGAIN || status == -EINTR);
+    if (status < 0) io_uring_get_events(ring_.get());
     entry = io_uring_get_sqe(ring_.get());
   }
   return entry;
