@@ -25,6 +25,13 @@ namespace {
 
 constexpr std::size_t kEventBytes = 500;
 
+/// Events that end as frames of the log do.
+std::string events_text(std::uint32_t count) {
+  std::string text;
+  for (std::uint32_t i = 0; i < count; ++i) text += std::string(kEventBytes - 2, 'x') + "\n\n";
+  return text;
+}
+
 double clock_us(clockid_t id) {
   timespec now{};
   clock_gettime(id, &now);
@@ -107,7 +114,7 @@ void write_history(Layout& layout, const Workload& load) {
   std::vector<SessionRun> runs(static_cast<std::size_t>(load.history));
   for (std::uint64_t session = 1; session <= load.sessions && load.history > 0; ++session) {
     std::uint64_t seq = 0;
-    for (SessionRun& run : runs) run = {session, ++seq, 1, "sixteen bytes it"};
+    for (SessionRun& run : runs) run = {session, ++seq, 1, "fourteen bytes\n\n"};
     layout.commit(runs);
   }
   layout.finish();
@@ -116,7 +123,7 @@ void write_history(Layout& layout, const Workload& load) {
 Measured measure(const LayoutKind& kind, const Workload& load, const StoreSettings& settings) {
   Folder folder;
   const std::unique_ptr<Layout> layout = kind.make(folder.path(), settings);
-  const std::string text(kEventBytes * load.events, 'x');
+  const std::string text = events_text(load.events);
   std::vector<SessionRun> runs(load.sessions);
   std::vector<double> waits;
   write_history(*layout, load);
@@ -204,7 +211,7 @@ void read_table(const std::vector<LayoutKind>& kinds, int rounds, int events) {
   for (const LayoutKind& kind : kinds) {
     Folder folder;
     const std::unique_ptr<Layout> layout = kind.make(folder.path(), StoreSettings{});
-    const std::string text(kEventBytes * 4, 'x');
+    const std::string text = events_text(4);
     for (int seq = 1; seq <= events; seq += 4) {
       for (std::uint64_t session : {1U, 2U}) {
         const SessionRun run{session, static_cast<std::uint64_t>(seq), 4, text};

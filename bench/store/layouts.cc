@@ -2,8 +2,10 @@
 
 #include "database.h"
 
+#include <berth/server/store/sqlite_store.h>
 #include <fcntl.h>
 #include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -351,6 +353,54 @@ class Journal final : public Layout {
   std::string arena_;
 };
 
+/// The store of this build, as the server uses it: what the decision came to.
+class Berth final : public Layout {
+ public:
+  Berth(const std::string& folder, const StoreSettings& settings)
+      : store_({folder + "/store.db", "",
+                settings.synchronous == Synchronous::full ? server::Durability::power
+                                                          : server::Durability::process}) {
+    Result<server::OwnerEpoch> epoch = store_.open();
+    if (!epoch) die("open store", epoch.error().message);
+    epoch_ = *epoch;
+  }
+
+  /// Copies the events into a batch first; the server does that while the batch fills.
+  void commit(std::span<const SessionRun> runs) override {
+    batch_.runs.resize(runs.size());
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      if (batch_.runs[i] == nullptr) batch_.runs[i] = std::make_shared<server::EventRun>();
+      server::EventRun& run = *batch_.runs[i];
+      run.session = static_cast<server::SessionNo>(runs[i].session);
+      run.first_seq = runs[i].first_seq;
+      run.count = runs[i].count;
+      run.frames.assign(runs[i].data);
+    }
+    const server::CommitAnswer answer = store_.commit(batch_, epoch_);
+    if (answer.outcome != server::CommitOutcome::committed) die("commit", answer.error.message);
+  }
+
+  void finish() override {
+    Result<bool> more = true;
+    while (more && *more) more = store_.compact(std::size_t{1} << 20U);
+    if (!more) die("compact", more.error().message);
+  }
+
+  std::uint64_t read(std::uint64_t session, std::uint64_t after, std::size_t bytes_max,
+                     std::string& out) override {
+    Result<server::EventPage> page =
+        store_.read_events(static_cast<server::SessionNo>(session), after, bytes_max);
+    if (!page) die("read", page.error().message);
+    out = std::move(page->frames);
+    return page->first_seq == 0 ? after : page->last_seq;
+  }
+
+ private:
+  server::SqliteStore store_;
+  server::OwnerEpoch epoch_ = 0;
+  server::CommitBatch batch_;
+};
+
 }  // namespace
 
 std::vector<LayoutKind> layout_kinds() {
@@ -373,6 +423,8 @@ std::vector<LayoutKind> layout_kinds() {
        [](Folder f, Settings s) { return std::make_unique<LazyBatches>(f, s, 4096); }},
       {"journal", "an appended file, index in memory, merged into packed/index every 16 MiB",
        [](Folder f, Settings s) { return std::make_unique<Journal>(f, s); }},
+      {"berth", "the store of this build: packed/index, then merged into pages of 64 KiB",
+       [](Folder f, Settings s) { return std::make_unique<Berth>(f, s); }},
   };
 }
 

@@ -393,29 +393,45 @@ void SqliteStore::note_small_run(const EventRun& run) {
 
 Result<bool> SqliteStore::compact(std::size_t bytes_max) {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
-  std::size_t moved = 0;
-  while (!mergeable_.empty()) {
-    const SessionNo session = mergeable_.front();
-    Result<std::vector<StoredRun>> runs = next_merge(session);
-    if (!runs) return fail(std::move(runs.error()));
-    if (runs->empty()) {
-      mergeable_.pop_front();
-      small_runs_.erase(session);
-      continue;
-    }
-    for (const StoredRun& run : *runs) moved += run.bytes;
-    if (Result<void> done = merge(session, *runs); !done) {
+  if (!mergeable_.empty()) {
+    // One transaction: runs of many sessions lie on the same pages, which are then rewritten once.
+    std::vector<SessionNo> finished;
+    Result<void> done = sql_->begin.run();
+    if (done) done = merge_some(bytes_max, finished);
+    if (done) done = sql_->end.run();
+    if (!done) {
       db_->rollback_if_open();
       return fail(std::move(done.error()));
     }
+    for (const SessionNo session : finished) small_runs_.erase(session);
+    mergeable_.erase(mergeable_.begin(),
+                     mergeable_.begin() + static_cast<std::ptrdiff_t>(finished.size()));
     checkpoint_due_ = true;
-    if (moved >= bytes_max) return true;
+    if (!mergeable_.empty()) return true;
   }
   if (checkpoint_due_) {
     if (Result<void> done = db_->checkpoint(); !done) return fail(std::move(done.error()));
     checkpoint_due_ = false;
   }
   return false;
+}
+
+/// Merges about `bytes_max`, session by session; `finished` get those at the front of mergeable_
+/// that have no more.
+Result<void> SqliteStore::merge_some(std::size_t bytes_max, std::vector<SessionNo>& finished) {
+  std::size_t moved = 0;
+  while (moved < bytes_max && finished.size() < mergeable_.size()) {
+    const SessionNo session = mergeable_[finished.size()];
+    Result<std::vector<StoredRun>> runs = next_merge(session);
+    if (!runs) return fail(std::move(runs.error()));
+    if (runs->empty()) {
+      finished.push_back(session);
+      continue;
+    }
+    for (const StoredRun& run : *runs) moved += run.bytes;
+    if (Result<void> done = merge(session, *runs); !done) return done;
+  }
+  return {};
 }
 
 /// The first neighbours in the session's log that are worth one row; empty when there are none. The
@@ -459,7 +475,7 @@ Result<void> SqliteStore::merge(SessionNo session, const std::vector<StoredRun>&
   EventRun merged;
   merged.session = session;
   merged.first_seq = runs.front().first_seq;
-  Result<void> done = sql_->begin.run();
+  Result<void> done;
   for (std::size_t i = 0; done && i < runs.size(); ++i) {
     SqliteStatement& frames = sql_->run_frames.bind(1, runs[i].rowid);
     Result<bool> row = frames.step();
@@ -470,9 +486,7 @@ Result<void> SqliteStore::merge(SessionNo session, const std::vector<StoredRun>&
     frames.reset();
     done = sql_->drop_run.bind(1, runs[i].rowid).run();
   }
-  if (done) done = add_run(merged);
-  if (done) done = sql_->end.run();
-  return done;
+  return done ? add_run(merged) : done;
 }
 
 }  // namespace berth::server

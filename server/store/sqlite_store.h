@@ -88,6 +88,7 @@ class SqliteStore final : public Store {
   Result<void> put(const Record& record);
   void note_small_run(const EventRun& run);
   Result<std::vector<StoredRun>> next_merge(SessionNo session);
+  Result<void> merge_some(std::size_t bytes_max, std::vector<SessionNo>& finished);
   Result<void> merge(SessionNo session, const std::vector<StoredRun>& runs);
   Result<void> require_open() const;
 
