@@ -10,11 +10,11 @@ namespace berth {
 
 /// The caller's next step, not the cause: it drives retries and the HTTP status.
 enum class ErrorKind : std::uint8_t {
-  invalid,      ///< The request itself is wrong; the message names the field or limit. Do not retry.
-  not_found,    ///< The thing does not exist (or is not the caller's to see).
-  conflict,     ///< It exists with another content or state; read it, then decide.
-  busy,         ///< Something else runs in its place now; wait for it.
-  overloaded,   ///< A named limit is reached; retry later.
+  invalid,     ///< The request itself is wrong; the message names the field or limit. Do not retry.
+  not_found,   ///< The thing does not exist (or is not the caller's to see).
+  conflict,    ///< It exists with another content or state; read it, then decide.
+  busy,        ///< Something else runs in its place now; wait for it.
+  overloaded,  ///< A named limit is reached; retry later.
   unavailable,  ///< The other side went away; retry may help.
   timed_out,    ///< The deadline passed; the outcome may be unknown.
   cancelled,    ///< The caller asked for it to end.

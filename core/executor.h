@@ -1,4 +1,5 @@
-// core/executor.h — where something ready to run is queued, so that nobody runs inside somebody else's callback.
+// core/executor.h — where something ready to run is queued, so that nobody runs inside somebody
+// else's callback.
 #pragma once
 
 #include <berth/core/intrusive.h>

@@ -1,4 +1,5 @@
-// core/intrusive.h — a doubly linked list whose links live in its elements: no allocation, O(1) removal.
+// core/intrusive.h — a doubly linked list whose links live in its elements: no allocation, O(1)
+// removal.
 #pragma once
 
 #include <berth/core/assert.h>

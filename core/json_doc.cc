@@ -44,11 +44,19 @@ Result<JsonDoc> JsonDoc::parse(std::string_view text) {
   return JsonDoc(std::move(impl));
 }
 
-JsonView JsonDoc::root() const { return JsonViewAccess::wrap(impl_->document.root()); }
+JsonView JsonDoc::root() const {
+  return JsonViewAccess::wrap(impl_->document.root());
+}
 
-bool JsonView::is_null() const { return present() && JsonViewAccess::unwrap(*this).is_null(); }
-bool JsonView::is_object() const { return present() && JsonViewAccess::unwrap(*this).is_object(); }
-bool JsonView::is_array() const { return present() && JsonViewAccess::unwrap(*this).is_array(); }
+bool JsonView::is_null() const {
+  return present() && JsonViewAccess::unwrap(*this).is_null();
+}
+bool JsonView::is_object() const {
+  return present() && JsonViewAccess::unwrap(*this).is_object();
+}
+bool JsonView::is_array() const {
+  return present() && JsonViewAccess::unwrap(*this).is_array();
+}
 
 std::optional<std::string_view> JsonView::as_string() const {
   std::string_view value;
@@ -74,8 +82,7 @@ JsonView JsonView::find(std::string_view path) const {
     const std::string_view key = path.substr(0, path.find('.'));
     path.remove_prefix(key.size() == path.size() ? key.size() : key.size() + 1);
     element child;
-    if (!at.is_object() ||
-        JsonViewAccess::unwrap(at).at_key(key).get(child) != simdjson::SUCCESS) {
+    if (!at.is_object() || JsonViewAccess::unwrap(at).at_key(key).get(child) != simdjson::SUCCESS) {
       return {};
     }
     at = JsonViewAccess::wrap(child);
@@ -95,7 +102,8 @@ std::vector<std::pair<std::string_view, JsonView>> JsonView::members() const {
   std::vector<std::pair<std::string_view, JsonView>> found;
   simdjson::dom::object object;
   if (!present() || JsonViewAccess::unwrap(*this).get(object) != simdjson::SUCCESS) return found;
-  for (const auto member : object) found.emplace_back(member.key, JsonViewAccess::wrap(member.value));
+  for (const auto member : object)
+    found.emplace_back(member.key, JsonViewAccess::wrap(member.value));
   return found;
 }
 

@@ -1,4 +1,5 @@
-// core/json_doc.h — a parsed JSON text and read-only views into it, for bodies and replies (not for the hot path).
+// core/json_doc.h — a parsed JSON text and read-only views into it, for bodies and replies (not for
+// the hot path).
 #pragma once
 
 #include <berth/core/result.h>
@@ -13,8 +14,8 @@
 
 namespace berth {
 
-/// One value inside a JsonDoc, which must outlive it, or nothing: looking for what is not there gives an absent view,
-/// and every question to an absent view has the answer no. Cheap to copy.
+/// One value inside a JsonDoc, which must outlive it, or nothing: looking for what is not there
+/// gives an absent view, and every question to an absent view has the answer no. Cheap to copy.
 class JsonView {
  public:
   JsonView() = default;
@@ -27,12 +28,17 @@ class JsonView {
   std::optional<bool> as_bool() const;
   std::optional<std::int64_t> as_int64() const;
 
-  /// The member at a path of keys such as "agentCapabilities.loadSession". Keys that hold a dot cannot be named so.
+  /// The member at a path of keys such as "agentCapabilities.loadSession". Keys that hold a dot
+  /// cannot be named so.
   JsonView find(std::string_view path) const;
 
-  std::optional<std::string_view> get_string(std::string_view path) const { return find(path).as_string(); }
+  std::optional<std::string_view> get_string(std::string_view path) const {
+    return find(path).as_string();
+  }
   std::optional<bool> get_bool(std::string_view path) const { return find(path).as_bool(); }
-  std::optional<std::int64_t> get_int64(std::string_view path) const { return find(path).as_int64(); }
+  std::optional<std::int64_t> get_int64(std::string_view path) const {
+    return find(path).as_int64();
+  }
   bool is_object(std::string_view path) const { return find(path).is_object(); }
 
   /// Elements of the array; none if it is none.
@@ -52,7 +58,8 @@ class JsonView {
   [[maybe_unused]] std::size_t index_ = 0;  // read by JsonViewAccess
 };
 
-/// A JSON text that passed the DOM parser of simdjson. Owns a copy of what it needs; movable. Any thread, one at a time.
+/// A JSON text that passed the DOM parser of simdjson. Owns a copy of what it needs; movable. Any
+/// thread, one at a time.
 class JsonDoc {
  public:
   /// Errors: `invalid` ("bad_json") with the parser's words. Depth at most 1024.

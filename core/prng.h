@@ -12,7 +12,8 @@ class Random {
   virtual ~Random() = default;
   virtual std::uint64_t next() = 0;
 
-  /// Uniform in [0, bound); bound > 0. (The bias of the multiplication is below 2^-32 for bounds below 2^32.)
+  /// Uniform in [0, bound); bound > 0. (The bias of the multiplication is below 2^-32 for bounds
+  /// below 2^32.)
   std::uint64_t below(std::uint64_t bound) {
     return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
   }
@@ -35,7 +36,8 @@ class Prng final : public Random {
   std::uint64_t state_;
 };
 
-/// A lower-case ULID: 48 bits of `wall_ms`, 80 bits of `random`, 26 characters of Crockford's base 32.
+/// A lower-case ULID: 48 bits of `wall_ms`, 80 bits of `random`, 26 characters of Crockford's
+/// base 32.
 std::string make_ulid(std::int64_t wall_ms, Random& random);
 
 }  // namespace berth

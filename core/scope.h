@@ -1,4 +1,5 @@
-// core/scope.h — a nursery: the one place where concurrency starts, and it ends before the scope does.
+// core/scope.h — a nursery: the one place where concurrency starts, and it ends before the scope
+// does.
 #pragma once
 
 #include <berth/core/executor.h>
@@ -10,8 +11,9 @@
 
 namespace berth {
 
-/// Owns the tasks spawned into it. `co_await scope.join()` waits for all of them; a scope that still has children
-/// when it is destroyed ends the program (that would be a detached task). Single-threaded.
+/// Owns the tasks spawned into it. `co_await scope.join()` waits for all of them; a scope that
+/// still has children when it is destroyed ends the program (that would be a detached task).
+/// Single-threaded.
 ///
 /// An exception that leaves a child asks the others to stop and is rethrown by join().
 class Scope {
@@ -53,7 +55,8 @@ class Scope {
       if (!scope.failure_) scope.failure_ = std::current_exception();
       scope.request_stop();
     }
-    // The task's frame (and what it owns) goes first: a joined scope means that nothing of a child is left.
+    // The task's frame (and what it owns) goes first: a joined scope means that nothing of a child
+    // is left.
     task = Task<void>();
     scope.child_ended();
   }

@@ -7,7 +7,8 @@ namespace berth {
 
 class StopSource;
 
-/// Told once when the source it is registered with is asked to stop. Unregisters itself when destroyed.
+/// Told once when the source it is registered with is asked to stop. Unregisters itself when
+/// destroyed.
 class StopListener : public ListNode {
  public:
   virtual void on_stop() = 0;
@@ -51,7 +52,9 @@ class StopSource final : public StopListener {
   bool stopped_ = false;
 };
 
-inline bool StopToken::stop_requested() const { return source_ != nullptr && source_->stopped_; }
+inline bool StopToken::stop_requested() const {
+  return source_ != nullptr && source_->stopped_;
+}
 inline void StopToken::listen(StopListener& listener) const {
   if (source_ == nullptr) return;
   if (source_->stopped_) {

@@ -8,8 +8,8 @@
 
 namespace berth {
 
-/// Wakes all waiters when set and stays set until reset. Waiters resume by way of the executor, in order of waiting,
-/// never inside set(). Must outlive its waiters. Single-threaded.
+/// Wakes all waiters when set and stays set until reset. Waiters resume by way of the executor, in
+/// order of waiting, never inside set(). Must outlive its waiters. Single-threaded.
 class Event {
  public:
   explicit Event(Executor& executor) : executor_(executor) {}

@@ -70,9 +70,10 @@ class TaskPromise<void> final : public TaskPromiseBase {
 
 }  // namespace detail
 
-/// A computation that starts when it is awaited and has one awaiter. Owns its frame: dropping a task that never
-/// started is free; one that is suspended inside must not be dropped (await it; ask it to stop by a stop token).
-/// An exception of the body is rethrown at `co_await`. Resumes on the thread (shard) it was awaited on.
+/// A computation that starts when it is awaited and has one awaiter. Owns its frame: dropping a
+/// task that never started is free; one that is suspended inside must not be dropped (await it; ask
+/// it to stop by a stop token). An exception of the body is rethrown at `co_await`. Resumes on the
+/// thread (shard) it was awaited on.
 template <typename T = void>
 class [[nodiscard]] Task {
  public:

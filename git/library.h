@@ -14,6 +14,8 @@ namespace berth::git {
 /// and then run what their configuration names. berth is told exact paths by its caller, never
 /// searches upwards when it opens, and runs nothing: libgit2 knows no hooks, no fsmonitor, no
 /// textconv and no filter programs. `find_repository`, which does search, checks the owner itself.
+/// Objects are not hashed again when they are read (git does not either; zlib's checksum stays):
+/// that was a third of the processor time of a checkout.
 class Library {
  public:
   struct Options {

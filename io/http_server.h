@@ -1,6 +1,7 @@
 // io/http_server.h — HTTP/1.1 over byte streams: connections, keep-alive, limits; what to answer is a handler's.
 #pragma once
 
+#include <berth/core/http1.h>
 #include <berth/core/log.h>
 #include <berth/core/result.h>
 #include <berth/core/stop.h>
@@ -9,10 +10,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace berth::io {
 
@@ -30,7 +31,7 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
-  std::vector<std::pair<std::string, std::string>> headers;
+  HttpHeaders headers;
   std::string body;
 };
 
@@ -57,6 +58,12 @@ class HttpHandler {
   virtual ~HttpHandler() = default;
   /// Runs once per request, as a child of the connection. It must answer or start a stream.
   virtual Task<void> handle(HttpExchange& exchange) = 0;
+  /// Asked before a body is read (`request.body` is empty): an answer given here refuses the request, and the
+  /// connection is closed after it, so that nobody can make us keep a body without a right to.
+  virtual std::optional<HttpResponse> refuse_early(const HttpRequest& request) {
+    static_cast<void>(request);
+    return std::nullopt;
+  }
   /// The answer to a request that could not be parsed (or broke a limit): problem+json with `error`.
   virtual HttpResponse refuse(int status, const Error& error) = 0;
 };
@@ -68,6 +75,13 @@ struct HttpLimits {
   Duration head_timeout = std::chrono::seconds(10);  ///< From the first byte of a request to its head's end: 408.
   Duration body_timeout = std::chrono::seconds(60);  ///< Without progress while a body is read: 408.
   Duration idle_timeout = std::chrono::seconds(75);  ///< Between requests of a kept connection: closed.
+  Duration write_stall_max = std::chrono::seconds(30);  ///< Without progress of an answer's writing: closed.
+  std::size_t bodies_max = 256 * 1024 * 1024;  ///< Bytes of all bodies held at a time; above it 503.
+  std::size_t pipelined_max = 16 * 1024;       ///< Bytes read ahead while a handler runs; then the client waits.
+  /// Before it closes, the server reads and drops what the client still sends, so that the client gets to read the
+  /// answer instead of a reset: at most so many bytes and so long.
+  std::size_t drain_max = 128 * 1024 * 1024;
+  Duration drain_timeout = std::chrono::seconds(5);
 };
 
 struct HttpStats {
@@ -80,6 +94,7 @@ struct HttpStats {
 class HttpServer {
  public:
   virtual ~HttpServer() = default;
+  /// Owns `listener` from now on and closes it as soon as `stop` is asked, so that new clients are refused at once.
   virtual Task<void> serve(Handle listener, StopToken stop) = 0;
   virtual HttpStats stats() const = 0;
 };

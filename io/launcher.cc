@@ -176,15 +176,22 @@ Error explain(Step step, int errno_value, const LaunchSpec& spec, const std::str
   }
 }
 
+constexpr int kCloneFlags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD;
+
 #if defined(__x86_64__)
 constexpr bool kHasClone3 = true;
 
-/// clone3 for a child on a stack of its own: it calls `entry(argument)` and must not return from
-/// it. libc has no wrapper. The parent gets the pid or a negative errno.
-long clone3_on_stack(clone_args* arguments, int (*entry)(void*), void* argument) {
+/// A system call that returns twice: here, with the pid or a negative errno, and in the child, on
+/// the stack that the call has named, as `entry(argument)`, which must not return. libc has no
+/// wrapper for clone3, and its clone is intercepted by ThreadSanitizer, which does not expect a
+/// child that borrows our memory.
+long clone_call(long number, long first, long second, long third, int (*entry)(void*),
+                void* argument) {
+  register long fourth asm("r10") = 0;
+  register long fifth asm("r8") = 0;
   register int (*entry_register)(void*) asm("r12") = entry;
   register void* argument_register asm("r13") = argument;
-  long result = SYS_clone3;
+  long result = number;
   asm volatile(
       "syscall\n\t"
       "test %%rax, %%rax\n\t"
@@ -194,14 +201,31 @@ long clone3_on_stack(clone_args* arguments, int (*entry)(void*), void* argument)
       "ud2\n"
       "1:"
       : "+a"(result)
-      : "D"(arguments), "S"(sizeof(clone_args)), "r"(entry_register), "r"(argument_register)
+      : "D"(first), "S"(second), "d"(third), "r"(fourth), "r"(fifth), "r"(entry_register),
+        "r"(argument_register)
       : "rcx", "r11", "cc", "memory");
   return result;
 }
+
+long clone3_on_stack(clone_args& arguments, int (*entry)(void*), void* argument) {
+  return clone_call(SYS_clone3, reinterpret_cast<long>(&arguments), sizeof(arguments), 0, entry,
+                    argument);
+}
+
+long clone_on_stack(char* stack_top, int* pidfd, int (*entry)(void*), void* argument) {
+  return clone_call(SYS_clone, kCloneFlags | SIGCHLD, reinterpret_cast<long>(stack_top),
+                    reinterpret_cast<long>(pidfd), entry, argument);
+}
 #else
 constexpr bool kHasClone3 = false;
-long clone3_on_stack(clone_args*, int (*)(void*), void*) {
+
+long clone3_on_stack(clone_args&, int (*)(void*), void*) {
   return -ENOSYS;
+}
+
+long clone_on_stack(char* stack_top, int* pidfd, int (*entry)(void*), void* argument) {
+  const int pid = ::clone(entry, stack_top, kCloneFlags | SIGCHLD, argument, pidfd);
+  return pid < 0 ? -errno : pid;
 }
 #endif
 
@@ -322,10 +346,9 @@ Result<Launched> Launcher::run(Child& child, const std::string& cgroup) {
   // Between clone and exec a signal must not run a handler of ours in the child.
   const SignalsBlocked blocked;
   char* stack = static_cast<char*>(stack_) + kGuardBytes;
-  constexpr int kFlags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD;
   if (clone3_works_) {
     clone_args arguments = {};
-    arguments.flags = static_cast<std::uint64_t>(kFlags);
+    arguments.flags = static_cast<std::uint64_t>(kCloneFlags);
     arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
     arguments.exit_signal = SIGCHLD;
     arguments.stack = reinterpret_cast<std::uintptr_t>(stack);
@@ -334,10 +357,9 @@ Result<Launched> Launcher::run(Child& child, const std::string& cgroup) {
       arguments.flags |= CLONE_INTO_CGROUP;
       arguments.cgroup = static_cast<std::uint64_t>(group.get());
     }
-    pid = clone3_on_stack(&arguments, &Launcher::child_entry, &child);
+    pid = clone3_on_stack(arguments, &Launcher::child_entry, &child);
   } else {
-    pid = ::clone(&Launcher::child_entry, stack + kStackBytes, kFlags | SIGCHLD, &child, &pidfd);
-    if (pid < 0) pid = -errno;
+    pid = clone_on_stack(stack + kStackBytes, &pidfd, &Launcher::child_entry, &child);
   }
   if (pid < 0) return fail(errno_error(static_cast<int>(-pid), "cannot start a process"));
   return Launched{static_cast<int>(pid), Fd(pidfd)};

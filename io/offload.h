@@ -14,14 +14,16 @@
 
 namespace berth::io {
 
-/// What a lane is for. `store` has one thread (its connection is one-thread), the others may have several.
+/// What a lane is for. `store` has one thread (its connection is one-thread), the others may have
+/// several.
 enum class Lane : std::uint8_t { store, git, files };
 inline constexpr std::size_t kLaneCount = 3;
 
 /// One piece of blocking work; owned by its submitter until on_done().
 class OffloadJob : public ListNode {
  public:
-  /// On a thread of the lane: owns its inputs, never touches a reactor, never waits for another lane.
+  /// On a thread of the lane: owns its inputs, never touches a reactor, never waits for another
+  /// lane.
   virtual void work() = 0;
   /// On the submitter's shard, afterwards.
   virtual void on_done() = 0;
@@ -35,13 +37,13 @@ class OffloadJob : public ListNode {
 class Offload {
  public:
   virtual ~Offload() = default;
-  /// Queues `job` on `lane`. Jobs of a lane start in the order of submission; on a lane of one thread they also end in
-  /// it. Error `overloaded` names the lane's limit (offload_queue_max), `cancelled` says that the lanes were stopped;
-  /// the job is then untouched.
+  /// Queues `job` on `lane`. Jobs of a lane start in the order of submission; on a lane of one
+  /// thread they also end in it. Error `overloaded` names the lane's limit (offload_queue_max),
+  /// `cancelled` says that the lanes were stopped; the job is then untouched.
   virtual Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) = 0;
 
-  /// `co_await offload.run(lane, home, fn)` -> Result<T> where fn() returns Result<T>. Cancellation: terminal (a job
-  /// that was queued runs to its end).
+  /// `co_await offload.run(lane, home, fn)` -> Result<T> where fn() returns Result<T>.
+  /// Cancellation: terminal (a job that was queued runs to its end).
   template <typename Fn>
   auto run(Lane lane, Reactor& home, Fn fn);
 };

@@ -1,4 +1,5 @@
-// io/platform.h — the one door to the operating system: everything that `server` wants of it, in one injected object.
+// io/platform.h — the one door to the operating system: everything that `server` wants of it, in
+// one injected object.
 #pragma once
 
 #include <berth/core/clock.h>
@@ -22,7 +23,8 @@ class Files {
   virtual ~Files() = default;
   /// Error `not_found`; `invalid` ("file_too_big") above `bytes_max`.
   virtual Result<std::string> read(const std::string& path, std::size_t bytes_max) = 0;
-  /// Temporary file, fsync, rename, fsync of the folder: readers see the old or the new content. `mode` as in chmod.
+  /// Temporary file, fsync, rename, fsync of the folder: readers see the old or the new content.
+  /// `mode` as in chmod.
   virtual Result<void> write_atomic(const std::string& path, std::string_view content,
                                     unsigned mode) = 0;
   /// Like mkdir -p; new folders get `mode`.
@@ -31,8 +33,8 @@ class Files {
   virtual Result<void> remove_if_exists(const std::string& path) = 0;
   /// The absolute path with links resolved.
   virtual Result<std::string> canonical(const std::string& path) = 0;
-  /// Takes an advisory lock on `path` (made if absent) for the life of this process; error `conflict` if another
-  /// process holds it.
+  /// Takes an advisory lock on `path` (made if absent) for the life of this process; error
+  /// `conflict` if another process holds it.
   virtual Result<void> lock_exclusively(const std::string& path) = 0;
 };
 
@@ -64,7 +66,8 @@ class Environment {
   virtual std::optional<std::string> get(const std::string& name) const = 0;
 };
 
-/// Owned by main() or by the embedder, outlives everything that uses it. Shard 0 is the only one in this version.
+/// Owned by main() or by the embedder, outlives everything that uses it. Shard 0 is the only one in
+/// this version.
 class Platform {
  public:
   virtual ~Platform() = default;

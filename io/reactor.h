@@ -1,31 +1,34 @@
-// io/reactor.h — one shard's event loop: the interface that the engines (uring, sim; asio later) implement.
+// io/reactor.h — one shard's event loop: the interface that the engines (uring, sim; asio later)
+// implement.
 #pragma once
 
 #include <berth/core/clock.h>
 #include <berth/core/executor.h>
 #include <berth/core/result.h>
 
+#include <sys/uio.h>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <sys/uio.h>
 
 namespace berth::io {
 
-/// An open pipe, socket or process handle of one engine: a file descriptor for `uring`, a slot of the machine for
-/// `sim`. Closed by Reactor::close, once, by its owner.
+/// An open pipe, socket or process handle of one engine: a file descriptor for `uring`, a slot of
+/// the machine for `sim`. Closed by Reactor::close, once, by its owner.
 using Handle = int;
 inline constexpr Handle kNoHandle = -1;
 
-/// Bytes that a read callback may touch behind the bytes it was given (simdjson reads past the end of a line).
+/// Bytes that a read callback may touch behind the bytes it was given (simdjson reads past the end
+/// of a line).
 inline constexpr std::size_t kReadPadding = 64;
 
 class Reactor;
 
-/// Base of all operations: intrusive, owned by the caller, who keeps it alive and in place until its last callback.
-/// An engine keeps what it needs about an operation in these words, so that starting one never allocates.
+/// Base of all operations: intrusive, owned by the caller, who keeps it alive and in place until
+/// its last callback. An engine keeps what it needs about an operation in these words, so that
+/// starting one never allocates.
 class Op : public ListNode {
  public:
   bool started() const { return started_; }
@@ -38,7 +41,7 @@ class Op : public ListNode {
   bool started_ = false;
   bool cancelled_ = false;
   bool paused_ = false;
-  bool armed_ = false;            // the engine waits for the kernel (or the simulated world) on its behalf
+  bool armed_ = false;  // the engine waits for the kernel (or the simulated world) on its behalf
   std::uint64_t engine_word_ = 0;  // free for the engine
 };
 
@@ -52,17 +55,20 @@ class OpAccess {
   static std::uint64_t& word(Op& op) { return op.engine_word_; }
 };
 
-/// Reads a pipe or a stream socket until it ends. Cancellation: total (bytes read before are delivered before).
+/// Reads a pipe or a stream socket until it ends. Cancellation: total (bytes read before are
+/// delivered before).
 class ReadOp : public Op {
  public:
   Handle handle = kNoHandle;
   /// Most bytes delivered in one turn of the loop, so that one loud writer cannot delay the others.
   std::size_t turn_budget = 64 * 1024;
 
-  /// The next bytes. They live in the reactor's hot segment until this returns; kReadPadding bytes behind them are
-  /// readable. The callee may overwrite them. It may pause or cancel this operation, and start others.
+  /// The next bytes. They live in the reactor's hot segment until this returns; kReadPadding bytes
+  /// behind them are readable. The callee may overwrite them. It may pause or cancel this
+  /// operation, and start others.
   virtual void on_read(std::span<char> bytes) = 0;
-  /// Called once, last: 0 is end of stream, ECANCELED after cancel(), else the errno of the failure.
+  /// Called once, last: 0 is end of stream, ECANCELED after cancel(), else the errno of the
+  /// failure.
   virtual void on_read_end(int error) = 0;
 };
 
@@ -70,12 +76,13 @@ class ReadOp : public Op {
 class WriteOp : public Op {
  public:
   Handle handle = kNoHandle;
-  /// What to write; array and bytes belong to the caller and stay unchanged until on_written. The engine advances
-  /// `parts` over what is written, the iovecs themselves included.
+  /// What to write; array and bytes belong to the caller and stay unchanged until on_written. The
+  /// engine advances `parts` over what is written, the iovecs themselves included.
   std::span<iovec> parts;
   std::size_t written = 0;
 
-  /// Called once: all bytes were taken (error 0), or `written` of them before `error` (an errno, ECANCELED).
+  /// Called once: all bytes were taken (error 0), or `written` of them before `error` (an errno,
+  /// ECANCELED).
   virtual void on_written(int error) = 0;
 };
 
@@ -85,8 +92,8 @@ class AcceptOp : public Op {
   Handle listener = kNoHandle;
   /// A new connection, non-blocking, now the callee's to close.
   virtual void on_accept(Handle connection) = 0;
-  /// Called once, last; ECANCELED after cancel(), else why accepting stopped. EMFILE and such are not the end: the
-  /// engine waits and goes on.
+  /// Called once, last; ECANCELED after cancel(), else why accepting stopped. EMFILE and such are
+  /// not the end: the engine waits and goes on.
   virtual void on_accept_end(int error) = 0;
 };
 
@@ -104,7 +111,8 @@ class TimerOp : public Op {
   virtual void on_timer() = 0;
 };
 
-/// Called at the end of each turn of the loop in which anything ran: the place to send what the turn gathered.
+/// Called at the end of each turn of the loop in which anything ran: the place to send what the
+/// turn gathered.
 class TurnHook : public ListNode {
  public:
   virtual void on_turn_end() = 0;
@@ -120,7 +128,8 @@ struct Address {
 
 /// One thread's loop. Everything is called on its thread but post_remote() and stop().
 ///
-/// Callbacks are never run inside the call that starts an operation: completions are collected, then run.
+/// Callbacks are never run inside the call that starts an operation: completions are collected,
+/// then run.
 class Reactor : public Executor {
  public:
   virtual Clock& clock() = 0;
@@ -133,12 +142,14 @@ class Reactor : public Executor {
   virtual void arm(TimerOp& op, TimePoint when) = 0;
   virtual void disarm(TimerOp& op) = 0;
 
-  /// Stops delivering to `op` until resume(); what the kernel holds stays there (the writer feels it).
+  /// Stops delivering to `op` until resume(); what the kernel holds stays there (the writer feels
+  /// it).
   virtual void pause(ReadOp& op) = 0;
   virtual void resume(ReadOp& op) = 0;
 
-  /// Asks for the end of an operation that was started. Its last callback comes later, exactly once, after the last
-  /// completion of the kernel for it; data that won the race is delivered first. Asking twice is asking once.
+  /// Asks for the end of an operation that was started. Its last callback comes later, exactly
+  /// once, after the last completion of the kernel for it; data that won the race is delivered
+  /// first. Asking twice is asking once.
   virtual void cancel(ReadOp& op) = 0;
   virtual void cancel(WriteOp& op) = 0;
   virtual void cancel(AcceptOp& op) = 0;

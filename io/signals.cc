@@ -1,9 +1,9 @@
 #include <berth/io/signals.h>
 
-#include <cerrno>
-#include <csignal>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
 #include <utility>
 
 namespace berth::io {

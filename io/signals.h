@@ -1,4 +1,5 @@
-// io/signals.h — signals as events of a reactor, for programs; the library itself never touches them.
+// io/signals.h — signals as events of a reactor, for programs; the library itself never touches
+// them.
 #pragma once
 
 #include <berth/core/result.h>
@@ -10,8 +11,9 @@
 
 namespace berth::io {
 
-/// Blocks some signals for this thread (and those it starts later) and delivers them to a callback. A second signal
-/// within the watch restores the default action first, so that a third ends the program whatever it does.
+/// Blocks some signals for this thread (and those it starts later) and delivers them to a callback.
+/// A second signal within the watch restores the default action first, so that a third ends the
+/// program whatever it does.
 class SignalFd {
  public:
   /// Call it in main(), before any thread starts.

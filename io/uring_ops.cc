@@ -171,6 +171,7 @@ void UringReactor::end_read(ReadOp& op, int error) {
 
 void UringReactor::forget_read(ReadOp& op) {
   const std::uint32_t index = state_of(op).index;
+  BERTH_ASSERT(reads_[index] == &op);
   ReadOp& last = *reads_.back();
   reads_[index] = &last;
   reads_.pop_back();

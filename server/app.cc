@@ -14,7 +14,8 @@ constexpr std::size_t kTokenBytesMax = 4096;
 constexpr Duration kCompactEvery = std::chrono::seconds(5);
 constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
 
-/// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left of them.
+/// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
+/// of them.
 std::string tag_of(const std::string& state_directory) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   for (const char c : state_directory) {
@@ -27,7 +28,8 @@ std::string tag_of(const std::string& state_directory) {
 }
 
 std::string make_token(Random& random) {
-  static constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+  static constexpr char kDigits[] =
+      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
   std::string token = "bt_";
   for (int word = 0; word < 5; ++word) {
     std::uint64_t bits = random.next();
@@ -42,7 +44,8 @@ struct App::Running {
   Running(App& app, OwnerEpoch epoch)
       : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
                 app.config_.journal, app.log_),
-        context{app.platform_, app.store_, journal, app.workspaces_, app.agents_, app.log_, app.config_.sessions},
+        context{app.platform_, app.store_,          journal, app.workspaces_, app.agents_,
+                app.log_,      app.config_.sessions},
         directory(context, app.config_.state_directory),
         api(context, directory, app.token_, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
@@ -64,7 +67,8 @@ struct App::Running {
 
 Result<std::unique_ptr<AgentPort>> App::Agents::make(const std::string& profile, AgentSink& sink) {
   const AgentProfile* found = find(profile);
-  if (found == nullptr) return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
+  if (found == nullptr)
+    return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
   return std::make_unique<AcpAgent>(app_.platform_, app_.scanner_, *found, app_.tag_, sink);
 }
 
@@ -107,11 +111,13 @@ Result<void> App::read_token() {
 
 Result<void> App::listen() {
   if (!is_local_address(config_.listen) && !config_.allow_public) {
-    return fail(ErrorKind::denied, "public_listener",
-                "listen: " + config_.listen + " is not a loopback address; set allow_public to serve it");
+    return fail(
+        ErrorKind::denied, "public_listener",
+        "listen: " + config_.listen + " is not a loopback address; set allow_public to serve it");
   }
   Result<io::Handle> listener = platform_.reactor().listen({config_.listen});
-  if (!listener.has_value()) return fail(std::move(listener.error()).with_context("listen " + config_.listen));
+  if (!listener.has_value())
+    return fail(std::move(listener.error()).with_context("listen " + config_.listen));
   listener_ = *listener;
   Result<io::Address> address = platform_.reactor().local_address(listener_);
   if (!address.has_value()) return fail(std::move(address.error()));
@@ -136,8 +142,8 @@ Task<Result<void>> App::start() {
                "ended " + std::to_string(*orphans) + " processes that an earlier server left");
   }
   Store* store = &store_;
-  Result<OwnerEpoch> epoch = co_await platform_.offload().run(
-      io::Lane::store, platform_.reactor(), [store] { return store->open(); });
+  Result<OwnerEpoch> epoch = co_await platform_.offload().run(io::Lane::store, platform_.reactor(),
+                                                              [store] { return store->open(); });
   if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
   running_ = std::make_unique<Running>(*this, *epoch);
   Result<void> recovered = co_await running_->directory.recover();
@@ -149,7 +155,8 @@ Task<Result<void>> App::start() {
 /// Packs what is small while nothing else wants the store.
 Task<void> App::keep_compact(StopToken stop) {
   std::uint64_t commits_before = 0;
-  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kCompactEvery, stop)) {
+  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kCompactEvery,
+                            stop)) {
     const std::uint64_t commits = running_->journal.stats().commits;
     if (std::exchange(commits_before, commits) != commits) continue;
     for (bool more = true; more && !stop.stop_requested();) {
@@ -171,7 +178,8 @@ Task<void> App::serve(StopToken stop) {
 }
 
 Task<void> App::abandon() {
-  if (listener_ != io::kNoHandle) platform_.reactor().close(std::exchange(listener_, io::kNoHandle));
+  if (listener_ != io::kNoHandle)
+    platform_.reactor().close(std::exchange(listener_, io::kNoHandle));
   if (running_ == nullptr) co_return;
   running_->api.drain();
   co_await running_->directory.shutdown();

@@ -1,4 +1,5 @@
-// server/app.h — the composition root: builds a server out of a platform, a store and workspaces, and runs it.
+// server/app.h — the composition root: builds a server out of a platform, a store and workspaces,
+// and runs it.
 #pragma once
 
 #include <berth/core/json_scan.h>
@@ -18,16 +19,18 @@
 
 namespace berth::server {
 
-/// A berth server as an object. Everything runs on the platform's reactor, which the caller turns. The references
-/// outlive it; run() must have ended before it is destroyed.
+/// A berth server as an object. Everything runs on the platform's reactor, which the caller turns.
+/// The references outlive it; run() must have ended before it is destroyed.
 class App final {
  public:
   App(io::Platform& platform, Store& store, Workspaces& workspaces, Config config, LogSink& log);
   ~App();
 
-  /// Opens the store, settles what a crash left, and listens. Then ready().url can be told to people.
+  /// Opens the store, settles what a crash left, and listens. Then ready().url can be told to
+  /// people.
   Task<Result<void>> start();
-  /// Serves until `stop`, then ends the agents and closes everything. After a start() that succeeded.
+  /// Serves until `stop`, then ends the agents and closes everything. After a start() that
+  /// succeeded.
   Task<void> serve(StopToken stop);
   /// Ends what start() began when serve() will not be called.
   Task<void> abandon();

@@ -21,16 +21,11 @@ AgentProfiles built_in_agents(const std::string& scripted_agent) {
     std::vector<std::string> arguments;
   };
   const Known known[] = {
-      {"opencode", "opencode", {"acp"}},
-      {"qwen", "qwen", {"--acp"}},
-      {"gemini", "gemini", {"--acp"}},
-      {"claude", "claude-agent-acp", {}},
-      {"codex", "codex-acp", {}},
-      {"pi", "pi-acp", {}},
-      {"kimi", "kimi", {"acp"}},
-      {"copilot", "copilot", {"--acp"}},
-      {"cline", "cline", {"--acp"}},
-      {"kilo", "kilo", {"acp"}},
+      {"opencode", "opencode", {"acp"}}, {"qwen", "qwen", {"--acp"}},
+      {"gemini", "gemini", {"--acp"}},   {"claude", "claude-agent-acp", {}},
+      {"codex", "codex-acp", {}},        {"pi", "pi-acp", {}},
+      {"kimi", "kimi", {"acp"}},         {"copilot", "copilot", {"--acp"}},
+      {"cline", "cline", {"--acp"}},     {"kilo", "kilo", {"acp"}},
       {"goose", "goose", {"acp"}},
   };
   AgentProfiles profiles;
@@ -56,7 +51,9 @@ bool is_local_address(std::string_view address) {
 namespace {
 
 bool is_profile_name(std::string_view name) {
-  const auto allowed = [](unsigned char c) { return std::islower(c) || std::isdigit(c) || c == '-'; };
+  const auto allowed = [](unsigned char c) {
+    return std::islower(c) || std::isdigit(c) || c == '-';
+  };
   return !name.empty() && name.size() <= 64 && name.front() != '-' &&
          std::all_of(name.begin(), name.end(), allowed);
 }
@@ -184,12 +181,14 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.seconds("exit_grace", profile.timeouts.exit_grace);
   reader.refuse_unknown();
   if (!reader.error && profile.command.empty()) {
-    return make_error(ErrorKind::invalid, "bad_config", file + ": agents." + profile.name + ".command is missing");
+    return make_error(ErrorKind::invalid, "bad_config",
+                      file + ": agents." + profile.name + ".command is missing");
   }
   return reader.error;
 }
 
-std::optional<Error> read_limits(Config& config, const std::string& file, const toml::table& table) {
+std::optional<Error> read_limits(Config& config, const std::string& file,
+                                 const toml::table& table) {
   Reader reader(file, "limits.", table);
   reader.number("queue_max", config.sessions.queue_max);
   reader.number("prompt_bytes_max", config.sessions.prompt_bytes_max);
@@ -229,7 +228,8 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
   if (durability != "process" && durability != "power") {
-    return fail(ErrorKind::invalid, "bad_config", file_name + ": durability must be process or power");
+    return fail(ErrorKind::invalid, "bad_config",
+                file_name + ": durability must be process or power");
   }
   config.durability =
       durability == "power" ? Config::Durability::power : Config::Durability::process;
@@ -240,12 +240,14 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   for (const auto& [key, node] : *agents) {
     const std::string name(key.str());
     if (!is_profile_name(name) || !node.is_table()) {
-      return fail(ErrorKind::invalid, "bad_config",
-                  file_name + ": agents." + name + " must be a table named [a-z0-9][a-z0-9-]{0,63}");
+      return fail(
+          ErrorKind::invalid, "bad_config",
+          file_name + ": agents." + name + " must be a table named [a-z0-9][a-z0-9-]{0,63}");
     }
     AgentProfile& profile = config.agents[name];
     profile.name = name;
-    if (auto error = read_agent(profile, file_name, *node.as_table())) return fail(std::move(*error));
+    if (auto error = read_agent(profile, file_name, *node.as_table()))
+      return fail(std::move(*error));
   }
   return {};
 }

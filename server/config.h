@@ -1,4 +1,5 @@
-// server/config.h — what a server is started with: defaults, then the configuration file, then flags.
+// server/config.h — what a server is started with: defaults, then the configuration file, then
+// flags.
 #pragma once
 
 #include <berth/core/result.h>
@@ -29,7 +30,8 @@ std::string state_directory_of(const io::Environment& environment, std::string_v
 /// The profiles that need no configuration; `scripted` runs `scripted_agent` (a path).
 AgentProfiles built_in_agents(const std::string& scripted_agent);
 
-/// Reads TOML into `config`. Errors: `invalid` ("bad_config") with line, key and what would be right.
+/// Reads TOML into `config`. Errors: `invalid` ("bad_config") with line, key and what would be
+/// right.
 Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name);
 
 /// True for loopback addresses and unix sockets.

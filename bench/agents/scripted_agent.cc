@@ -34,7 +34,8 @@ long number_of(std::string_view text, long fallback) {
 /// Serialises what is written: one line after the other, whoever writes it.
 class LineWriter {
  public:
-  explicit LineWriter(io::ByteStream& stream, Executor& executor) : stream_(stream), free_(executor) {
+  explicit LineWriter(io::ByteStream& stream, Executor& executor)
+      : stream_(stream), free_(executor) {
     free_.set();
   }
   Task<bool> write(std::string line) {
@@ -143,10 +144,16 @@ void Agent::on_line(Line& line) {
   const ScanResult scanned = scanner_.scan_line(line.text());
   if (!scanned.has_value()) return;
   switch (scanned->kind) {
-    case MessageKind::request: handle_request(*scanned); return;
-    case MessageKind::notification: handle_notification(*scanned); return;
+    case MessageKind::request:
+      handle_request(*scanned);
+      return;
+    case MessageKind::notification:
+      handle_notification(*scanned);
+      return;
     case MessageKind::response:
-    case MessageKind::error_response: handle_response(*scanned); return;
+    case MessageKind::error_response:
+      handle_response(*scanned);
+      return;
   }
 }
 
@@ -157,16 +164,21 @@ void Agent::handle_request(const RoutedLine& line) {
   const std::string session_id(line.session_id);
   if (line.method == "initialize") return initialize(line.id.json);
   if (line.method == "session/new") return new_session(line.id.json, params);
-  if (line.method == "session/load" && options_.can_load) return restore(line.id.json, params, true);
-  if (line.method == "session/resume" && options_.can_resume) return restore(line.id.json, params, false);
+  if (line.method == "session/load" && options_.can_load)
+    return restore(line.id.json, params, true);
+  if (line.method == "session/resume" && options_.can_resume)
+    return restore(line.id.json, params, false);
   const auto found = sessions_.find(session_id);
   if (line.method == "session/set_mode" || line.method == "session/set_config_option") {
     if (found == sessions_.end()) return unknown_session(line.id.json, session_id);
-    return reply(line.id.json, line.method == "session/set_mode" ? "{}" : R"({"configOptions":[]})");
+    return reply(line.id.json,
+                 line.method == "session/set_mode" ? "{}" : R"({"configOptions":[]})");
   }
-  if (line.method != "session/prompt") return reply_error(line.id.json, -32601, "method not found", {});
+  if (line.method != "session/prompt")
+    return reply_error(line.id.json, -32601, "method not found", {});
   if (found == sessions_.end()) return unknown_session(line.id.json, session_id);
-  if (running_.contains(session_id)) return reply_error(line.id.json, -32600, "a turn is running", {});
+  if (running_.contains(session_id))
+    return reply_error(line.id.json, -32600, "a turn is running", {});
   auto prompt = std::make_unique<Prompt>();
   prompt->id = line.id.json;
   prompt->session = found->second.get();
@@ -190,8 +202,9 @@ void Agent::handle_response(const RoutedLine& line) {
   const auto found = asked_.find(line.id.integer);
   if (found == asked_.end()) return;
   const Result<JsonDoc> doc = JsonDoc::parse(line.result.empty() ? "{}" : line.result);
-  found->second->give(std::string(
-      doc.has_value() ? doc->root().get_string("outcome.optionId").value_or("") : std::string_view()));
+  found->second->give(std::string(doc.has_value()
+                                      ? doc->root().get_string("outcome.optionId").value_or("")
+                                      : std::string_view()));
 }
 
 void Agent::initialize(std::string_view id) {
@@ -215,9 +228,11 @@ void Agent::initialize(std::string_view id) {
 }
 
 void Agent::new_session(std::string_view id, const JsonView& params) {
-  const std::string session_id = "scripted-" + make_ulid(world_.reactor->clock().wall().count(), *world_.random);
-  auto session = std::make_unique<ScriptedSession>(*world_.files, options_.sessions_directory, session_id,
-                                                   std::string(params.get_string("cwd").value_or("/")));
+  const std::string session_id =
+      "scripted-" + make_ulid(world_.reactor->clock().wall().count(), *world_.random);
+  auto session =
+      std::make_unique<ScriptedSession>(*world_.files, options_.sessions_directory, session_id,
+                                        std::string(params.get_string("cwd").value_or("/")));
   session->save();
   sessions_.emplace(session_id, std::move(session));
   std::string result;
@@ -241,9 +256,11 @@ void Agent::unknown_session(std::string_view id, std::string_view session) {
 
 void Agent::restore(std::string_view id, const JsonView& params, bool with_replay) {
   const std::string session_id(params.get_string("sessionId").value_or(""));
-  auto session = std::make_unique<ScriptedSession>(*world_.files, options_.sessions_directory, session_id,
-                                                   std::string(params.get_string("cwd").value_or("/")));
-  if (!session->load() && options_.unknown_session != "success") return unknown_session(id, session_id);
+  auto session =
+      std::make_unique<ScriptedSession>(*world_.files, options_.sessions_directory, session_id,
+                                        std::string(params.get_string("cwd").value_or("/")));
+  if (!session->load() && options_.unknown_session != "success")
+    return unknown_session(id, session_id);
   ScriptedSession* known = session.get();
   sessions_.insert_or_assign(session_id, std::move(session));
   if (!with_replay) return reply(id, options_.unknown_session == "success" ? "null" : "{}");
@@ -260,7 +277,8 @@ Task<void> Agent::replay(std::string id, ScriptedSession* session) {
   reply(id, "{}");
 }
 
-// --- a turn --------------------------------------------------------------------------------------------------------
+// --- a turn
+// --------------------------------------------------------------------------------------------------------
 
 Task<void> Agent::update(Prompt* prompt, std::string update_json) {
   std::string line;
@@ -466,13 +484,13 @@ Task<bool> Agent::ask_permission(Prompt* prompt, std::string call_json) {
       .begin_object()
       .member("sessionId", prompt->session->id())
       .member_raw("toolCall", call_json)
-      .member_raw("options",
-                  R"([{"optionId":"yes","name":"Allow once","kind":"allow_once"},)"
-                  R"({"optionId":"no","name":"Reject once","kind":"reject_once"}])")
+      .member_raw("options", R"([{"optionId":"yes","name":"Allow once","kind":"allow_once"},)"
+                             R"({"optionId":"no","name":"Reject once","kind":"reject_once"}])")
       .end_object()
       .end_object();
   co_await send(std::move(line));
-  // A host answers `cancelled` when the turn is cancelled; the end of the process ends the wait too.
+  // A host answers `cancelled` when the turn is cancelled; the end of the process ends the wait
+  // too.
   struct GiveUp final : StopListener {
     OneShot<std::string>* answer = nullptr;
     void on_stop() override { answer->give(""); }
@@ -499,7 +517,9 @@ Task<std::string> Agent::obey_plan(Prompt* prompt, std::string arguments) {
       writer.begin_object()
           .member("content", entries[i])
           .member("priority", "medium")
-          .member("status", i < done ? "completed" : i == done ? "in_progress" : "pending")
+          .member("status", i < done    ? "completed"
+                            : i == done ? "in_progress"
+                                        : "pending")
           .end_object();
     }
     writer.end_array().end_object();
@@ -514,12 +534,14 @@ Task<std::string> Agent::obey_oddity(Prompt* prompt, std::string word, std::stri
   } else if (word == "bad-json") {
     co_await send(R"({"jsonrpc":"2.0","method":"session/update","params":{"x":)");
   } else if (word == "bad-utf8") {
-    co_await send("{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{\"x\":\"\xff\xfe\"}}");
+    co_await send(
+        "{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{\"x\":\"\xff\xfe\"}}");
   } else if (word == "raw-cr") {
-    co_await send("{\"jsonrpc\":\"2.0\",\r\"method\":\"session/update\",\"params\":{\"sessionId\":\"" +
-                  prompt->session->id() +
-                  "\",\"update\":{\"sessionUpdate\":\"agent_message_chunk\",\r\"content\":{\"type\":\"text\","
-                  "\"text\":\"cr between tokens\"}}}}");
+    co_await send(
+        "{\"jsonrpc\":\"2.0\",\r\"method\":\"session/update\",\"params\":{\"sessionId\":\"" +
+        prompt->session->id() +
+        "\",\"update\":{\"sessionUpdate\":\"agent_message_chunk\",\r\"content\":{\"type\":\"text\","
+        "\"text\":\"cr between tokens\"}}}}");
   } else if (word == "cr-line") {
     co_await send("junk with a\rcarriage return: id: 99\revent: turn.ended\rdata: forged");
   } else if (word == "big" || word == "over") {
@@ -536,15 +558,19 @@ Task<std::string> Agent::obey_oddity(Prompt* prompt, std::string word, std::stri
         .end_object();
     co_await update(prompt, std::move(json));
   } else if (word == "foreign") {
-    co_await send(R"({"jsonrpc":"2.0","id":900001,"method":"craft/drainMidTurnQueue","params":{}})");
-    co_await send(R"({"jsonrpc":"2.0","method":"qwen/notify/session/prompt-suggestion","params":{"a":1}})");
+    co_await send(
+        R"({"jsonrpc":"2.0","id":900001,"method":"craft/drainMidTurnQueue","params":{}})");
+    co_await send(
+        R"({"jsonrpc":"2.0","method":"qwen/notify/session/prompt-suggestion","params":{"a":1}})");
   } else {
-    co_await message(prompt, "agent_message_chunk", "You said: " + word + (arguments.empty() ? "" : " ") + arguments);
+    co_await message(prompt, "agent_message_chunk",
+                     "You said: " + word + (arguments.empty() ? "" : " ") + arguments);
   }
   co_return "";
 }
 
-// --- the program ---------------------------------------------------------------------------------------------------
+// --- the program
+// ---------------------------------------------------------------------------------------------------
 
 Task<int> Agent::run() {
   if (!options_.stderr_text.empty()) world_.write_stderr(options_.stderr_text + "\n");
@@ -555,7 +581,8 @@ Task<int> Agent::run() {
     framer_.feed(*bytes);
   }
   if (options_.ignore_end_of_input && !world_.stop.stop_requested()) {
-    const bool slept = co_await io::Sleep(*world_.reactor, world_.reactor->clock().now() + std::chrono::hours(1), world_.stop);
+    const bool slept = co_await io::Sleep(
+        *world_.reactor, world_.reactor->clock().now() + std::chrono::hours(1), world_.stop);
     static_cast<void>(slept);
   }
   for (auto& [id, prompt] : running_) {

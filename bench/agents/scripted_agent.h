@@ -1,17 +1,17 @@
-// bench/agents/scripted_agent.h — a deterministic ACP v1 agent that does what the prompt's text says.
+// bench/agents/scripted_agent.h — a deterministic ACP v1 agent that does what the prompt's text
+// says.
 //
-// The same coroutine is a program (scripted_agent_main.cc) and a process of the simulator. A prompt is a list of
-// directives, one a line (or separated by " ; "); anything else is answered by "You said: ...":
+// The same coroutine is a program (scripted_agent_main.cc) and a process of the simulator. A prompt
+// is a list of directives, one a line (or separated by " ; "); anything else is answered by "You
+// said: ...":
 //
 //   say TEXT              one agent_message_chunk
 //   think TEXT            one agent_thought_chunk
 //   stream N [BYTES] [PER_SECOND]   N chunks of text; 300 bytes and as fast as it goes by default
-//   write PATH TEXT       a tool call that writes the file (relative to the session's cwd) and completes
-//   append PATH TEXT      the same, appending a line
-//   ask write PATH TEXT   asks permission first
-//   plan A, B, C          a plan whose entries get done one after the other
-//   sleep MS              waits (a cancel ends it)
-//   hang                  never answers, also not a cancel
+//   write PATH TEXT       a tool call that writes the file (relative to the session's cwd) and
+//   completes append PATH TEXT      the same, appending a line ask write PATH TEXT   asks
+//   permission first plan A, B, C          a plan whose entries get done one after the other sleep
+//   MS              waits (a cancel ends it) hang                  never answers, also not a cancel
 //   open-tool TITLE       a tool call that gets no result
 //   spawn SECONDS         starts a process of its own session that sleeps
 //   remember WORD, recall   says all words remembered in this session, and how many prompts it saw
@@ -41,16 +41,17 @@ struct ScriptedOptions {
   bool can_load = true;
   bool can_resume = true;
   int protocol_version = 1;
-  int exit_at_start = -1;         ///< Exit code, -1 = stay.
+  int exit_at_start = -1;  ///< Exit code, -1 = stay.
   bool hang_in_initialize = false;
   bool ignore_end_of_input = false;
-  /// How an unknown session is answered: "acp" (-32002), "opencode" (-32603 NotFoundError), "params" (-32602),
-  /// "null" (-32603 without words), "success" (claims to have it).
+  /// How an unknown session is answered: "acp" (-32002), "opencode" (-32603 NotFoundError),
+  /// "params" (-32602), "null" (-32603 without words), "success" (claims to have it).
   std::string unknown_session = "acp";
   std::string stderr_text;  ///< Written to stderr at the start.
 };
 
-/// Reads `--sessions DIR --no-load --no-resume --protocol N --exit-at-start N --hang initialize --ignore-eof
+/// Reads `--sessions DIR --no-load --no-resume --protocol N --exit-at-start N --hang initialize
+/// --ignore-eof
 /// --unknown SHAPE --stderr TEXT`. Error `invalid` names the option.
 Result<ScriptedOptions> parse_scripted_options(const std::vector<std::string>& arguments);
 

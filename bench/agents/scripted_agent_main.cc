@@ -5,15 +5,15 @@
 
 #include "scripted_agent.h"
 
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <unistd.h>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <string>
-#include <sys/prctl.h>
-#include <sys/random.h>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -39,7 +39,8 @@ void spawn_sleeper(int seconds) {
   ::_exit(127);
 }
 
-Task<void> run(bench::ScriptedWorld world, bench::ScriptedOptions options, io::ByteStream* stream, int* exit_code) {
+Task<void> run(bench::ScriptedWorld world, bench::ScriptedOptions options, io::ByteStream* stream,
+               int* exit_code) {
   *exit_code = co_await bench::run_scripted_agent(world, options);
   co_await stream->close();
   world.reactor->stop();

@@ -13,7 +13,10 @@ constexpr std::size_t kFileMax = std::size_t{64} << 20;
 
 ScriptedSession::ScriptedSession(io::Files& files, std::string folder, std::string id,
                                  std::string directory)
-    : files_(files), folder_(std::move(folder)), id_(std::move(id)), directory_(std::move(directory)) {}
+    : files_(files),
+      folder_(std::move(folder)),
+      id_(std::move(id)),
+      directory_(std::move(directory)) {}
 
 void ScriptedSession::add(std::string prompt, std::string answer) {
   history_.push_back({std::move(prompt), std::move(answer)});
@@ -47,7 +50,10 @@ void ScriptedSession::save() {
   JsonWriter writer(text);
   writer.begin_object().key("history").begin_array();
   for (const Entry& entry : history_) {
-    writer.begin_object().member("prompt", entry.prompt).member("answer", entry.answer).end_object();
+    writer.begin_object()
+        .member("prompt", entry.prompt)
+        .member("answer", entry.answer)
+        .end_object();
   }
   writer.end_array().key("words").begin_array();
   for (const std::string& word : words_) writer.string(word);

@@ -17,18 +17,22 @@ constexpr int kInvalidParams = -32602;
 
 std::string_view to_string(Rung rung) {
   switch (rung) {
-    case Rung::new_session: return "new";
-    case Rung::resume: return "resume";
-    case Rung::load: return "load";
-    case Rung::history: return "history";
+    case Rung::new_session:
+      return "new";
+    case Rung::resume:
+      return "resume";
+    case Rung::load:
+      return "load";
+    case Rung::history:
+      return "history";
   }
   return "new";
 }
 
 const std::vector<std::string>& passed_environment() {
-  static const std::vector<std::string> names = {"PATH",  "HOME", "USER",   "LOGNAME", "SHELL",
-                                                 "LANG",  "TERM", "TMPDIR", "TZ",      "LC_ALL",
-                                                 "LC_CTYPE"};
+  static const std::vector<std::string> names = {"PATH",  "HOME",   "USER",    "LOGNAME",
+                                                 "SHELL", "LANG",   "TERM",    "TMPDIR",
+                                                 "TZ",    "LC_ALL", "LC_CTYPE"};
   return names;
 }
 
@@ -41,7 +45,9 @@ AcpAgent::AcpAgent(io::Platform& platform, JsonScanner& scanner, const AgentProf
       sink_(sink),
       scope_(platform.reactor()) {}
 
-AcpAgent::~AcpAgent() { BERTH_ASSERT(state_ == State::none); }
+AcpAgent::~AcpAgent() {
+  BERTH_ASSERT(state_ == State::none);
+}
 
 io::LaunchSpec AcpAgent::launch_spec(const AttachSpec& spec) const {
   io::LaunchSpec launch;
@@ -53,7 +59,8 @@ io::LaunchSpec AcpAgent::launch_spec(const AttachSpec& spec) const {
   return launch;
 }
 
-// --- attach --------------------------------------------------------------------------------------------------------
+// --- attach
+// --------------------------------------------------------------------------------------------------------
 
 void AcpAgent::attach(AttachSpec spec) {
   BERTH_ASSERT(state_ == State::none);
@@ -106,7 +113,8 @@ Task<void> AcpAgent::run(AttachSpec spec) {
 
 namespace {
 
-/// The error of a call that was part of attaching: what the agent said, or that it ended or was silent.
+/// The error of a call that was part of attaching: what the agent said, or that it ended or was
+/// silent.
 Error attach_error(std::string_view method, const RpcReply& reply, std::string* agent_error) {
   if (reply.error.empty()) return Error(reply.failure).with_context(method);
   *agent_error = reply.error;
@@ -126,7 +134,8 @@ Task<Result<void>> AcpAgent::handshake(const AttachSpec* spec, Attached* attache
                                               profile_.timeouts.initialize);
   if (!reply.ok()) co_return fail(attach_error("initialize", reply, &failure->agent_error));
   const Result<JsonDoc> result = JsonDoc::parse(reply.result);
-  if (!result.has_value()) co_return fail(ErrorKind::invalid, "agent_error", "initialize: bad result");
+  if (!result.has_value())
+    co_return fail(ErrorKind::invalid, "agent_error", "initialize: bad result");
   const JsonView root = result->root();
   attached->protocol_version = static_cast<int>(root.get_int64("protocolVersion").value_or(0));
   if (attached->protocol_version != acp::kProtocolVersion) {
@@ -157,7 +166,8 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
     };
     const Attempt attempts[] = {{"session/resume", can_resume, Rung::resume},
                                 {"session/load", can_load, Rung::load}};
-    if (!can_resume && !can_load) attached->reason = "the agent can neither resume nor load sessions";
+    if (!can_resume && !can_load)
+      attached->reason = "the agent can neither resume nor load sessions";
     for (const Attempt& attempt : attempts) {
       if (!attempt.possible) continue;
       native_session_id_ = spec->native_session_id;
@@ -187,8 +197,8 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
     attached->rung = Rung::history;
   }
   native_session_id_.clear();
-  RpcReply reply = co_await connection_->call("session/new", acp::new_session_params(spec->directory),
-                                              profile_.timeouts.session);
+  RpcReply reply = co_await connection_->call(
+      "session/new", acp::new_session_params(spec->directory), profile_.timeouts.session);
   if (!reply.ok()) co_return fail(attach_error("session/new", reply, &failure->agent_error));
   const Result<JsonDoc> result = JsonDoc::parse(reply.result);
   const auto id = result.has_value() ? result->root().get_string("sessionId")
@@ -206,7 +216,8 @@ Task<void> AcpAgent::restore_config(const AttachSpec* spec, Attached* attached) 
     RpcReply reply = co_await connection_->call(
         "session/set_mode", acp::set_mode_params(native_session_id_, spec->mode),
         profile_.timeouts.session);
-    if (!reply.ok()) attached->config_failures.push_back("mode: " + reply.error + reply.failure.message);
+    if (!reply.ok())
+      attached->config_failures.push_back("mode: " + reply.error + reply.failure.message);
   }
   if (spec->config.empty()) co_return;
   const Result<JsonDoc> config = JsonDoc::parse(spec->config);
@@ -217,17 +228,20 @@ Task<void> AcpAgent::restore_config(const AttachSpec* spec, Attached* attached) 
         "session/set_config_option",
         acp::set_config_params(native_session_id_, id, member.second.raw()),
         profile_.timeouts.session);
-    if (!reply.ok()) attached->config_failures.push_back(id + ": " + reply.error + reply.failure.message);
+    if (!reply.ok())
+      attached->config_failures.push_back(id + ": " + reply.error + reply.failure.message);
   }
 }
 
-// --- commands ------------------------------------------------------------------------------------------------------
+// --- commands
+// ------------------------------------------------------------------------------------------------------
 
 void AcpAgent::prompt(std::string turn, std::string blocks) {
   BERTH_ASSERT(state_ == State::live && !prompt_open_);
   prompt_open_ = true;
   prompt_call_.turn = std::move(turn);
-  // A turn may take hours: its end is the answer, the end of the process, or a cancel and its grace.
+  // A turn may take hours: its end is the answer, the end of the process, or a cancel and its
+  // grace.
   connection_->call("session/prompt", acp::prompt_params(native_session_id_, blocks), Duration{},
                     prompt_call_);
 }
@@ -243,7 +257,8 @@ void AcpAgent::on_prompt_reply(RpcReply reply) {
       end.usage = result->root().raw("usage");
     }
     if (end.stop_reason.empty()) {
-      end.error = make_error(ErrorKind::invalid, "agent_error", "session/prompt: the result has no stopReason");
+      end.error = make_error(ErrorKind::invalid, "agent_error",
+                             "session/prompt: the result has no stopReason");
     }
   } else if (!reply.error.empty()) {
     end.agent_error = reply.error;
@@ -271,14 +286,18 @@ Task<void> AcpAgent::send_config(std::string method, std::string params, std::st
   RpcReply reply = co_await connection_->call(method, params, profile_.timeouts.session);
   if (silent_ || reply.ok() || reply.error.empty()) co_return;
   std::string report;
-  JsonWriter(report).begin_object().member("what", what).member_raw("error", reply.error).end_object();
+  JsonWriter(report)
+      .begin_object()
+      .member("what", what)
+      .member_raw("error", reply.error)
+      .end_object();
   sink_.on_foreign_message(epoch, "berth/config_refused", report);
 }
 
 void AcpAgent::set_mode(std::string_view mode) {
   if (state_ != State::live) return;
-  scope_.spawn(send_config("session/set_mode", acp::set_mode_params(native_session_id_, mode),
-                           "mode"));
+  scope_.spawn(
+      send_config("session/set_mode", acp::set_mode_params(native_session_id_, mode), "mode"));
 }
 
 void AcpAgent::set_config_option(std::string_view id, std::string_view json_value) {
@@ -308,7 +327,8 @@ std::string AcpAgent::stderr_tail() const {
   return connection_ == nullptr ? std::string() : connection_->stderr_tail();
 }
 
-// --- what the agent says -------------------------------------------------------------------------------------------
+// --- what the agent says
+// -------------------------------------------------------------------------------------------
 
 void AcpAgent::on_notification(const RoutedLine& line) {
   if (silent_) return;
@@ -317,7 +337,8 @@ void AcpAgent::on_notification(const RoutedLine& line) {
     const bool ours = native_session_id_.empty() || line.session_id == native_session_id_;
     if (ours && !line.update.empty()) {
       if (replaying_) return;
-      sink_.on_update(attach_epoch_, {line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
+      sink_.on_update(attach_epoch_,
+                      {line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
       return;
     }
   }
@@ -346,7 +367,8 @@ void AcpAgent::on_request(const RoutedLine& line) {
     sink_.on_permission_request(attach_epoch_, reply_id, line.params);
     return;
   }
-  connection_->reply_error(raw_id, kMethodNotFound, "berth does not offer " + std::string(line.method));
+  connection_->reply_error(raw_id, kMethodNotFound,
+                           "berth does not offer " + std::string(line.method));
   if (!silent_) {
     sink_.on_foreign_message(attach_epoch_, line.method, line.params.empty() ? "{}" : line.params);
   }

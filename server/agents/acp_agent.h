@@ -1,4 +1,5 @@
-// server/agents/acp_agent.h — the driver for agents that speak the Agent Client Protocol v1 on stdio.
+// server/agents/acp_agent.h — the driver for agents that speak the Agent Client Protocol v1 on
+// stdio.
 #pragma once
 
 #include <berth/core/scope.h>
@@ -12,7 +13,8 @@
 
 namespace berth::server {
 
-/// One process for one native session. `platform`, `scanner` (the shard's), `profile` and `sink` outlive it; await shutdown() before it goes.
+/// One process for one native session. `platform`, `scanner` (the shard's), `profile` and `sink`
+/// outlive it; await shutdown() before it goes.
 class AcpAgent final : public AgentPort, private RpcPeer {
  public:
   AcpAgent(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile,

@@ -33,7 +33,11 @@ std::string initialize_params() {
 
 std::string new_session_params(std::string_view directory) {
   std::string out;
-  JsonWriter(out).begin_object().member("cwd", directory).member_raw("mcpServers", "[]").end_object();
+  JsonWriter(out)
+      .begin_object()
+      .member("cwd", directory)
+      .member_raw("mcpServers", "[]")
+      .end_object();
   return out;
 }
 
@@ -118,15 +122,23 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-/// Shapes seen in real agents: -32002 is ACP's own; opencode and codex say -32603 or -32602 with "not found" in
-/// the text; pi and kimi -32602; gemini "Invalid session identifier".
+/// Shapes seen in real agents: -32002 is ACP's own; opencode and codex say -32603 or -32602 with
+/// "not found" in the text; pi and kimi -32602; gemini "Invalid session identifier".
 const std::vector<ErrorShape>& known_shapes() {
   static const std::vector<ErrorShape> shapes = {
       {-32002, ""},
-      {-32602, "not found"},        {-32602, "unknown session"}, {-32602, "no such session"},
-      {-32602, "session not"},      {-32602, "invalid session"}, {-32603, "notfound"},
-      {-32603, "not found"},        {-32603, "unknown session"}, {-32603, "no conversation found"},
-      {-32603, "no rollout found"}, {-32603, "invalid session"}, {-32000, "invalid session"},
+      {-32602, "not found"},
+      {-32602, "unknown session"},
+      {-32602, "no such session"},
+      {-32602, "session not"},
+      {-32602, "invalid session"},
+      {-32603, "notfound"},
+      {-32603, "not found"},
+      {-32603, "unknown session"},
+      {-32603, "no conversation found"},
+      {-32603, "no rollout found"},
+      {-32603, "invalid session"},
+      {-32000, "invalid session"},
       {-32000, "session not found"},
   };
   return shapes;
@@ -134,7 +146,8 @@ const std::vector<ErrorShape>& known_shapes() {
 
 }  // namespace
 
-RestoreFailure classify_restore_error(std::string_view error, const std::vector<ErrorShape>& shapes) {
+RestoreFailure classify_restore_error(std::string_view error,
+                                      const std::vector<ErrorShape>& shapes) {
   const Result<JsonDoc> parsed = JsonDoc::parse(error);
   if (!parsed.has_value()) return RestoreFailure::other;
   const std::int64_t code = parsed->root().get_int64("code").value_or(0);

@@ -1,4 +1,5 @@
-// server/agents/acp_messages.h — the params of ACP v1 calls that berth makes, and how its errors are read.
+// server/agents/acp_messages.h — the params of ACP v1 calls that berth makes, and how its errors
+// are read.
 //
 // Shapes: Agent Client Protocol v1, schema of @agentclientprotocol/sdk 2.4.0.
 #pragma once
@@ -34,12 +35,13 @@ std::string text_blocks(std::string_view text);
 
 /// What a failed session/resume or session/load calls for.
 enum class RestoreFailure : std::uint8_t {
-  unknown_session,     ///< The agent does not know it: the next rung.
-  method_missing,      ///< Advertised, yet -32601: the next rung.
-  needs_login,         ///< -32000: nothing but a login helps.
-  other,               ///< A person must look.
+  unknown_session,  ///< The agent does not know it: the next rung.
+  method_missing,   ///< Advertised, yet -32601: the next rung.
+  needs_login,      ///< -32000: nothing but a login helps.
+  other,            ///< A person must look.
 };
 /// `error` is the raw JSON-RPC error object.
-RestoreFailure classify_restore_error(std::string_view error, const std::vector<ErrorShape>& shapes);
+RestoreFailure classify_restore_error(std::string_view error,
+                                      const std::vector<ErrorShape>& shapes);
 
 }  // namespace berth::server::acp

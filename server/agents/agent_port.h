@@ -16,7 +16,8 @@ namespace berth::server {
 enum class Rung : std::uint8_t { new_session, resume, load, history };
 std::string_view to_string(Rung rung);
 
-/// What to start and in which state to bring it. A copy; the port needs nothing of the session afterwards.
+/// What to start and in which state to bring it. A copy; the port needs nothing of the session
+/// afterwards.
 struct AttachSpec {
   std::int64_t attach_epoch = 0;
   std::string profile;
@@ -33,10 +34,10 @@ struct Attached {
   std::string native_session_id;
   io::ProcessId process;
   int protocol_version = 0;
-  std::string agent_info;      ///< Raw JSON or empty.
-  std::string capabilities;    ///< Raw JSON or empty.
-  std::string reason;          ///< Why it is not a better rung; empty if it is the best.
-  std::string agent_error;     ///< The agent's own error behind `reason`, raw JSON or empty.
+  std::string agent_info;    ///< Raw JSON or empty.
+  std::string capabilities;  ///< Raw JSON or empty.
+  std::string reason;        ///< Why it is not a better rung; empty if it is the best.
+  std::string agent_error;   ///< The agent's own error behind `reason`, raw JSON or empty.
   std::vector<std::string> config_failures;  ///< What of mode and config could not be restored.
 };
 
@@ -54,7 +55,7 @@ struct AgentUpdate {
   std::string_view update;        ///< `params.update`, raw JSON.
   std::string_view kind;          ///< `sessionUpdate`.
   std::string_view tool_call_id;  ///< Of tool_call and tool_call_update.
-  bool has_raw_cr = false;        ///< CR as JSON white space: must be neutralised before it is shown.
+  bool has_raw_cr = false;  ///< CR as JSON white space: must be neutralised before it is shown.
 };
 
 /// How a prompt ended on the agent's side.
@@ -72,8 +73,9 @@ struct AgentExit {
   std::string stderr_tail;
 };
 
-/// The session's side. Every call names the attach it belongs to; what carries an old epoch is late, and the session
-/// alone decides what to do with it. Calls come on the session's shard, in the wire order of the agent.
+/// The session's side. Every call names the attach it belongs to; what carries an old epoch is
+/// late, and the session alone decides what to do with it. Calls come on the session's shard, in
+/// the wire order of the agent.
 class AgentSink {
  public:
   virtual void on_attached(std::int64_t attach_epoch, const Attached& attached) = 0;
@@ -92,15 +94,17 @@ class AgentSink {
                        std::string_view head) = 0;
   virtual void on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, PromptEnd end) = 0;
   virtual void on_exited(std::int64_t attach_epoch, AgentExit exit) = 0;
-  /// The session's bound of uncommitted events is reached: the port must stop reading until resume_reading().
+  /// The session's bound of uncommitted events is reached: the port must stop reading until
+  /// resume_reading().
   virtual bool wants_more() const = 0;
 
  protected:
   ~AgentSink() = default;
 };
 
-/// The agent's side, whatever the driver and wherever the process. Commands never block; what they lead to comes back
-/// through the sink. After on_exited or on_attach_failed an attach is over and attach() may be called again.
+/// The agent's side, whatever the driver and wherever the process. Commands never block; what they
+/// lead to comes back through the sink. After on_exited or on_attach_failed an attach is over and
+/// attach() may be called again.
 class AgentPort {
  public:
   virtual ~AgentPort() = default;
@@ -110,12 +114,14 @@ class AgentPort {
   virtual void prompt(std::string turn, std::string blocks) = 0;
   /// Asks the agent to end the running prompt; at most once a turn.
   virtual void cancel(std::string_view turn) = 0;
-  /// Answers a permission request: the option, or the outcome `cancelled` when `option_id` is empty.
+  /// Answers a permission request: the option, or the outcome `cancelled` when `option_id` is
+  /// empty.
   virtual void answer(std::uint64_t reply_id, std::string_view option_id) = 0;
   virtual void set_mode(std::string_view mode) = 0;
   virtual void set_config_option(std::string_view id, std::string_view json_value) = 0;
   virtual void resume_reading() = 0;
-  /// Ends the process: at once with its tree, or by closing its stdin first and killing after a grace.
+  /// Ends the process: at once with its tree, or by closing its stdin first and killing after a
+  /// grace.
   virtual void end(bool at_once) = 0;
 
   /// Ends the process at once and waits until nothing of it is left. No callback comes after it.

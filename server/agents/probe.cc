@@ -85,7 +85,8 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
   co_await connection.closed().wait();
   probe.stderr_tail = connection.stderr_tail();
   if (!reply.error.empty()) {
-    probe.error = make_error(ErrorKind::invalid, "agent_error", "initialize was refused: " + reply.error);
+    probe.error =
+        make_error(ErrorKind::invalid, "agent_error", "initialize was refused: " + reply.error);
   } else if (!reply.ok()) {
     probe.error = std::move(reply.failure);
   } else if (const Result<JsonDoc> result = JsonDoc::parse(reply.result); result.has_value()) {

@@ -1,4 +1,5 @@
-// server/agents/profile.h — how an agent is started and what is known of its dialect: data, not code.
+// server/agents/profile.h — how an agent is started and what is known of its dialect: data, not
+// code.
 #pragma once
 
 #include <berth/core/clock.h>
@@ -12,7 +13,7 @@ namespace berth::server {
 
 struct AgentTimeouts {
   Duration initialize = std::chrono::seconds(60);
-  Duration session = std::chrono::seconds(60);  ///< session/new, resume, load, set_*.
+  Duration session = std::chrono::seconds(60);       ///< session/new, resume, load, set_*.
   Duration cancel_grace = std::chrono::seconds(10);  ///< From cancel to the end of the process.
   Duration exit_grace = std::chrono::seconds(3);     ///< From closing stdin to the kill.
 };
@@ -30,7 +31,8 @@ struct AgentProfile {
   /// Added to the allow-listed part of berth's own environment (kPassedEnvironment).
   std::vector<std::pair<std::string, std::string>> environment;
   AgentTimeouts timeouts;
-  std::vector<ErrorShape> unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).
+  std::vector<ErrorShape>
+      unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).
   std::size_t line_max = std::size_t{64} << 20;
 };
 

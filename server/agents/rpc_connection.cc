@@ -15,12 +15,18 @@ constexpr std::size_t kHeadMax = 256;
 
 const char* junk_reason(ScanErrorKind kind) {
   switch (kind) {
-    case ScanErrorKind::bad_utf8: return "bad_utf8";
-    case ScanErrorKind::bad_json: return "bad_json";
-    case ScanErrorKind::too_deep: return "too_deep";
-    case ScanErrorKind::not_an_object: return "not_an_object";
-    case ScanErrorKind::duplicate_key: return "duplicate_key";
-    case ScanErrorKind::not_json_rpc: return "not_json_rpc";
+    case ScanErrorKind::bad_utf8:
+      return "bad_utf8";
+    case ScanErrorKind::bad_json:
+      return "bad_json";
+    case ScanErrorKind::too_deep:
+      return "too_deep";
+    case ScanErrorKind::not_an_object:
+      return "not_an_object";
+    case ScanErrorKind::duplicate_key:
+      return "duplicate_key";
+    case ScanErrorKind::not_json_rpc:
+      return "not_json_rpc";
   }
   return "bad_json";
 }
@@ -38,11 +44,12 @@ RpcConnection::RpcConnection(io::Platform& platform, JsonScanner& scanner, RpcPe
   closed_.set();
 }
 
-RpcConnection::~RpcConnection() { BERTH_ASSERT(closed_.is_set()); }
+RpcConnection::~RpcConnection() {
+  BERTH_ASSERT(closed_.is_set());
+}
 
 Result<void> RpcConnection::start(const io::LaunchSpec& spec) {
-  Result<std::unique_ptr<io::Process>> spawned =
-      platform_.processes().spawn(reactor_, spec, *this);
+  Result<std::unique_ptr<io::Process>> spawned = platform_.processes().spawn(reactor_, spec, *this);
   if (!spawned.has_value()) return fail(std::move(spawned.error()));
   process_ = std::move(*spawned);
   id_ = process_->id();
@@ -56,12 +63,14 @@ Result<void> RpcConnection::start(const io::LaunchSpec& spec) {
   return {};
 }
 
-// --- calls ---------------------------------------------------------------------------------------------------------
+// --- calls
+// ---------------------------------------------------------------------------------------------------------
 
 void RpcConnection::call(std::string_view method, std::string_view params, Duration timeout,
                          RpcCall& call) {
   if (exited_ || ending_) {
-    call.on_reply({{}, {}, make_error(ErrorKind::unavailable, "agent_ended", "the agent is not running")});
+    call.on_reply(
+        {{}, {}, make_error(ErrorKind::unavailable, "agent_ended", "the agent is not running")});
     return;
   }
   const std::int64_t id = next_id_++;
@@ -161,12 +170,16 @@ void RpcConnection::fail_expired() {
       continue;
     }
     it = pending_.erase(it);
-    answer(pending, {{}, {}, make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time")});
+    answer(pending,
+           {{},
+            {},
+            make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time")});
   }
   arm_deadline();
 }
 
-// --- stdin ---------------------------------------------------------------------------------------------------------
+// --- stdin
+// ---------------------------------------------------------------------------------------------------------
 
 void RpcConnection::send(std::string line) {
   if (exited_ || stdin_closing_) return;
@@ -212,7 +225,8 @@ void RpcConnection::close_stdin() {
   reactor_.close(std::exchange(stdin_.handle, io::kNoHandle));
 }
 
-// --- stdout and stderr ---------------------------------------------------------------------------------------------
+// --- stdout and stderr
+// ---------------------------------------------------------------------------------------------
 
 void RpcConnection::Stdout::on_read(std::span<char> bytes) {
   owner_.read_since_exit_ = true;
@@ -268,8 +282,8 @@ void RpcConnection::on_line(Line& line) {
       return;
     case MessageKind::response:
     case MessageKind::error_response: {
-      const auto found = routed.id.kind == IdKind::integer ? pending_.find(routed.id.integer)
-                                                               : pending_.end();
+      const auto found =
+          routed.id.kind == IdKind::integer ? pending_.find(routed.id.integer) : pending_.end();
       if (found == pending_.end()) return;  // late or never asked: nobody waits for it
       const Pending pending = found->second;
       pending_.erase(found);
@@ -290,7 +304,8 @@ void RpcConnection::on_overlong(std::uint64_t total_bytes, std::string_view head
   peer_.on_junk("line_too_long", total_bytes, head);
 }
 
-// --- the end -------------------------------------------------------------------------------------------------------
+// --- the end
+// -------------------------------------------------------------------------------------------------------
 
 void RpcConnection::end(bool at_once) {
   if (exited_) return;
@@ -313,7 +328,8 @@ void RpcConnection::on_grace_over() {
     reactor_.arm(grace_, reactor_.clock().now() + kDrainMax);
     return;
   }
-  // The tree is gone, yet somebody out of reach holds the pipe open without writing: nothing more will come.
+  // The tree is gone, yet somebody out of reach holds the pipe open without writing: nothing more
+  // will come.
   if (stdout_.started()) reactor_.cancel(stdout_);
   if (stderr_.started()) reactor_.cancel(stderr_);
 }
@@ -340,8 +356,10 @@ void RpcConnection::check_closed() {
   close_stdin();
   const auto unanswered = std::exchange(pending_, {});
   for (const auto& [id, pending] : unanswered) {
-    answer(pending, {{}, {}, make_error(ErrorKind::unavailable, "agent_ended",
-                                        "the agent ended: " + io::describe(status_))});
+    answer(pending, {{},
+                     {},
+                     make_error(ErrorKind::unavailable, "agent_ended",
+                                "the agent ended: " + io::describe(status_))});
   }
   process_.reset();
   closed_.set();

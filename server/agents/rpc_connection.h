@@ -1,4 +1,5 @@
-// server/agents/rpc_connection.h — JSON-RPC 2.0 with one child process: lines on its stdin and stdout, in wire order.
+// server/agents/rpc_connection.h — JSON-RPC 2.0 with one child process: lines on its stdin and
+// stdout, in wire order.
 #pragma once
 
 #include <berth/core/clock.h>
@@ -17,7 +18,8 @@
 
 namespace berth::server {
 
-/// An answer to one of our calls: exactly one of `result` and `error` is not empty (raw JSON; a null result is "null").
+/// An answer to one of our calls: exactly one of `result` and `error` is not empty (raw JSON; a
+/// null result is "null").
 struct RpcReply {
   std::string result;
   std::string error;
@@ -67,7 +69,8 @@ class RpcConnection final : private io::ExitListener, private LineSink {
   /// Spawns; an error leaves nothing behind and closed() is then done at once.
   Result<void> start(const io::LaunchSpec& spec);
 
-  /// Sends a request; `call` hears exactly once: answer, end of the process, or `timeout` (0 = none).
+  /// Sends a request; `call` hears exactly once: answer, end of the process, or `timeout` (0 =
+  /// none).
   void call(std::string_view method, std::string_view params, Duration timeout, RpcCall& call);
   /// The same for a coroutine.
   Task<RpcReply> call(std::string method, std::string params, Duration timeout);
@@ -77,11 +80,13 @@ class RpcConnection final : private io::ExitListener, private LineSink {
   void reply_error(std::string_view raw_id, int code, std::string_view message);
 
   void resume_reading();
-  /// Ends the process: at once with its tree; else stdin is closed, and the tree killed after the grace.
+  /// Ends the process: at once with its tree; else stdin is closed, and the tree killed after the
+  /// grace.
   void end(bool at_once);
   bool ending() const { return ending_; }
 
-  /// Set when the process and its tree are gone, all it wrote was delivered and all calls were answered.
+  /// Set when the process and its tree are gone, all it wrote was delivered and all calls were
+  /// answered.
   Event& closed() { return closed_; }
   io::ProcessId process_id() const { return id_; }
   io::ExitStatus exit_status() const { return status_; }
@@ -151,7 +156,7 @@ class RpcConnection final : private io::ExitListener, private LineSink {
   Stdout stdout_{*this};
   Stderr stderr_{*this};
   Stdin stdin_{*this};
-  Grace grace_{*this};        // after end(): kill; after the exit: stop waiting for end of stream
+  Grace grace_{*this};  // after end(): kill; after the exit: stop waiting for end of stream
   class Deadline final : public io::TimerOp {
    public:
     explicit Deadline(RpcConnection& owner) : owner_(owner) {}

@@ -83,12 +83,13 @@ Api::Answer Api::put_config(ApiCall* call) {
   if (config.present()) {
     for (const auto& member : config.members()) {
       if (!member.second.as_string().has_value() && !member.second.as_bool().has_value()) {
-        co_return problem(make_error(ErrorKind::invalid, "bad_field",
-                                     "config." + std::string(member.first) +
-                                         ": must be a string or a boolean"));
+        co_return problem(
+            make_error(ErrorKind::invalid, "bad_field",
+                       "config." + std::string(member.first) + ": must be a string or a boolean"));
       }
     }
-    for (const auto& member : config.members()) (*bound)->set_config(member.first, member.second.raw());
+    for (const auto& member : config.members())
+      (*bound)->set_config(member.first, member.second.raw());
   }
   if (!mode->empty()) (*bound)->set_mode(*mode);
   Result<void> in_log = co_await context_.journal.committed();
@@ -99,10 +100,11 @@ Api::Answer Api::put_config(ApiCall* call) {
 Api::Answer Api::probe_agent(ApiCall* call) {
   const AgentProfile* profile = context_.agents.find(call->arguments[0]);
   if (profile == nullptr) {
-    co_return problem(make_error(ErrorKind::not_found, "unknown_agent",
-                                 "no profile " + call->arguments[0]));
+    co_return problem(
+        make_error(ErrorKind::not_found, "unknown_agent", "no profile " + call->arguments[0]));
   }
-  ProbeResult result = co_await probe_agent_profile(context_.platform, *profile, info_.state_directory);
+  ProbeResult result =
+      co_await probe_agent_profile(context_.platform, *profile, info_.state_directory);
   if (!result.error.message.empty()) {
     std::string body;
     JsonWriter(body).begin_object().member("stderr_tail", result.stderr_tail).end_object();

@@ -72,7 +72,9 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-bool is_public(std::string_view path) { return path == "/healthz" || path == "/readyz"; }
+bool is_public(std::string_view path) {
+  return path == "/healthz" || path == "/readyz";
+}
 
 }  // namespace
 
@@ -101,7 +103,9 @@ const Api::Route* Api::find_route(ApiCall& call, std::string* allowed) const {
   return nullptr;
 }
 
-io::HttpResponse Api::refuse(int status, const Error& error) { return problem(status, error); }
+io::HttpResponse Api::refuse(int status, const Error& error) {
+  return problem(status, error);
+}
 
 Task<void> Api::handle(io::HttpExchange& exchange) {
   ApiCall call;
@@ -121,10 +125,11 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
                                     "Authorization: Bearer <token> is missing or wrong"));
     } else if (const Route* route = find_route(call, &allowed); route == nullptr) {
       if (allowed.empty()) {
-        response = problem(make_error(ErrorKind::not_found, "no_such_route", "no such path: " + path));
+        response =
+            problem(make_error(ErrorKind::not_found, "no_such_route", "no such path: " + path));
       } else {
-        response = problem(make_error(ErrorKind::invalid, "method_not_allowed",
-                                      "this path takes " + allowed));
+        response = problem(
+            make_error(ErrorKind::invalid, "method_not_allowed", "this path takes " + allowed));
         response.headers.emplace_back("Allow", allowed);
       }
     } else if (route->handler == nullptr) {
@@ -139,16 +144,21 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
   static_cast<void>(sent);
 }
 
-// --- health --------------------------------------------------------------------------------------------------------
+// --- health
+// --------------------------------------------------------------------------------------------------------
 
-Api::Answer Api::healthz(ApiCall*) { co_return json_response(200, R"({"status":"ok"})"); }
+Api::Answer Api::healthz(ApiCall*) {
+  co_return json_response(200, R"({"status":"ok"})");
+}
 
 Api::Answer Api::readyz(ApiCall*) {
   if (draining_) {
-    co_return problem(make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(
+        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
   }
   if (context_.journal.failing() || context_.journal.stopped()) {
-    co_return problem(make_error(ErrorKind::unavailable, "store_unavailable", "the store refuses writes"));
+    co_return problem(
+        make_error(ErrorKind::unavailable, "store_unavailable", "the store refuses writes"));
   }
   co_return json_response(200, R"({"status":"ready"})");
 }

@@ -24,8 +24,8 @@ struct NodeInfo {
 struct ApiCall {
   io::HttpExchange* exchange = nullptr;
   const io::HttpRequest* request = nullptr;
-  Target target;                         ///< Path segments and query, decoded.
-  std::vector<std::string> arguments;    ///< What stood at the route's `{}`.
+  Target target;                       ///< Path segments and query, decoded.
+  std::vector<std::string> arguments;  ///< What stood at the route's `{}`.
 
   std::string_view query(std::string_view name) const;
 };

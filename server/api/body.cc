@@ -10,12 +10,15 @@ namespace berth::server {
 Result<Body> Body::parse(std::string_view text, std::initializer_list<std::string_view> known) {
   Result<JsonDoc> doc = JsonDoc::parse(text.empty() ? std::string_view("{}") : text);
   if (!doc.has_value()) {
-    return fail(ErrorKind::invalid, "bad_json", "the body is not valid JSON: " + doc.error().message);
+    return fail(ErrorKind::invalid, "bad_json",
+                "the body is not valid JSON: " + doc.error().message);
   }
-  if (!doc->root().is_object()) return fail(ErrorKind::invalid, "bad_field", "the body must be an object");
+  if (!doc->root().is_object())
+    return fail(ErrorKind::invalid, "bad_field", "the body must be an object");
   for (const auto& member : doc->root().members()) {
     if (std::find(known.begin(), known.end(), member.first) == known.end()) {
-      return fail(ErrorKind::invalid, "unknown_field", "unknown field \"" + std::string(member.first) + "\"");
+      return fail(ErrorKind::invalid, "unknown_field",
+                  "unknown field \"" + std::string(member.first) + "\"");
     }
   }
   return Body(std::move(*doc));
@@ -39,14 +42,17 @@ Result<std::string> prompt_blocks(const JsonView& prompt) {
     return acp::text_blocks(*text);
   }
   if (!prompt.is_array() || prompt.elements().empty()) {
-    return fail(ErrorKind::invalid, "bad_field", "prompt: must be a string or an array of content blocks");
+    return fail(ErrorKind::invalid, "bad_field",
+                "prompt: must be a string or an array of content blocks");
   }
   std::size_t index = 0;
   for (const JsonView& block : prompt.elements()) {
     const std::string at = "prompt[" + std::to_string(index++) + "]";
-    if (!block.is_object()) return fail(ErrorKind::invalid, "bad_field", at + ": must be an object");
+    if (!block.is_object())
+      return fail(ErrorKind::invalid, "bad_field", at + ": must be an object");
     const auto type = block.get_string("type");
-    if (!type.has_value()) return fail(ErrorKind::invalid, "bad_field", at + ".type: must be a string");
+    if (!type.has_value())
+      return fail(ErrorKind::invalid, "bad_field", at + ".type: must be a string");
     if (*type == "text" && !block.get_string("text").has_value()) {
       return fail(ErrorKind::invalid, "bad_field", at + ".text: must be a string");
     }
@@ -54,8 +60,8 @@ Result<std::string> prompt_blocks(const JsonView& prompt) {
   return prompt.raw();
 }
 
-Result<std::uint64_t> number_of(std::string_view name, std::string_view text, std::uint64_t fallback,
-                                std::uint64_t max) {
+Result<std::uint64_t> number_of(std::string_view name, std::string_view text,
+                                std::uint64_t fallback, std::uint64_t max) {
   if (text.empty()) return fallback;
   std::uint64_t value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);

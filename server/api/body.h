@@ -12,10 +12,12 @@ namespace berth::server {
 
 class Body {
  public:
-  /// An empty `text` counts as {}. Errors: `invalid` with "bad_json", "bad_field" (not an object), "unknown_field".
+  /// An empty `text` counts as {}. Errors: `invalid` with "bad_json", "bad_field" (not an object),
+  /// "unknown_field".
   static Result<Body> parse(std::string_view text, std::initializer_list<std::string_view> known);
 
-  /// The string, or `fallback` when the field is absent or null. Error `bad_field` for another type.
+  /// The string, or `fallback` when the field is absent or null. Error `bad_field` for another
+  /// type.
   Result<std::string> text(std::string_view field, std::string_view fallback = {}) const;
   /// Raw JSON of the field, empty when absent or null.
   std::string raw(std::string_view field) const;
@@ -26,12 +28,12 @@ class Body {
   JsonDoc doc_;
 };
 
-/// A prompt (a string or an array of ACP content blocks) as an array of blocks. Each block is an object with a
-/// string `type`; the error names the offending one.
+/// A prompt (a string or an array of ACP content blocks) as an array of blocks. Each block is an
+/// object with a string `type`; the error names the offending one.
 Result<std::string> prompt_blocks(const JsonView& prompt);
 
 /// The number in a query parameter, `fallback` when absent; error `bad_field` naming it.
-Result<std::uint64_t> number_of(std::string_view name, std::string_view text, std::uint64_t fallback,
-                                std::uint64_t max);
+Result<std::uint64_t> number_of(std::string_view name, std::string_view text,
+                                std::uint64_t fallback, std::uint64_t max);
 
 }  // namespace berth::server

@@ -18,7 +18,8 @@ Api::Answer Api::get_change(ApiCall* call) {
   if (!in_log.has_value()) co_return problem(in_log.error());
   const SessionRow& row = (*session)->row();
   if (row.workspace_mode != "worktree") {
-    co_return problem(make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
+    co_return problem(
+        make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
   }
   const std::optional<ChangeRow>& change = (*session)->change();
   std::string body;
@@ -76,7 +77,8 @@ Api::Answer Api::get_patch(ApiCall* call) {
   if (!session.has_value()) co_return problem(session.error());
   const SessionRow& row = (*session)->row();
   if (row.workspace_mode != "worktree") {
-    co_return problem(make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
+    co_return problem(
+        make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
   }
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());

@@ -19,7 +19,8 @@ Wanted wanted_of(const ApiCall& call) {
   if (call.query("stream") == "1" || accept.find("text/event-stream") != std::string_view::npos) {
     return Wanted::stream;
   }
-  return accept.find("application/x-ndjson") != std::string_view::npos ? Wanted::lines : Wanted::page;
+  return accept.find("application/x-ndjson") != std::string_view::npos ? Wanted::lines
+                                                                       : Wanted::page;
 }
 
 /// The cursor: `Last-Event-ID` is what a reconnecting client knows best, else `after`.
@@ -33,7 +34,8 @@ Result<std::uint64_t> cursor_of(const ApiCall& call) {
 /// Writes spans to a stream's socket, one at a time.
 class ChunkWriter final : private io::WriteOp, private StopListener {
  public:
-  ChunkWriter(io::Reactor& reactor, io::Handle target, StopToken gone) : reactor_(reactor), done_(reactor) {
+  ChunkWriter(io::Reactor& reactor, io::Handle target, StopToken gone)
+      : reactor_(reactor), done_(reactor) {
     handle = target;
     gone.listen(*this);
   }
@@ -90,7 +92,8 @@ Task<void> Api::events(ApiCall* call) {
     head.headers.emplace_back("X-Accel-Buffering", "no");
     Result<void> started = co_await call->exchange->start_stream(std::move(head));
     if (!started.has_value()) co_return;
-    EventStream stream(context_, **session, call->exchange->handle(), *after, !until.empty(), streams_);
+    EventStream stream(context_, **session, call->exchange->handle(), *after, !until.empty(),
+                       streams_);
     co_await stream.run(call->exchange->gone());
     co_return;
   }
@@ -116,7 +119,8 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
     if (!page.has_value()) co_return problem(page.error());
     if (page->first_seq == 0) break;
     std::string_view frames = frames_after(page->frames, page->first_seq, last);
-    for (Frame frame; count < *limit && body.size() < *bytes && next_frame(frames, frame); ++count) {
+    for (Frame frame; count < *limit && body.size() < *bytes && next_frame(frames, frame);
+         ++count) {
       if (count > 0 && body.size() + frame.data.size() > *bytes) break;
       writer.raw(frame.data);
       last = frame.seq;

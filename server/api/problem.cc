@@ -12,17 +12,27 @@ int status_of(const Error& error) {
   if (code == "bad_json" || code == "bad_target") return 400;
   if (code == "prompt_too_big") return 413;
   switch (error.kind) {
-    case ErrorKind::invalid: return 422;
-    case ErrorKind::not_found: return 404;
+    case ErrorKind::invalid:
+      return 422;
+    case ErrorKind::not_found:
+      return 404;
     case ErrorKind::conflict:
-    case ErrorKind::busy: return 409;
-    case ErrorKind::overloaded: return 429;
-    case ErrorKind::unavailable: return 503;
-    case ErrorKind::timed_out: return 504;
-    case ErrorKind::cancelled: return 503;
-    case ErrorKind::unsupported: return 422;
-    case ErrorKind::denied: return 403;
-    case ErrorKind::internal: return 500;
+    case ErrorKind::busy:
+      return 409;
+    case ErrorKind::overloaded:
+      return 429;
+    case ErrorKind::unavailable:
+      return 503;
+    case ErrorKind::timed_out:
+      return 504;
+    case ErrorKind::cancelled:
+      return 503;
+    case ErrorKind::unsupported:
+      return 422;
+    case ErrorKind::denied:
+      return 403;
+    case ErrorKind::internal:
+      return 500;
   }
   return 500;
 }
@@ -31,24 +41,42 @@ namespace {
 
 std::string_view title_of(int status) {
   switch (status) {
-    case 400: return "Bad request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not found";
-    case 405: return "Method not allowed";
-    case 408: return "Request timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 413: return "Content too large";
-    case 414: return "URI too long";
-    case 422: return "Unprocessable content";
-    case 429: return "Too many requests";
-    case 431: return "Header fields too large";
-    case 501: return "Not implemented";
-    case 503: return "Service unavailable";
-    case 504: return "Timeout";
-    case 505: return "HTTP version not supported";
-    default: return "Internal error";
+    case 400:
+      return "Bad request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not found";
+    case 405:
+      return "Method not allowed";
+    case 408:
+      return "Request timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 413:
+      return "Content too large";
+    case 414:
+      return "URI too long";
+    case 422:
+      return "Unprocessable content";
+    case 429:
+      return "Too many requests";
+    case 431:
+      return "Header fields too large";
+    case 501:
+      return "Not implemented";
+    case 503:
+      return "Service unavailable";
+    case 504:
+      return "Timeout";
+    case 505:
+      return "HTTP version not supported";
+    default:
+      return "Internal error";
   }
 }
 

@@ -18,14 +18,17 @@ std::string session_view_json(const Session& session) {
 namespace {
 
 Result<OpenRequest> read_open_request(std::string_view text) {
-  const Result<Body> body = Body::parse(
-      text, {"id", "agent", "repository", "base", "directory", "title", "permission"});
+  const Result<Body> body =
+      Body::parse(text, {"id", "agent", "repository", "base", "directory", "title", "permission"});
   if (!body.has_value()) return fail(body.error());
   OpenRequest request;
-  const std::pair<const char*, std::string*> fields[] = {
-      {"id", &request.id},           {"agent", &request.agent}, {"repository", &request.repository},
-      {"base", &request.base},       {"title", &request.title}, {"directory", &request.directory},
-      {"permission", &request.permission}};
+  const std::pair<const char*, std::string*> fields[] = {{"id", &request.id},
+                                                         {"agent", &request.agent},
+                                                         {"repository", &request.repository},
+                                                         {"base", &request.base},
+                                                         {"title", &request.title},
+                                                         {"directory", &request.directory},
+                                                         {"permission", &request.permission}};
   for (const auto& [name, value] : fields) {
     Result<std::string> text_value = body->text(name);
     if (!text_value.has_value()) return fail(std::move(text_value.error()));
@@ -43,7 +46,8 @@ Result<OpenRequest> read_open_request(std::string_view text) {
 
 Api::Answer Api::open_session(ApiCall* call) {
   if (draining_) {
-    co_return problem(make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(
+        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
   }
   Result<OpenRequest> request = read_open_request(call->request->body);
   if (!request.has_value()) co_return problem(request.error());
@@ -123,8 +127,9 @@ Api::Answer Api::get_worktree(ApiCall* call) {
   if (!session.has_value()) co_return problem(session.error());
   const SessionRow& row = (*session)->row();
   if (row.workspace_mode != "worktree") {
-    co_return problem(make_error(ErrorKind::not_found, "no_worktree",
-                                 "this session's workspace is no worktree but: " + row.workspace_mode));
+    co_return problem(
+        make_error(ErrorKind::not_found, "no_worktree",
+                   "this session's workspace is no worktree but: " + row.workspace_mode));
   }
   Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row));
   if (!report.has_value()) co_return problem(report.error());

@@ -70,7 +70,8 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
 
 Api::Answer Api::post_turn(ApiCall* call) {
   if (draining_) {
-    co_return problem(make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(
+        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
   }
   Result<Session*> found = co_await directory_.find(call->arguments[0]);
   if (!found.has_value()) co_return problem(found.error());
@@ -83,8 +84,8 @@ Api::Answer Api::post_turn(ApiCall* call) {
   if (!request->idempotency_key.empty()) {
     const SessionNo no = session.session_no();
     const std::string key = request->idempotency_key;
-    Result<std::optional<TurnRow>> stored = co_await context_.read(
-        [no, key](Store& store) { return store.find_turn_by_key(no, key); });
+    Result<std::optional<TurnRow>> stored =
+        co_await context_.read([no, key](Store& store) { return store.find_turn_by_key(no, key); });
     if (!stored.has_value()) co_return problem(stored.error());
     // Memory knows what the store does not have yet.
     if (const TurnRow* known = session.find_turn_by_key(key)) *stored = *known;
@@ -117,7 +118,8 @@ Api::Answer Api::post_turn(ApiCall* call) {
 
 namespace {
 
-/// Ends when a turn of a session has ended and that is in the log, when the time is over, or when nobody waits.
+/// Ends when a turn of a session has ended and that is in the log, when the time is over, or when
+/// nobody waits.
 class EndingWaiter final : public LogReader, public io::TimerOp, public StopListener {
  public:
   EndingWaiter(Session& session, std::string turn, Executor& executor)
@@ -176,8 +178,10 @@ Api::Answer Api::list_turns(ApiCall* call) {
   const SessionNo no = session->session_no();
   const auto before_number = static_cast<std::int64_t>(*before);
   const int count = static_cast<int>(*limit);
-  Result<std::vector<TurnRow>> turns = co_await context_.read(
-      [no, before_number, count](Store& store) { return store.list_turns(no, before_number, count); });
+  Result<std::vector<TurnRow>> turns =
+      co_await context_.read([no, before_number, count](Store& store) {
+        return store.list_turns(no, before_number, count);
+      });
   if (!turns.has_value()) co_return problem(turns.error());
   std::string body;
   JsonWriter writer(body);
@@ -216,8 +220,9 @@ Api::Answer Api::cancel_running(ApiCall* call) {
   if (!expected.has_value()) co_return problem(expected.error());
   const TurnRow* running = (*session)->current_turn();
   if (!expected->empty() && (running == nullptr || running->id != *expected)) {
-    co_return problem(make_error(ErrorKind::conflict, "expected_turn", "another turn runs, or none"),
-                      running == nullptr ? "null" : turn_json(*running, (*session)->row().id));
+    co_return problem(
+        make_error(ErrorKind::conflict, "expected_turn", "another turn runs, or none"),
+        running == nullptr ? "null" : turn_json(*running, (*session)->row().id));
   }
   std::string answer = R"({"turn":null})";
   if (running != nullptr) {
@@ -242,14 +247,16 @@ Api::Answer Api::resume_queue(ApiCall* call) {
   co_return json_response(200, session_view_json(**session));
 }
 
-// --- interactions --------------------------------------------------------------------------------------------------
+// --- interactions
+// --------------------------------------------------------------------------------------------------
 
 Api::Answer Api::list_interactions(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   const std::string_view state = call->query("state");
   if (!state.empty() && state != "open") {
-    co_return problem(make_error(ErrorKind::invalid, "bad_field", "state: must be open, or left out"));
+    co_return problem(
+        make_error(ErrorKind::invalid, "bad_field", "state: must be open, or left out"));
   }
   const SessionNo no = (*session)->session_no();
   const bool open_only = state == "open";
@@ -296,7 +303,8 @@ Api::Answer Api::answer_interaction(ApiCall* call) {
       co_await context_.read([no, id](Store& store) { return store.find_interaction(no, id); });
   if (!stored.has_value()) co_return problem(stored.error());
   if (!stored->has_value()) {
-    co_return problem(make_error(ErrorKind::not_found, "interaction_not_found", "no interaction " + id));
+    co_return problem(
+        make_error(ErrorKind::not_found, "interaction_not_found", "no interaction " + id));
   }
   const InteractionRow& row = **stored;
   if (row.state == InteractionState::answered) {

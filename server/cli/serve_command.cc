@@ -38,9 +38,11 @@ Result<Config> read_config(io::Platform& platform, const ServeOptions& options) 
   Config config;
   // The scripted agent is installed beside this program.
   Result<std::string> self = platform.files().canonical("/proc/self/exe");
-  const std::string folder = self.has_value() ? self->substr(0, self->rfind('/')) : std::string(".");
+  const std::string folder =
+      self.has_value() ? self->substr(0, self->rfind('/')) : std::string(".");
   std::string scripted = folder + "/berth-scripted-agent";
-  if (!platform.files().exists(scripted)) scripted = folder + "/../bench/agents/berth-scripted-agent";
+  if (!platform.files().exists(scripted))
+    scripted = folder + "/../bench/agents/berth-scripted-agent";
   config.agents = built_in_agents(scripted);
   if (!options.config.empty()) {
     Result<std::string> text = platform.files().read(options.config, kConfigBytesMax);
@@ -100,8 +102,8 @@ int serve_command(const ServeOptions& options) {
   git::Library libgit2;
   SqliteOptions store_options;
   store_options.path = config->state_directory + "/berth.db";
-  store_options.durability = config->durability == Config::Durability::power ? Durability::power
-                                                                             : Durability::process;
+  store_options.durability =
+      config->durability == Config::Durability::power ? Durability::power : Durability::process;
   SqliteStore store(store_options);
   GitWorkspaces workspaces(**platform, config->state_directory);
   App app(**platform, store, workspaces, std::move(*config), log);

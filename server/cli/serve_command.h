@@ -12,8 +12,8 @@ struct ServeOptions {
   bool quiet = false;  ///< Print nothing but errors.
 };
 
-/// Returns the exit code: 0 after an orderly end, 1 when the server could not start (the reason is on stderr).
-/// Prints one line of JSON when ready: {"url","token_file","pid","engine"}.
+/// Returns the exit code: 0 after an orderly end, 1 when the server could not start (the reason is
+/// on stderr). Prints one line of JSON when ready: {"url","token_file","pid","engine"}.
 int serve_command(const ServeOptions& options);
 
 }  // namespace berth::server

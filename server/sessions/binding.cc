@@ -17,7 +17,9 @@ Binding::Binding(SessionContext& context, Session& session, BindingRow row)
   gone_.set();
 }
 
-std::string Binding::stderr_tail() const { return port_ == nullptr ? std::string() : port_->stderr_tail(); }
+std::string Binding::stderr_tail() const {
+  return port_ == nullptr ? std::string() : port_->stderr_tail();
+}
 
 std::string_view Binding::next() const {
   if (live()) return "live";
@@ -30,7 +32,8 @@ void Binding::save() {
   context_.journal.add(row_);
 }
 
-// --- commands ------------------------------------------------------------------------------------------------------
+// --- commands
+// ------------------------------------------------------------------------------------------------------
 
 void Binding::attach() {
   if (attaching_ || live()) return;
@@ -125,12 +128,14 @@ void Binding::continuation_paid() {
   save();
 }
 
-// --- attach --------------------------------------------------------------------------------------------------------
+// --- attach
+// --------------------------------------------------------------------------------------------------------
 
 void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   if (is_late(attach_epoch)) return;
   attaching_ = false;
-  // A new native session in a session that has a past (or replaces one that the agent forgot) owes it the story.
+  // A new native session in a session that has a past (or replaces one that the agent forgot) owes
+  // it the story.
   const bool fresh = attached.rung == Rung::new_session || attached.rung == Rung::history;
   const bool has_past = session_.row().no != 0 && session_.current_turn() != nullptr &&
                         session_.current_turn()->number > 1;
@@ -206,7 +211,8 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
   gone_.set();
 }
 
-// --- the stream ----------------------------------------------------------------------------------------------------
+// --- the stream
+// ----------------------------------------------------------------------------------------------------
 
 bool Binding::wants_more() const {
   if (!context_.journal.full()) return true;
@@ -230,7 +236,8 @@ void Binding::note_tool_call(const AgentUpdate& update) {
   if (!doc.has_value()) return;
   const std::string_view status = doc->root().get_string("status").value_or("");
   const bool done = status == "completed" || status == "failed";
-  const auto found = std::find(open_tool_calls_.begin(), open_tool_calls_.end(), update.tool_call_id);
+  const auto found =
+      std::find(open_tool_calls_.begin(), open_tool_calls_.end(), update.tool_call_id);
   if (done && found != open_tool_calls_.end()) {
     open_tool_calls_.erase(found);
   } else if (!done && found == open_tool_calls_.end() && update.kind == "tool_call") {
@@ -238,13 +245,19 @@ void Binding::note_tool_call(const AgentUpdate& update) {
   }
 }
 
-std::vector<std::string> Binding::take_open_tool_calls() { return std::exchange(open_tool_calls_, {}); }
+std::vector<std::string> Binding::take_open_tool_calls() {
+  return std::exchange(open_tool_calls_, {});
+}
 
 void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view method,
                                  std::string_view params) {
   if (is_late(attach_epoch)) return;
   std::string data;
-  JsonWriter(data).begin_object().member("method", method).member_raw("params", params).end_object();
+  JsonWriter(data)
+      .begin_object()
+      .member("method", method)
+      .member_raw("params", params)
+      .end_object();
   session_.append("agent.message", row_.agent, data, true);
 }
 
@@ -266,7 +279,8 @@ void Binding::on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, 
   session_.on_prompt_ended(*this, turn, end);
 }
 
-// --- interactions --------------------------------------------------------------------------------------------------
+// --- interactions
+// --------------------------------------------------------------------------------------------------
 
 void Binding::on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
                                     std::string_view params) {
@@ -326,7 +340,8 @@ Result<InteractionRow> Binding::answer(std::string_view id, std::string_view opt
   const auto found = std::find_if(open_.begin(), open_.end(),
                                   [&](const OpenInteraction& open) { return open.row.id == id; });
   if (found == open_.end()) {
-    return fail(ErrorKind::not_found, "interaction_not_found", "no open interaction " + std::string(id));
+    return fail(ErrorKind::not_found, "interaction_not_found",
+                "no open interaction " + std::string(id));
   }
   std::string option;
   if (!cancelled) {

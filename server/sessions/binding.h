@@ -1,4 +1,5 @@
-// server/sessions/binding.h — one agent's part in a session: its process, its native session, its open questions.
+// server/sessions/binding.h — one agent's part in a session: its process, its native session, its
+// open questions.
 #pragma once
 
 #include <berth/core/sync.h>
@@ -14,8 +15,8 @@ namespace berth::server {
 
 class Session;
 
-/// Belongs to one session, on its shard. Everything that carries another attach epoch than the current one is late;
-/// it is dropped here and nowhere else.
+/// Belongs to one session, on its shard. Everything that carries another attach epoch than the
+/// current one is late; it is dropped here and nowhere else.
 class Binding final : private AgentSink, private RoomListener {
  public:
   Binding(SessionContext& context, Session& session, BindingRow row);
@@ -27,8 +28,8 @@ class Binding final : private AgentSink, private RoomListener {
   /// live | resumed | history | new: what the next prompt will be.
   std::string_view next() const;
 
-  /// Starts the process and restores (or makes) the native session; the session hears by on_agent_ready or
-  /// on_agent_lost. Nothing happens when it is live or attaching.
+  /// Starts the process and restores (or makes) the native session; the session hears by
+  /// on_agent_ready or on_agent_lost. Nothing happens when it is live or attaching.
   void attach();
   /// Sends the prompt; live() only.
   void prompt(std::string_view turn, std::string blocks);
@@ -47,7 +48,8 @@ class Binding final : private AgentSink, private RoomListener {
   void set_mode(std::string mode);
   void set_config(std::string_view id, std::string_view json_value);
 
-  /// A person's answer. Errors: `not_found`, `conflict` ("already_answered"), `invalid` ("unknown_option").
+  /// A person's answer. Errors: `not_found`, `conflict` ("already_answered"), `invalid`
+  /// ("unknown_option").
   Result<InteractionRow> answer(std::string_view id, std::string_view option_id,
                                 std::string_view kind, bool cancelled);
   std::vector<InteractionRow> open_interactions() const;

@@ -17,9 +17,10 @@
 namespace berth::server {
 
 struct SessionLimits {
-  std::size_t queue_max = 64;                ///< Turns waiting in one session; above it `overloaded`.
+  std::size_t queue_max = 64;  ///< Turns waiting in one session; above it `overloaded`.
   std::size_t prompt_bytes_max = 16u << 20;  ///< Content blocks of one prompt.
-  Duration snapshot_wait_max = std::chrono::seconds(15);  ///< What a next turn waits for the snapshot.
+  Duration snapshot_wait_max =
+      std::chrono::seconds(15);  ///< What a next turn waits for the snapshot.
   Duration heartbeat = std::chrono::seconds(15);
   Duration reader_stall_max = std::chrono::seconds(30);  ///< A stream without progress is closed.
   std::size_t reader_burst_bytes = 1u << 20;             ///< One write of a stream, about.
@@ -48,11 +49,13 @@ struct SessionContext {
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }
 
-  /// `co_await context.read([](Store& store) { return store.find_turn(...); })`: a query on the store's lane.
+  /// `co_await context.read([](Store& store) { return store.find_turn(...); })`: a query on the
+  /// store's lane.
   template <typename Fn>
   auto read(Fn query) const {
-    return platform.offload().run(io::Lane::store, platform.reactor(),
-                                  [&store_ref = store, query]() mutable { return query(store_ref); });
+    return platform.offload().run(
+        io::Lane::store, platform.reactor(),
+        [&store_ref = store, query]() mutable { return query(store_ref); });
   }
 };
 

@@ -46,7 +46,8 @@ class Storyteller {
     for (const std::string& id : order_) {
       ToldTurn& told = turns_[id];
       if (told.ending.empty()) continue;  // the turn that is being asked now
-      for (const auto& [call, line] : calls_[id]) told.tools.push_back(line.title + ": " + line.status);
+      for (const auto& [call, line] : calls_[id])
+        told.tools.push_back(line.title + ": " + line.status);
       turns.push_back(std::move(told));
     }
     return turns;
@@ -87,16 +88,17 @@ class Storyteller {
 };
 
 std::string tell_whole(std::size_t number, const ToldTurn& turn) {
-  std::string out = "## Turn " + std::to_string(number) + " (" + turn.ending + ")\nUser: " + turn.prompt;
+  std::string out =
+      "## Turn " + std::to_string(number) + " (" + turn.ending + ")\nUser: " + turn.prompt;
   for (const std::string& tool : turn.tools) out += "\nTool call: " + tool;
   if (!turn.answer.empty()) out += "\nAssistant: " + turn.answer;
   return out + "\n\n";
 }
 
 std::string tell_short(std::size_t number, const ToldTurn& turn) {
-  return "## Turn " + std::to_string(number) + " (" + turn.ending + "), shortened\nUser: " +
-         std::string(shorten(turn.prompt, kDigestBytes)) + "\nAssistant: " +
-         std::string(shorten(turn.answer, kDigestBytes)) + "\n\n";
+  return "## Turn " + std::to_string(number) + " (" + turn.ending +
+         "), shortened\nUser: " + std::string(shorten(turn.prompt, kDigestBytes)) +
+         "\nAssistant: " + std::string(shorten(turn.answer, kDigestBytes)) + "\n\n";
 }
 
 /// Reads the log page by page; `take` is called for each frame up to `last_seq`.
@@ -138,13 +140,16 @@ class OpenCalls {
 
 std::string tell(const std::vector<ToldTurn>& turns, std::size_t bytes_max) {
   std::string head =
-      "This session continues an earlier one whose memory you do not have. What follows is its record. Do not repeat "
+      "This session continues an earlier one whose memory you do not have. What follows is its "
+      "record. Do not repeat "
       "actions merely because they are listed; the working folder already holds their effects.\n\n";
   if (turns.empty()) return head;
-  // The newest turns are told first and whole, then the first request; what room is left is for the digest.
+  // The newest turns are told first and whole, then the first request; what room is left is for the
+  // digest.
   std::string first = turns.size() > kWholeTurns ? tell_whole(1, turns.front()) : std::string();
   first = std::string(shorten(first, bytes_max / 4));
-  std::size_t left = bytes_max > head.size() + first.size() ? bytes_max - head.size() - first.size() : 0;
+  std::size_t left =
+      bytes_max > head.size() + first.size() ? bytes_max - head.size() - first.size() : 0;
   std::vector<std::string> tail;
   const std::size_t lower = first.empty() ? 0 : 1;
   for (std::size_t i = turns.size(); i-- > lower && left > 0;) {
@@ -182,7 +187,8 @@ std::string with_continuation(std::string_view story, std::string_view blocks) {
 }
 
 Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& context,
-                                                            SessionNo session, std::uint64_t after) {
+                                                            SessionNo session,
+                                                            std::uint64_t after) {
   OpenCalls calls;
   Result<void> read = co_await walk_log(context, session, after, ~std::uint64_t{0}, &calls);
   if (!read.has_value()) co_return fail(std::move(read.error()));

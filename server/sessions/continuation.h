@@ -1,4 +1,5 @@
-// server/sessions/continuation.h — what an agent without memory of a session is told of it, read from the log.
+// server/sessions/continuation.h — what an agent without memory of a session is told of it, read
+// from the log.
 #pragma once
 
 #include <berth/core/result.h>
@@ -11,8 +12,9 @@
 
 namespace berth::server {
 
-/// The story of a session up to `last_seq`, as text: the first request and the last turns whole, those between as a
-/// digest, tool calls without a recorded result named; at most limits.continuation_bytes_max.
+/// The story of a session up to `last_seq`, as text: the first request and the last turns whole,
+/// those between as a digest, tool calls without a recorded result named; at most
+/// limits.continuation_bytes_max.
 Task<Result<std::string>> build_continuation(SessionContext& context, SessionNo session,
                                              std::uint64_t last_seq);
 

@@ -36,10 +36,11 @@ Result<void> check(const OpenRequest& request, AgentFactory& agents) {
   if (!request.repository.empty() && !request.directory.empty()) {
     return fail(ErrorKind::invalid, "bad_field", "directory: excludes repository");
   }
-  for (const auto& [name, path] : {std::pair("repository", &request.repository),
-                                   std::pair("directory", &request.directory)}) {
+  for (const auto& [name, path] :
+       {std::pair("repository", &request.repository), std::pair("directory", &request.directory)}) {
     if (!path->empty() && path->front() != '/') {
-      return fail(ErrorKind::invalid, "bad_field", std::string(name) + ": must be an absolute path");
+      return fail(ErrorKind::invalid, "bad_field",
+                  std::string(name) + ": must be an absolute path");
     }
   }
   if (!request.base.empty() && request.repository.empty()) {
@@ -127,8 +128,8 @@ Task<Result<Session*>> Directory::find(std::string id) {
     give_back_id(id);
     co_return known->second;
   }
-  Result<SessionNo> no = co_await context_.read(
-      [id](Store& store) { return store.find_session("default", id); });
+  Result<SessionNo> no =
+      co_await context_.read([id](Store& store) { return store.find_session("default", id); });
   Result<Session*> session = nullptr;
   if (no.has_value()) {
     session = co_await load(*no);
@@ -201,8 +202,9 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
     Result<Session*> known = co_await find(request.id);
     if (known.has_value()) {
       if ((*known)->row().options == options_of(request)) co_return OpenedSession{*known, false};
-      co_return fail(ErrorKind::conflict, "session_conflict",
-                     "session " + request.id + " exists with other options: " + (*known)->row().options);
+      co_return fail(
+          ErrorKind::conflict, "session_conflict",
+          "session " + request.id + " exists with other options: " + (*known)->row().options);
     }
     if (known.error().kind != ErrorKind::not_found) co_return fail(std::move(known.error()));
     if (by_id_.contains(request.id)) {
@@ -216,7 +218,8 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
     if (winner->second->row().options == options_of(request)) {
       co_return OpenedSession{winner->second, false};
     }
-    co_return fail(ErrorKind::conflict, "session_conflict", "session " + id + " was just made with other options");
+    co_return fail(ErrorKind::conflict, "session_conflict",
+                   "session " + id + " was just made with other options");
   }
   Result<SessionRow> row = co_await make_row(&request);
   if (!row.has_value()) {

@@ -31,8 +31,8 @@ struct OpenedSession {
 /// True for [A-Za-z0-9._:-]{1,128}.
 bool is_session_id(std::string_view id);
 
-/// A session is in memory from its first use to the end of the server; one that was never used since the start costs
-/// nothing. Single-threaded.
+/// A session is in memory from its first use to the end of the server; one that was never used
+/// since the start costs nothing. Single-threaded.
 class Directory {
  public:
   Directory(SessionContext& context, std::string state_directory);
@@ -43,8 +43,8 @@ class Directory {
 
   /// Error `not_found` ("session_not_found"), also for deleted ones.
   Task<Result<Session*>> find(std::string id);
-  /// Idempotent by id; two callers at once make one session. Errors: `conflict` ("session_conflict"), `invalid`
-  /// naming the field, those of the workspace.
+  /// Idempotent by id; two callers at once make one session. Errors: `conflict`
+  /// ("session_conflict"), `invalid` naming the field, those of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
 
   /// The session's actor if it is in memory.

@@ -36,16 +36,24 @@ Task<void> EventStream::run(StopToken gone) {
   co_await scope_.join();
   --stats_.open;
   switch (end_) {
-    case End::client_gone: ++stats_.client_gone; break;
-    case End::finished: ++stats_.finished; break;
-    case End::failed: ++stats_.failed; break;
+    case End::client_gone:
+      ++stats_.client_gone;
+      break;
+    case End::finished:
+      ++stats_.finished;
+      break;
+    case End::failed:
+      ++stats_.failed;
+      break;
     case End::stalled:
       ++stats_.stalled;
       context_.log.write(LogLevel::warning, "stream",
                          "closed a reader of session " + session_.row().id + " behind event " +
-                             std::to_string(cursor_) + ": no progress for the time reader_stall_max");
+                             std::to_string(cursor_) +
+                             ": no progress for the time reader_stall_max");
       break;
-    case End::none: break;
+    case End::none:
+      break;
   }
 }
 
@@ -79,14 +87,15 @@ void EventStream::on_tick() {
   context_.reactor().arm(tick_, now + context_.limits.heartbeat);
 }
 
-// --- what to write next --------------------------------------------------------------------------------------------
+// --- what to write next
+// --------------------------------------------------------------------------------------------
 
 void EventStream::add_part(std::string_view bytes) {
   iovecs_.push_back({const_cast<char*>(bytes.data()), bytes.size()});
 }
 
-/// The frame of a turn's ending is the last to be sent, if so asked. Frames hold no LF but their own, so data cannot
-/// pretend to be one.
+/// The frame of a turn's ending is the last to be sent, if so asked. Frames hold no LF but their
+/// own, so data cannot pretend to be one.
 std::string_view EventStream::cut_at_turn_end(std::string_view part) {
   const std::size_t at = until_turn_end_ ? part.find(kTurnEnd) : std::string_view::npos;
   if (at == std::string_view::npos) return part;
@@ -94,12 +103,14 @@ std::string_view EventStream::cut_at_turn_end(std::string_view part) {
   return part.substr(0, part.find("\n\n", at) + 2);
 }
 
-/// Collects what follows the cursor from the runs in memory; false when the oldest of them is too new for it.
+/// Collects what follows the cursor from the runs in memory; false when the oldest of them is too
+/// new for it.
 bool EventStream::gather_from_tail() {
   const auto& tail = session_.tail();
   if (tail.empty() || tail.front()->first_seq > cursor_ + 1) return false;
-  auto run = std::lower_bound(tail.begin(), tail.end(), cursor_ + 1,
-                              [](const auto& entry, std::uint64_t seq) { return entry->last_seq() < seq; });
+  auto run = std::lower_bound(
+      tail.begin(), tail.end(), cursor_ + 1,
+      [](const auto& entry, std::uint64_t seq) { return entry->last_seq() < seq; });
   std::size_t bytes = 0;
   for (; run != tail.end() && iovecs_.size() < kPartsMax &&
          bytes < context_.limits.reader_burst_bytes && !last_write_;
@@ -115,7 +126,8 @@ bool EventStream::gather_from_tail() {
 }
 
 void EventStream::pump() {
-  if (WriteOp::started() || loading_ || end_ != End::none || cursor_ >= session_.visible_seq()) return;
+  if (WriteOp::started() || loading_ || end_ != End::none || cursor_ >= session_.visible_seq())
+    return;
   if (gather_from_tail()) {
     start_write();
   } else {

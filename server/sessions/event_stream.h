@@ -23,9 +23,10 @@ struct StreamStats {
   std::uint64_t failed = 0;
 };
 
-/// Writes a session's log to a socket as server-sent events: what is old from the store, what is new from the tail,
-/// all that became visible together in one write. One write is in flight at a time, so a client that reads slowly
-/// costs this object and nothing that grows. Lives inside run().
+/// Writes a session's log to a socket as server-sent events: what is old from the store, what is
+/// new from the tail, all that became visible together in one write. One write is in flight at a
+/// time, so a client that reads slowly costs this object and nothing that grows. Lives inside
+/// run().
 class EventStream final : private LogReader, private io::WriteOp, private StopListener {
  public:
   EventStream(SessionContext& context, Session& session, io::Handle handle, std::uint64_t after,

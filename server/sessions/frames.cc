@@ -37,7 +37,8 @@ void append_nullable(std::string& out, std::string_view name, std::string_view v
 bool next_frame(std::string_view& frames, Frame& frame) {
   if (frames.empty()) return false;
   BERTH_ASSERT(frames.starts_with(kId));
-  const auto number = std::from_chars(frames.data() + kId.size(), frames.data() + frames.size(), frame.seq);
+  const auto number =
+      std::from_chars(frames.data() + kId.size(), frames.data() + frames.size(), frame.seq);
   const auto type_at = static_cast<std::size_t>(number.ptr - frames.data()) + kEvent.size();
   const std::size_t data_mark = frames.find('\n', type_at);
   const std::size_t end = frames.find('\n', data_mark + 1);
@@ -56,8 +57,7 @@ std::string_view frames_after(std::string_view frames, std::uint64_t first_seq,
   return frames;
 }
 
-void append_frame(std::string& out, const EventHead& head, std::string_view data,
-                  bool has_raw_cr) {
+void append_frame(std::string& out, const EventHead& head, std::string_view data, bool has_raw_cr) {
   out += kId;
   append_number(out, head.seq);
   out += kEvent;
@@ -74,7 +74,8 @@ void append_frame(std::string& out, const EventHead& head, std::string_view data
   out += ",\"data\":";
   const std::size_t data_at = out.size();
   out += data;
-  if (has_raw_cr) std::replace(out.begin() + static_cast<std::ptrdiff_t>(data_at), out.end(), '\r', ' ');
+  if (has_raw_cr)
+    std::replace(out.begin() + static_cast<std::ptrdiff_t>(data_at), out.end(), '\r', ' ');
   out += "}\n\n";
 }
 

@@ -1,4 +1,5 @@
-// server/sessions/frames.h — the stored form of events: SSE frames one after the other, and how to walk over them.
+// server/sessions/frames.h — the stored form of events: SSE frames one after the other, and how to
+// walk over them.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +16,16 @@ struct Frame {
   std::string_view bytes;  ///< The whole frame with its blank line.
 };
 
-/// Takes the first frame off `frames`; false at the end. The frames are our own: a malformed one ends the program.
+/// Takes the first frame off `frames`; false at the end. The frames are our own: a malformed one
+/// ends the program.
 bool next_frame(std::string_view& frames, Frame& frame);
 
 /// The part of `frames` (whose first event is `first_seq`) behind the event `after`.
 std::string_view frames_after(std::string_view frames, std::uint64_t first_seq,
                               std::uint64_t after);
 
-/// What an event carries besides its data. Turn and agent must need no escaping in JSON (both come from grammars).
+/// What an event carries besides its data. Turn and agent must need no escaping in JSON (both come
+/// from grammars).
 struct EventHead {
   std::uint64_t seq = 0;
   std::string_view time;   ///< RFC 3339.
@@ -31,8 +34,8 @@ struct EventHead {
   std::string_view agent;  ///< Empty = null.
 };
 
-/// Appends one frame. `data` is one valid JSON value without LF. With `has_raw_cr` each CR (white space of JSON, but
-/// the end of a line in SSE) becomes a space.
+/// Appends one frame. `data` is one valid JSON value without LF. With `has_raw_cr` each CR (white
+/// space of JSON, but the end of a line in SSE) becomes a space.
 void append_frame(std::string& out, const EventHead& head, std::string_view data,
                   bool has_raw_cr = false);
 

@@ -34,8 +34,9 @@ Result<std::string> choose_option(std::string_view request, std::string_view opt
   std::string option = find_option(request, option_id, kind);
   if (!option.empty()) return option;
   return fail(ErrorKind::invalid, "unknown_option",
-              kind.empty() ? "option_id: the agent offers no option \"" + std::string(option_id) + "\""
-                           : "kind: the agent offers no option of kind \"" + std::string(kind) + "\"");
+              kind.empty()
+                  ? "option_id: the agent offers no option \"" + std::string(option_id) + "\""
+                  : "kind: the agent offers no option of kind \"" + std::string(kind) + "\"");
 }
 
 }  // namespace berth::server

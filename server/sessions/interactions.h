@@ -1,4 +1,5 @@
-// server/sessions/interactions.h — what to do with a permission request: pure decisions over the agent's options.
+// server/sessions/interactions.h — what to do with a permission request: pure decisions over the
+// agent's options.
 #pragma once
 
 #include <berth/core/result.h>
@@ -9,8 +10,8 @@
 
 namespace berth::server {
 
-/// The option that a policy chooses ("allow": allow_once, else allow_always; "reject": reject_once, else
-/// reject_always); empty when the policy asks a person, or the agent offers no such option.
+/// The option that a policy chooses ("allow": allow_once, else allow_always; "reject": reject_once,
+/// else reject_always); empty when the policy asks a person, or the agent offers no such option.
 std::string choose_by_policy(std::string_view policy, std::string_view request);
 
 /// The id of the option that a person named by id or kind. Error `invalid` ("unknown_option").

@@ -68,7 +68,9 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   return head.seq;
 }
 
-void Journal::add(Record record) { filling_->records.push_back(std::move(record)); }
+void Journal::add(Record record) {
+  filling_->records.push_back(std::move(record));
+}
 
 bool Journal::full() const {
   return filling_->event_bytes >= limits_.batch_bytes_max ||
@@ -113,7 +115,9 @@ void Journal::submit() {
   }
 }
 
-void Journal::work() { answer_ = store_.commit(*in_flight_, epoch_); }
+void Journal::work() {
+  answer_ = store_.commit(*in_flight_, epoch_);
+}
 
 void Journal::on_done() {
   job_running_ = false;
@@ -134,7 +138,8 @@ void Journal::on_done() {
         return;
       }
       if (!failing_) {
-        log_.write(LogLevel::error, "journal", "commit failed, will repeat it: " + answer_.error.message);
+        log_.write(LogLevel::error, "journal",
+                   "commit failed, will repeat it: " + answer_.error.message);
       }
       failing_ = true;
       ++stats_.retries;

@@ -1,5 +1,5 @@
-// server/sessions/journal.h — the output gate: gathers a shard's writes, commits them together, and only then lets
-// them be seen.
+// server/sessions/journal.h — the output gate: gathers a shard's writes, commits them together, and
+// only then lets them be seen.
 #pragma once
 
 #include <berth/core/clock.h>
@@ -22,14 +22,16 @@ namespace berth::server {
 
 class Journal;
 
-/// A session's log as the journal sees it. Lives as long as the journal holds writes of it (see `busy()`).
+/// A session's log as the journal sees it. Lives as long as the journal holds writes of it (see
+/// `busy()`).
 class LogWriter {
  public:
   LogWriter(SessionNo no, std::uint64_t last_seq)
       : session_no_(no), last_seq_(last_seq), visible_seq_(last_seq) {}
 
   SessionNo session_no() const { return session_no_; }
-  /// The number given last; what is above visible_seq() is not committed yet and must not be shown to anybody.
+  /// The number given last; what is above visible_seq() is not committed yet and must not be shown
+  /// to anybody.
   std::uint64_t last_seq() const { return last_seq_; }
   std::uint64_t visible_seq() const { return visible_seq_; }
   /// Committed runs that are still in memory, oldest first, without gap up to visible_seq().
@@ -64,7 +66,8 @@ class RoomListener : public ListNode {
 struct JournalLimits {
   std::size_t batch_bytes_max = 2 * 1024 * 1024;  ///< Filling and in flight together: twice that.
   std::size_t batch_events_max = 4096;
-  std::size_t tail_bytes_max = 4 * 1024 * 1024;  ///< Committed runs kept for readers, of all sessions.
+  std::size_t tail_bytes_max =
+      4 * 1024 * 1024;  ///< Committed runs kept for readers, of all sessions.
   /// Two commits begin at least so far apart (the first after a pause begins at once).
   Duration commit_interval_min = std::chrono::microseconds(300);
 };
@@ -76,7 +79,8 @@ struct JournalStats {
   std::uint64_t retries = 0;
 };
 
-/// One batch fills while one is in flight on the store's lane. Single-threaded; outlives its writers.
+/// One batch fills while one is in flight on the store's lane. Single-threaded; outlives its
+/// writers.
 class Journal final : private io::TurnHook, private io::OffloadJob, private io::TimerOp {
  public:
   /// `store` is open with `epoch`.
@@ -84,8 +88,8 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
           JournalLimits limits, LogSink& log);
   ~Journal();
 
-  /// Numbers and encodes an event into the filling batch; `data` is copied. Returns its number. `head.seq` and
-  /// `head.time` are filled in here.
+  /// Numbers and encodes an event into the filling batch; `data` is copied. Returns its number.
+  /// `head.seq` and `head.time` are filled in here.
   std::uint64_t append(LogWriter& writer, EventHead head, std::string_view data,
                        bool has_raw_cr = false);
   /// Adds a row to the filling batch, behind all of its events.
@@ -95,19 +99,22 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   bool full() const;
   void call_when_room(RoomListener& listener) { room_waiters_.push_back(listener); }
 
-  /// `co_await journal.committed()` -> Result<void>: waits until everything appended and added so far is in the
-  /// log. Errors: `unavailable` ("store_unavailable") when the journal stops before, or another owner took over.
+  /// `co_await journal.committed()` -> Result<void>: waits until everything appended and added so
+  /// far is in the log. Errors: `unavailable` ("store_unavailable") when the journal stops before,
+  /// or another owner took over.
   class Committed;
   Committed committed();
 
-  /// Commits once more what is there, but does not repeat a commit that fails: for the end of the server.
+  /// Commits once more what is there, but does not repeat a commit that fails: for the end of the
+  /// server.
   void close();
   /// Takes no more; a commit in flight is let end; who waits gets an error.
   void stop();
   bool stopped() const { return stopped_; }
   /// After stop(): waits until the lane has let go of the batch in flight.
   auto idle() { return idle_.wait(); }
-  /// True while the store refuses commits (disk full, read-only): intake should answer `store_unavailable`.
+  /// True while the store refuses commits (disk full, read-only): intake should answer
+  /// `store_unavailable`.
   bool failing() const { return failing_; }
   const JournalStats& stats() const { return stats_; }
 
@@ -177,6 +184,8 @@ class Journal::Committed {
   Waiter waiter_;
 };
 
-inline Journal::Committed Journal::committed() { return Committed(*this); }
+inline Journal::Committed Journal::committed() {
+  return Committed(*this);
+}
 
 }  // namespace berth::server

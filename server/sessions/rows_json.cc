@@ -7,47 +7,70 @@ namespace berth::server {
 
 std::string_view to_string(SessionState state) {
   switch (state) {
-    case SessionState::open: return "open";
-    case SessionState::archived: return "archived";
-    case SessionState::closed: return "closed";
-    case SessionState::deleted: return "deleted";
+    case SessionState::open:
+      return "open";
+    case SessionState::archived:
+      return "archived";
+    case SessionState::closed:
+      return "closed";
+    case SessionState::deleted:
+      return "deleted";
   }
   return "open";
 }
 
 std::string_view to_string(TurnState state) {
   switch (state) {
-    case TurnState::queued: return "queued";
-    case TurnState::starting: return "starting";
-    case TurnState::running: return "running";
-    case TurnState::waiting: return "waiting";
-    case TurnState::stopping: return "stopping";
-    case TurnState::completed: return "completed";
-    case TurnState::refused: return "refused";
-    case TurnState::cancelled: return "cancelled";
-    case TurnState::failed: return "failed";
-    case TurnState::interrupted: return "interrupted";
-    case TurnState::expired: return "expired";
+    case TurnState::queued:
+      return "queued";
+    case TurnState::starting:
+      return "starting";
+    case TurnState::running:
+      return "running";
+    case TurnState::waiting:
+      return "waiting";
+    case TurnState::stopping:
+      return "stopping";
+    case TurnState::completed:
+      return "completed";
+    case TurnState::refused:
+      return "refused";
+    case TurnState::cancelled:
+      return "cancelled";
+    case TurnState::failed:
+      return "failed";
+    case TurnState::interrupted:
+      return "interrupted";
+    case TurnState::expired:
+      return "expired";
   }
   return "queued";
 }
 
 std::string_view to_string(BindingState state) {
   switch (state) {
-    case BindingState::sleeping: return "sleeping";
-    case BindingState::live: return "live";
-    case BindingState::crashed: return "crashed";
-    case BindingState::needs_decision: return "needs_decision";
+    case BindingState::sleeping:
+      return "sleeping";
+    case BindingState::live:
+      return "live";
+    case BindingState::crashed:
+      return "crashed";
+    case BindingState::needs_decision:
+      return "needs_decision";
   }
   return "sleeping";
 }
 
 std::string_view to_string(InteractionState state) {
   switch (state) {
-    case InteractionState::open: return "open";
-    case InteractionState::answered: return "answered";
-    case InteractionState::cancelled: return "cancelled";
-    case InteractionState::expired: return "expired";
+    case InteractionState::open:
+      return "open";
+    case InteractionState::answered:
+      return "answered";
+    case InteractionState::cancelled:
+      return "cancelled";
+    case InteractionState::expired:
+      return "expired";
   }
   return "open";
 }
@@ -209,9 +232,7 @@ std::string turn_queued_json(const TurnRow& turn) {
 std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>& open_tool_calls) {
   std::string out;
   JsonWriter writer(out);
-  writer.begin_object()
-      .member_int64("number", turn.number)
-      .member("state", to_string(turn.state));
+  writer.begin_object().member_int64("number", turn.number).member("state", to_string(turn.state));
   put_text(writer, "reason", turn.reason);
   put_json(writer, "usage", turn.usage);
   writer.key("open_tool_calls").begin_array();

@@ -38,9 +38,12 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
   }
 }
 
-Session::~Session() { BERTH_ASSERT(!busy()); }
+Session::~Session() {
+  BERTH_ASSERT(!busy());
+}
 
-// --- the log -------------------------------------------------------------------------------------------------------
+// --- the log
+// -------------------------------------------------------------------------------------------------------
 
 std::uint64_t Session::append(std::string_view type, std::string_view agent, std::string_view data,
                               bool has_raw_cr) {
@@ -52,7 +55,9 @@ void Session::save() {
   context_.journal.add(row_);
 }
 
-void Session::save_turn(const TurnRow& turn) { context_.journal.add(turn); }
+void Session::save_turn(const TurnRow& turn) {
+  context_.journal.add(turn);
+}
 
 void Session::on_visible() {
   if (down_) return;
@@ -66,11 +71,13 @@ void Session::opened() {
   append("session.opened", row_.agent, session_opened_json(row_));
 }
 
-// --- turns ---------------------------------------------------------------------------------------------------------
+// --- turns
+// ---------------------------------------------------------------------------------------------------------
 
 Result<Binding*> Session::binding(std::string_view agent) {
   if (context_.agents.find(agent) == nullptr) {
-    return fail(ErrorKind::invalid, "bad_field", "agent: no profile \"" + std::string(agent) + "\"");
+    return fail(ErrorKind::invalid, "bad_field",
+                "agent: no profile \"" + std::string(agent) + "\"");
   }
   auto& slot = bindings_[std::string(agent)];
   if (slot == nullptr) {
@@ -100,7 +107,8 @@ Result<TurnRow> Session::accept(TurnRequest request) {
     return fail(ErrorKind::busy, "turn_running", "a turn is running or waiting in this session");
   }
   if (queue_.size() >= context_.limits.queue_max) {
-    return fail(ErrorKind::overloaded, "overloaded", "the limit queue_max of this session is reached");
+    return fail(ErrorKind::overloaded, "overloaded",
+                "the limit queue_max of this session is reached");
   }
   TurnRow turn;
   turn.session = row_.no;
@@ -111,7 +119,8 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   turn.idempotency_key = std::move(request.idempotency_key);
   turn.body_hash = std::move(request.body_hash);
   turn.created_ms = context_.now_ms();
-  context_.journal.append(*this, {0, {}, "turn.queued", turn.id, turn.agent}, turn_queued_json(turn), true);
+  context_.journal.append(*this, {0, {}, "turn.queued", turn.id, turn.agent},
+                          turn_queued_json(turn), true);
   save_turn(turn);
   // A person who prompts again after a stop wants the queue to go on.
   if (row_.held) resume_queue();
@@ -148,7 +157,8 @@ void Session::start_turn(TurnRow turn) {
   JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
   current_->started_seq = append("turn.started", current_->agent, data);
   save_turn(*current_);
-  // The process may start while the commit is on its way; the prompt itself waits for it (dispatch).
+  // The process may start while the commit is on its way; the prompt itself waits for it
+  // (dispatch).
   (*binding(current_->agent))->attach();
 }
 
@@ -213,7 +223,8 @@ void Session::on_prompt_ended(Binding& from, std::string_view turn, const Prompt
 
 void Session::on_gate(int change) {
   gates_ += change;
-  if (!current_ || (current_->state != TurnState::running && current_->state != TurnState::waiting)) return;
+  if (!current_ || (current_->state != TurnState::running && current_->state != TurnState::waiting))
+    return;
   const TurnState state = gates_ > 0 ? TurnState::waiting : TurnState::running;
   if (state == current_->state) return;
   current_->state = state;
@@ -279,7 +290,8 @@ Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
     turn.state = TurnState::cancelled;
     turn.reason = reason;
     turn.ended_ms = context_.now_ms();
-    context_.journal.append(*this, {0, {}, "turn.ended", turn.id, turn.agent}, turn_ended_json(turn, {}));
+    context_.journal.append(*this, {0, {}, "turn.ended", turn.id, turn.agent},
+                            turn_ended_json(turn, {}));
     save_turn(turn);
     if (!current_ && queue_.empty()) idle_.set();
     const TurnRow answer = turn;
@@ -331,7 +343,8 @@ void Session::resume_queue() {
   advance();
 }
 
-// --- after a crash of the server -----------------------------------------------------------------------------------
+// --- after a crash of the server
+// -----------------------------------------------------------------------------------
 
 Task<void> Session::recover() {
   for (auto& [agent, bound] : bindings_) bound->recover();

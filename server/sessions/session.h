@@ -1,4 +1,5 @@
-// server/sessions/session.h — the session's actor: its log, its turns, its agents and its workspace.
+// server/sessions/session.h — the session's actor: its log, its turns, its agents and its
+// workspace.
 #pragma once
 
 #include <berth/core/scope.h>
@@ -36,8 +37,9 @@ class LogReader : public ListNode {
   ~LogReader() = default;
 };
 
-/// One session, on one shard. Commands take effect at once in memory and are durable when the journal says so: who
-/// answers a client awaits context.journal.committed() first. A Session lives from its first use to the server's end.
+/// One session, on one shard. Commands take effect at once in memory and are durable when the
+/// journal says so: who answers a client awaits context.journal.committed() first. A Session lives
+/// from its first use to the server's end.
 class Session final : public LogWriter {
  public:
   Session(SessionContext& context, SessionSnapshot snapshot);
@@ -49,12 +51,14 @@ class Session final : public LogWriter {
   const std::optional<ChangeRow>& change() const { return change_; }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
 
-  /// After a restart: gives endings to what the crash left open. Appends only; reads the log for open tool calls.
+  /// After a restart: gives endings to what the crash left open. Appends only; reads the log for
+  /// open tool calls.
   Task<void> recover();
 
   /// Writes the first event of a new session.
   void opened();
-  /// Takes a prompt: it runs at once, or waits its turn. Errors: `conflict` ("session_closed"), `busy`
+  /// Takes a prompt: it runs at once, or waits its turn. Errors: `conflict` ("session_closed"),
+  /// `busy`
   /// ("turn_running"), `overloaded` ("queue_max"), `invalid`.
   Result<TurnRow> accept(TurnRequest request);
   /// A turn that is in memory still: running, queued, or ended not long ago.
@@ -118,12 +122,14 @@ class Session final : public LogWriter {
   void on_snapshot_late();
   Task<void> record_change(TurnRow turn);
   Task<Result<void>> end_workspace(bool force);
-  std::string_view turn_id() const { return current_ ? std::string_view(current_->id) : std::string_view(); }
+  std::string_view turn_id() const {
+    return current_ ? std::string_view(current_->id) : std::string_view();
+  }
 
   SessionContext& context_;
   SessionRow row_;
   std::optional<TurnRow> current_;
-  bool dispatched_ = false;       // the prompt of current_ was handed to the agent
+  bool dispatched_ = false;  // the prompt of current_ was handed to the agent
   bool cancel_requested_ = false;
   int gates_ = 0;
   std::vector<TurnRow> queue_;

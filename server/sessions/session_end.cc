@@ -61,7 +61,8 @@ Task<void> Session::record_change(TurnRow turn) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                       context_.reactor().clock().now() - started)
                       .count();
-  // A snapshot that came too late: the next turn has begun to write, so it is no picture of this one.
+  // A snapshot that came too late: the next turn has begun to write, so it is no picture of this
+  // one.
   const bool late = snapshot_turn_ != turn.number;
   ChangeRow row;
   row.session = row_.no;
@@ -112,7 +113,8 @@ Task<Result<void>> Session::end_workspace(bool force) {
 
 Task<Result<void>> Session::close() {
   if (row_.state != SessionState::open) co_return Result<void>();
-  if (closing_) co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
+  if (closing_)
+    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
   closing_ = true;
   while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, "the session was closed"));
   co_await idle_.wait();
@@ -124,9 +126,7 @@ Task<Result<void>> Session::close() {
   save();
   std::string data;
   JsonWriter writer(data);
-  writer.begin_object()
-      .member("workspace", removed.has_value() ? "removed" : "kept")
-      .key("reason");
+  writer.begin_object().member("workspace", removed.has_value() ? "removed" : "kept").key("reason");
   if (removed.has_value()) {
     writer.null();
   } else {

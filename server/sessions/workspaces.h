@@ -1,4 +1,5 @@
-// server/sessions/workspaces.h — the folder that a session's agents work in: git behind it, or a model in simulation.
+// server/sessions/workspaces.h — the folder that a session's agents work in: git behind it, or a
+// model in simulation.
 #pragma once
 
 #include <berth/core/result.h>
@@ -50,8 +51,9 @@ struct WorkspaceReport {
   std::string reason;
 };
 
-/// Every call works on an offload lane and verifies first that the workspace is there: a lost one is an error, never
-/// an empty tree. Arguments are copied in; `key` is the session's key, never the caller's id.
+/// Every call works on an offload lane and verifies first that the workspace is there: a lost one
+/// is an error, never an empty tree. Arguments are copied in; `key` is the session's key, never the
+/// caller's id.
 class Workspaces {
  public:
   virtual ~Workspaces() = default;
@@ -69,7 +71,8 @@ class Workspaces {
   virtual Task<Result<Patch>> patch(Workspace workspace, std::string from, std::string to,
                                     std::string path) = 0;
   virtual Task<Result<WorkspaceReport>> report(Workspace workspace) = 0;
-  /// Refuses with `conflict` ("worktree_has_work") when something would be lost; `force` salvages first.
+  /// Refuses with `conflict` ("worktree_has_work") when something would be lost; `force` salvages
+  /// first.
   virtual Task<Result<void>> remove(Workspace workspace, bool force) = 0;
 };
 

@@ -66,7 +66,8 @@ Task<Result<WorkspaceChange>> GitWorkspaces::record_turn(Workspace workspace, st
       std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
   const Duration time = limits_.snapshot_max;
   co_return co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(), [snapshot, base, time]() mutable -> Result<WorkspaceChange> {
+      io::Lane::git, platform_.reactor(),
+      [snapshot, base, time]() mutable -> Result<WorkspaceChange> {
         snapshot.patience = patience_for(time);
         Result<git::Snapshot> taken = git::take_snapshot(snapshot);
         if (!taken.has_value()) return fail(std::move(taken.error()));

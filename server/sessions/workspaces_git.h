@@ -14,11 +14,13 @@ struct GitWorkspaceLimits {
   std::size_t patch_bytes_max = std::size_t{8} << 20;
 };
 
-/// Worktrees live in `<state>/worktrees/<key>`, their private indexes in `<state>/index/<key>`, what is being deleted
-/// in `<state>/trash`. All work is done on the git lane. `platform` and `git::Library` outlive it.
+/// Worktrees live in `<state>/worktrees/<key>`, their private indexes in `<state>/index/<key>`,
+/// what is being deleted in `<state>/trash`. All work is done on the git lane. `platform` and
+/// `git::Library` outlive it.
 class GitWorkspaces final : public Workspaces {
  public:
-  GitWorkspaces(io::Platform& platform, std::string state_directory, GitWorkspaceLimits limits = {});
+  GitWorkspaces(io::Platform& platform, std::string state_directory,
+                GitWorkspaceLimits limits = {});
 
   Task<Result<Workspace>> create(WorkspaceSpec spec) override;
   Task<Result<WorkspaceChange>> record_turn(Workspace workspace, std::int64_t turn,

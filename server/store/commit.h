@@ -14,9 +14,10 @@ namespace berth::server {
 /// Says who owns the sessions of this store; raised each time a node opens it.
 using OwnerEpoch = std::int64_t;
 
-/// The events that one session adds in one commit, already in the form in which they are stored and shown:
-/// SSE frames `id: N\nevent: T\ndata: {...}\n\n`, one after the other, without gap from `first_seq`.
-/// Immutable once its batch is sealed; shared by the store, the tail and every subscriber's write on one shard.
+/// The events that one session adds in one commit, already in the form in which they are stored and
+/// shown: SSE frames `id: N\nevent: T\ndata: {...}\n\n`, one after the other, without gap from
+/// `first_seq`. Immutable once its batch is sealed; shared by the store, the tail and every
+/// subscriber's write on one shard.
 struct EventRun {
   SessionNo session = 0;
   std::uint64_t first_seq = 0;
@@ -26,10 +27,10 @@ struct EventRun {
   std::uint64_t last_seq() const { return first_seq + count - 1; }
 };
 
-/// Owned by the shard; while a commit is in flight the lane reads it and nobody writes it. The lane gets plain
-/// references and never touches a reference count.
+/// Owned by the shard; while a commit is in flight the lane reads it and nobody writes it. The lane
+/// gets plain references and never touches a reference count.
 struct CommitBatch {
-  std::uint64_t number = 0;  ///< Order of submission on this shard.
+  std::uint64_t number = 0;                     ///< Order of submission on this shard.
   std::vector<std::shared_ptr<EventRun>> runs;  ///< At most one per session.
   std::vector<Record> records;                  ///< Applied in order, after the runs.
   std::size_t event_bytes = 0;

@@ -1,4 +1,5 @@
-// server/store/records.h — the domain's rows as plain data: what a commit writes and what recovery reads.
+// server/store/records.h — the domain's rows as plain data: what a commit writes and what recovery
+// reads.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace berth::server {
 
-/// The store's number of a session: small, never reused, chosen by the directory before the first commit.
+/// The store's number of a session: small, never reused, chosen by the directory before the first
+/// commit.
 using SessionNo = std::int64_t;
 
 enum class SessionState : std::uint8_t { open, archived, closed, deleted };
@@ -36,10 +38,21 @@ struct SessionRow {
 };
 
 enum class TurnState : std::uint8_t {
-  queued, starting, running, waiting, stopping,  // not ended
-  completed, refused, cancelled, failed, interrupted, expired,
+  queued,
+  starting,
+  running,
+  waiting,
+  stopping,  // not ended
+  completed,
+  refused,
+  cancelled,
+  failed,
+  interrupted,
+  expired,
 };
-inline bool is_ended(TurnState state) { return state >= TurnState::completed; }
+inline bool is_ended(TurnState state) {
+  return state >= TurnState::completed;
+}
 
 struct TurnRow {
   SessionNo session = 0;
@@ -47,12 +60,12 @@ struct TurnRow {
   std::string id;           ///< "trn_<ulid>"
   TurnState state = TurnState::queued;
   std::string agent;
-  std::string prompt;           ///< ACP content blocks, a JSON array.
-  std::string idempotency_key;  ///< Empty without one; unique in the session.
-  std::string body_hash;        ///< Of the request, to tell a retry from a reuse of the key.
-  std::string reason;           ///< Why it ended so: the agent's stop reason or our words.
-  std::string usage;            ///< JSON object or empty.
-  std::string snapshot;         ///< Commit id of the tree after the turn, empty without one.
+  std::string prompt;             ///< ACP content blocks, a JSON array.
+  std::string idempotency_key;    ///< Empty without one; unique in the session.
+  std::string body_hash;          ///< Of the request, to tell a retry from a reuse of the key.
+  std::string reason;             ///< Why it ended so: the agent's stop reason or our words.
+  std::string usage;              ///< JSON object or empty.
+  std::string snapshot;           ///< Commit id of the tree after the turn, empty without one.
   std::uint64_t started_seq = 0;  ///< Number of its turn.started event, 0 before.
   std::int64_t created_ms = 0;
   std::int64_t started_ms = 0;
@@ -69,9 +82,9 @@ struct BindingRow {
   std::string native_session_id;  ///< Never overwritten by a failure.
   std::int64_t attach_epoch = 0;  ///< Raised at each attach; what carries another one is late.
   bool continuation_owed = false;
-  std::string agent_info;     ///< JSON of the agent's own name and version.
-  std::string mode;           ///< Wanted mode id, restored at attach; empty = the agent's default.
-  std::string config;         ///< JSON object of wanted config option values, restored at attach.
+  std::string agent_info;  ///< JSON of the agent's own name and version.
+  std::string mode;        ///< Wanted mode id, restored at attach; empty = the agent's default.
+  std::string config;      ///< JSON object of wanted config option values, restored at attach.
   int pid = 0;
   std::uint64_t start_time = 0;
   std::int64_t updated_ms = 0;
@@ -97,14 +110,15 @@ struct InteractionRow {
 struct ChangeRow {
   SessionNo session = 0;
   std::int64_t turn_number = 0;
-  std::string base;      ///< Commit or tree id it is measured against.
-  std::string tree;      ///< Tree id of the snapshot.
-  std::string summary;   ///< JSON: the list of files with status and counts.
-  std::string outcome;   ///< "recorded" | "skipped" | "failed"
+  std::string base;     ///< Commit or tree id it is measured against.
+  std::string tree;     ///< Tree id of the snapshot.
+  std::string summary;  ///< JSON: the list of files with status and counts.
+  std::string outcome;  ///< "recorded" | "skipped" | "failed"
   std::int64_t recorded_ms = 0;
 };
 
-/// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes nothing.
+/// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes
+/// nothing.
 using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow>;
 
 }  // namespace berth::server

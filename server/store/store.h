@@ -1,4 +1,5 @@
-// server/store/store.h — where sessions survive: the interface that SQLite implements (PostgreSQL later).
+// server/store/store.h — where sessions survive: the interface that SQLite implements (PostgreSQL
+// later).
 #pragma once
 
 #include <berth/core/result.h>
@@ -51,19 +52,22 @@ struct SessionQuery {
 
 /// Blocking; every call on the one thread of the `store` lane (the first one, open(), too).
 ///
-/// commit() applies the list in one transaction and checks nothing but the owner's epoch: no decision is made here.
-/// Repeating a batch is idempotent: runs by (session, first_seq), records by their keys.
+/// commit() applies the list in one transaction and checks nothing but the owner's epoch: no
+/// decision is made here. Repeating a batch is idempotent: runs by (session, first_seq), records by
+/// their keys.
 class Store {
  public:
   virtual ~Store() = default;
 
   /// Opens or creates, migrates, raises and returns the owner's epoch.
-  /// Errors: `unsupported` ("store_too_new") for a future schema, `conflict` when another process holds it.
+  /// Errors: `unsupported` ("store_too_new") for a future schema, `conflict` when another process
+  /// holds it.
   virtual Result<OwnerEpoch> open() = 0;
 
   virtual CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) = 0;
 
-  /// Events of `session` with seq > after, at least one if there is any, else about `bytes_max` of frames.
+  /// Events of `session` with seq > after, at least one if there is any, else about `bytes_max` of
+  /// frames.
   virtual Result<EventPage> read_events(SessionNo session, std::uint64_t after,
                                         std::size_t bytes_max) = 0;
 
@@ -74,8 +78,8 @@ class Store {
   virtual Result<SessionSnapshot> load_session(SessionNo session) = 0;
   virtual Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) = 0;
 
-  /// Sessions with a turn that has not ended, an open interaction or a binding that reads live: what a restart must
-  /// settle first.
+  /// Sessions with a turn that has not ended, an open interaction or a binding that reads live:
+  /// what a restart must settle first.
   virtual Result<std::vector<SessionNo>> unsettled_sessions() = 0;
 
   /// Turns by number, newest first, below `before_number` (0 = all).
@@ -89,8 +93,8 @@ class Store {
   virtual Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
                                                                  std::string_view id) = 0;
 
-  /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB, bounded by
-  /// `bytes_max`; false when there is nothing left to do.
+  /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB,
+  /// bounded by `bytes_max`; false when there is nothing left to do.
   virtual Result<bool> compact(std::size_t bytes_max) = 0;
 };
 

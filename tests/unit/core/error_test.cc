@@ -1,7 +1,7 @@
 #include <berth/core/result.h>
 
-#include <cerrno>
 #include <gtest/gtest.h>
+#include <cerrno>
 
 namespace berth {
 namespace {

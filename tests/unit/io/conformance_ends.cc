@@ -64,6 +64,20 @@ TEST_P(ReactorConformance, EndsAReadThatIsCancelledWhilePaused) {
   close(pipe);
 }
 
+TEST_P(ReactorConformance, EndsAReadThatIsPausedAndResumedAfterItsCancel) {
+  PipeEnds pipe = make_pipe();
+  Sink sink(reactor(), pipe.reader);
+  sink.begin();
+  settle();
+  reactor().cancel(sink);
+  reactor().pause(sink);
+  settle();
+  if (sink.started()) reactor().resume(sink);
+  ASSERT_TRUE(run_until([&] { return sink.over; }));
+  EXPECT_EQ(sink.ends, 1);
+  close(pipe);
+}
+
 TEST_P(ReactorConformance, LosesNothingBetweenACancelledReadAndTheNextOne) {
   PipeEnds pipe = make_pipe();
   Sink sink(reactor(), pipe.reader);

@@ -27,6 +27,31 @@ TEST_P(ReactorConformance, AcceptsConnectionsUntilCancelled) {
   reactor().close(listener.listener);
 }
 
+TEST_P(ReactorConformance, LeavesLaterConnectionsToTheNextAcceptAfterACancelledOne) {
+  Listener first;
+  first.listener = reactor().listen(Address{"127.0.0.1:0"}).value();
+  const Address address = reactor().local_address(first.listener).value();
+  reactor().start(first);
+  std::vector<Handle> clients = {reactor().connect(address).value()};
+  ASSERT_TRUE(run_until([&] { return first.connections.size() == 1; }));
+  reactor().cancel(first);
+  ASSERT_TRUE(run_until([&] { return first.over; }));
+  clients.push_back(reactor().connect(address).value());
+  settle();
+  EXPECT_EQ(first.connections.size(), 1U);
+  Listener second;
+  second.listener = first.listener;
+  reactor().start(second);
+  ASSERT_TRUE(run_until([&] { return second.connections.size() == 1; }));
+  reactor().cancel(second);
+  ASSERT_TRUE(run_until([&] { return second.over; }));
+  for (const Handle client : clients) reactor().close(client);
+  for (const Handle connection : {first.connections.at(0), second.connections.at(0)}) {
+    reactor().close(connection);
+  }
+  reactor().close(first.listener);
+}
+
 TEST_P(ReactorConformance, TalksBothWaysOverAConnection) {
   auto [client, server] = make_connection();
   Sink at_server(reactor(), server);

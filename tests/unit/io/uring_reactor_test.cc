@@ -159,6 +159,23 @@ TEST(UringReactor, ReadsFilesThatCannotBePolled) {
   rig.reactor().close(file);
 }
 
+TEST(UringReactor, EndsTheReadOfAFileOnceHoweverOftenItIsCancelledAndPaused) {
+  UringRig rig;
+  Reactor& reactor = rig.reactor();
+  Sink sink(reactor, reactor.adopt(::open("/dev/zero", O_RDONLY | O_CLOEXEC)).value());
+  sink.turn_budget = 100;
+  sink.begin();
+  ASSERT_TRUE(poll_until(reactor, [&] { return sink.text.size() >= 300; }));
+  reactor.cancel(sink);
+  reactor.cancel(sink);
+  reactor.pause(sink);
+  reactor.resume(sink);
+  ASSERT_TRUE(poll_until(reactor, [&] { return sink.over; }));
+  EXPECT_EQ(sink.error, ECANCELED);
+  EXPECT_EQ(sink.ends, 1);
+  reactor.close(sink.handle);
+}
+
 TEST(UringReactor, SaysThatABadHandleIsBad) {
   UringRig rig;
   EXPECT_FALSE(rig.reactor().adopt(987'654).has_value());

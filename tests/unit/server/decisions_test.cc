@@ -29,7 +29,8 @@ TEST(Permission, AskingAndUnknownPoliciesChooseNothing) {
 }
 
 TEST(Permission, APolicyNeverInventsAnOption) {
-  EXPECT_EQ(choose_by_policy("reject", R"({"options":[{"optionId":"y","kind":"allow_once"}]})"), "");
+  EXPECT_EQ(choose_by_policy("reject", R"({"options":[{"optionId":"y","kind":"allow_once"}]})"),
+            "");
   EXPECT_EQ(choose_by_policy("allow", "not json"), "");
 }
 
@@ -58,23 +59,30 @@ TEST(RestoreErrors, KnownShapesOfAnUnknownSessionFallToTheNextRung) {
 TEST(RestoreErrors, OtherErrorsAreNotTakenForAnUnknownSession) {
   using acp::classify_restore_error;
   using acp::RestoreFailure;
-  EXPECT_EQ(classify_restore_error(R"({"code":-32603,"message":"disk failure"})", {}), RestoreFailure::other);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32602,"message":"cwd must be absolute"})", {}), RestoreFailure::other);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32601,"message":"no"})", {}), RestoreFailure::method_missing);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32000,"message":"log in"})", {}), RestoreFailure::needs_login);
+  EXPECT_EQ(classify_restore_error(R"({"code":-32603,"message":"disk failure"})", {}),
+            RestoreFailure::other);
+  EXPECT_EQ(classify_restore_error(R"({"code":-32602,"message":"cwd must be absolute"})", {}),
+            RestoreFailure::other);
+  EXPECT_EQ(classify_restore_error(R"({"code":-32601,"message":"no"})", {}),
+            RestoreFailure::method_missing);
+  EXPECT_EQ(classify_restore_error(R"({"code":-32000,"message":"log in"})", {}),
+            RestoreFailure::needs_login);
   EXPECT_EQ(classify_restore_error("[", {}), RestoreFailure::other);
 }
 
 TEST(RestoreErrors, AProfileCanNameAShapeOfItsOwn) {
-  EXPECT_EQ(acp::classify_restore_error(R"({"code":7,"message":"Never heard of it"})", {{7, "never heard"}}),
+  EXPECT_EQ(acp::classify_restore_error(R"({"code":7,"message":"Never heard of it"})",
+                                        {{7, "never heard"}}),
             acp::RestoreFailure::unknown_session);
 }
 
 TEST(Continuation, KeepsFirstRequestAndLastTurnsWhole) {
   std::vector<ToldTurn> turns;
   for (int i = 1; i <= 12; ++i) {
-    turns.push_back({"prompt " + std::to_string(i) + std::string(400, 'p'), "answer " + std::to_string(i) + std::string(400, 'a'),
-                     {"write f: no recorded result"}, "completed"});
+    turns.push_back({"prompt " + std::to_string(i) + std::string(400, 'p'),
+                     "answer " + std::to_string(i) + std::string(400, 'a'),
+                     {"write f: no recorded result"},
+                     "completed"});
   }
   const std::string told = tell(turns, 64 * 1024);
   EXPECT_NE(told.find(turns.front().prompt), std::string::npos);
@@ -84,7 +92,8 @@ TEST(Continuation, KeepsFirstRequestAndLastTurnsWhole) {
 }
 
 TEST(Continuation, StaysWithinItsBudget) {
-  std::vector<ToldTurn> turns(50, ToldTurn{std::string(5000, 'p'), std::string(5000, 'a'), {}, "completed"});
+  std::vector<ToldTurn> turns(
+      50, ToldTurn{std::string(5000, 'p'), std::string(5000, 'a'), {}, "completed"});
   EXPECT_LE(tell(turns, 8 * 1024).size(), 8U * 1024 + 512);
 }
 
@@ -104,9 +113,12 @@ TEST(Bodies, ErrorsNameTheField) {
 
 TEST(Bodies, APromptIsTextOrBlocks) {
   const auto text = Body::parse(R"({"prompt":"hi \"you\""})", {"prompt"});
-  EXPECT_EQ(prompt_blocks(text->root().find("prompt")).value(), R"([{"type":"text","text":"hi \"you\""}])");
-  const auto bad = Body::parse(R"({"prompt":[{"type":"text","text":"a"},{"type":"text"}]})", {"prompt"});
-  EXPECT_NE(prompt_blocks(bad->root().find("prompt")).error().message.find("prompt[1].text"), std::string::npos);
+  EXPECT_EQ(prompt_blocks(text->root().find("prompt")).value(),
+            R"([{"type":"text","text":"hi \"you\""}])");
+  const auto bad =
+      Body::parse(R"({"prompt":[{"type":"text","text":"a"},{"type":"text"}]})", {"prompt"});
+  EXPECT_NE(prompt_blocks(bad->root().find("prompt")).error().message.find("prompt[1].text"),
+            std::string::npos);
   EXPECT_FALSE(prompt_blocks(Body::parse("{}", {})->root().find("prompt")).has_value());
 }
 
@@ -152,10 +164,12 @@ initialize_timeout = 1
 
 TEST(Configuration, ErrorsNameLineAndKey) {
   Config config;
-  const Result<void> wrong = apply_toml(config, "\n[limits]\nqueue_max = \"three\"\n", "berth.toml");
+  const Result<void> wrong =
+      apply_toml(config, "\n[limits]\nqueue_max = \"three\"\n", "berth.toml");
   ASSERT_FALSE(wrong.has_value());
   EXPECT_EQ(wrong.error().message, "berth.toml:3: limits.queue_max must be a number above 0");
-  EXPECT_NE(apply_toml(config, "lisen = \"x\"", "f").error().message.find("lisen"), std::string::npos);
+  EXPECT_NE(apply_toml(config, "lisen = \"x\"", "f").error().message.find("lisen"),
+            std::string::npos);
   EXPECT_FALSE(apply_toml(config, "[agents.a]\nargs = [1]\n", "f").has_value());
 }
 

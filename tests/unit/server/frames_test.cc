@@ -10,7 +10,8 @@ TEST(Frames, AnEventIsOneSseFrameWithItsEnvelope) {
   std::string out;
   append_frame(out, {12, "2026-11-21T05:04:57.123Z", "update", "trn_1", "opencode"}, R"({"a":1})");
   EXPECT_EQ(out,
-            "id: 12\nevent: update\ndata: {\"seq\":12,\"time\":\"2026-11-21T05:04:57.123Z\",\"type\":\"update\","
+            "id: 12\nevent: update\ndata: "
+            "{\"seq\":12,\"time\":\"2026-11-21T05:04:57.123Z\",\"type\":\"update\","
             "\"turn\":\"trn_1\",\"agent\":\"opencode\",\"data\":{\"a\":1}}\n\n");
 }
 
