@@ -33,6 +33,29 @@ void append_blanked(std::string& out, std::string_view text) {
   blank_line_ends(out.data() + start, text.size());
 }
 
+/// Finds the ends of lines with memchr, which looks at each byte once for CR and once for LF.
+class LineEnds {
+ public:
+  explicit LineEnds(std::string_view text) : end_(text.data() + text.size()) {}
+
+  /// The first CR or LF at or behind `from`, which never goes back; the end if there is none.
+  const char* next(const char* from) {
+    if (return_ == nullptr || return_ < from) return_ = find(from, '\r');
+    if (feed_ == nullptr || feed_ < from) feed_ = find(from, '\n');
+    return std::min(return_, feed_);
+  }
+
+ private:
+  const char* find(const char* from, char what) const {
+    const void* found = std::memchr(from, what, static_cast<std::size_t>(end_ - from));
+    return found == nullptr ? end_ : static_cast<const char*>(found);
+  }
+
+  const char* end_;
+  const char* return_ = nullptr;
+  const char* feed_ = nullptr;
+};
+
 void clear_and_shrink(std::string& buffer) {
   if (buffer.capacity() > kKeepMax) {
     std::string().swap(buffer);
@@ -83,6 +106,7 @@ void append_sse_retry(std::string& out, std::chrono::milliseconds delay) {
 }
 
 Result<void> SseParser::feed(std::string_view chunk) {
+  LineEnds ends(chunk);
   while (!chunk.empty() && !failed_) {
     if (after_cr_ && chunk.front() == '\n') {
       after_cr_ = false;
@@ -90,13 +114,13 @@ Result<void> SseParser::feed(std::string_view chunk) {
       continue;
     }
     after_cr_ = false;
-    const std::size_t end = chunk.find_first_of("\r\n");
+    const auto end = static_cast<std::size_t>(ends.next(chunk.data()) - chunk.data());
     const std::string_view part = chunk.substr(0, end);
     if (partial_.size() + part.size() > limits_.event_max) {
       failed_ = true;
       break;
     }
-    if (end == std::string_view::npos) {
+    if (end == chunk.size()) {
       partial_.append(part);
       break;
     }
