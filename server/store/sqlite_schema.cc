@@ -33,7 +33,7 @@ CREATE TABLE sessions(
 CREATE UNIQUE INDEX sessions_by_id ON sessions(project, id);
 CREATE INDEX sessions_by_no ON sessions(project, no);
 
--- A row is a stretch of one session's log: `count` SSE frames from first_seq on. docs/decisions/002.
+-- One stretch of a session's log: `count` SSE frames from first_seq on. See docs/decisions/002.
 CREATE TABLE events(
   session INTEGER NOT NULL, first_seq INTEGER NOT NULL, count INTEGER NOT NULL,
   frames BLOB NOT NULL) STRICT;
