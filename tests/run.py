@@ -66,7 +66,7 @@ def run_suite(suite, environment, timeout):
     if failed:
         print(output[-20000:], flush=True)
     else:
-        for line in re.findall(r"^(?:figure|skipped): .*$", output, re.M):
+        for line in re.findall(r"^\s*((?:figure|skipped): .*)$", output, re.M):
             print("     " + line, flush=True)
     return passed, failed, skipped
 
@@ -78,7 +78,7 @@ def main():
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     build = os.path.join(ROOT, options.build)
-    environment = {**os.environ, **SANITIZER, "BERTH_BUILD": build, "BERTH_FULL": "1" if options.full else ""}
+    environment = {**os.environ, **SANITIZER, "BERTH": os.path.join(build, "server", "berth"), "BERTH_FULL": "1" if options.full else ""}
     suites = [s for s in [*gtest_suites(build), *python_suites()]
               if not options.only or any(word in s[0] for word in options.only)]
     timeout = 2400 if options.full else 900

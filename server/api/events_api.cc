@@ -111,7 +111,8 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
   writer.begin_object().key("events").begin_array();
   std::uint64_t last = after;
   std::uint64_t count = 0;
-  while (last < session->visible_seq() && count < *limit && body.size() < *bytes) {
+  bool full = false;
+  while (!full && last < session->visible_seq()) {
     const SessionNo no = session->session_no();
     const std::size_t page_bytes = context_.limits.page_bytes;
     Result<EventPage> page = co_await context_.read(
@@ -119,13 +120,14 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
     if (!page.has_value()) co_return problem(page.error());
     if (page->first_seq == 0) break;
     std::string_view frames = frames_after(page->frames, page->first_seq, last);
-    for (Frame frame; count < *limit && body.size() < *bytes && next_frame(frames, frame);
-         ++count) {
-      if (count > 0 && body.size() + frame.data.size() > *bytes) break;
+    for (Frame frame; !full && next_frame(frames, frame);) {
+      // The first event goes out whatever its size: a reader must get on.
+      full = count == *limit || (count > 0 && body.size() + frame.data.size() > *bytes);
+      if (full) break;
       writer.raw(frame.data);
       last = frame.seq;
+      ++count;
     }
-    if (!frames.empty()) break;
   }
   writer.end_array()
       .member_uint64("last_seq", session->visible_seq())
