@@ -28,8 +28,7 @@ int go_on(const git_diff*, const char*, const char*, void* payload) {
   return static_cast<const Patience*>(payload)->exhausted() ? GIT_EUSER : 0;
 }
 
-int note_delta(const git_diff_delta* delta, float, void* payload) {
-  auto& findings = *static_cast<Findings*>(payload);
+void note_delta(const git_diff_delta* delta, Findings& findings) {
   switch (delta->status) {
     case GIT_DELTA_DELETED:
       findings.removed.emplace_back(delta->old_file.path);
@@ -43,7 +42,6 @@ int note_delta(const git_diff_delta* delta, float, void* payload) {
       findings.present.emplace_back(delta->new_file.path);
       break;
   }
-  return 0;
 }
 
 }  // namespace
@@ -119,13 +117,14 @@ class TreeReader {
     options.progress_cb = go_on;
     options.payload = const_cast<Patience*>(&request_.patience);
     Handle<git_diff> diff;
-    int rc = git_diff_index_to_workdir(out(diff), repository_, index(), &options);
+    const int rc = git_diff_index_to_workdir(out(diff), repository_, index(), &options);
     if (Result<void> patient = request_.patience.check("comparing the working files"); !patient) {
       return patient;
     }
-    if (rc == 0)
-      rc = git_diff_foreach(diff.get(), note_delta, nullptr, nullptr, nullptr, &findings_);
     if (rc != 0) return libgit2_fail(rc, request_.worktree.path);
+    for (std::size_t i = 0; i < git_diff_num_deltas(diff.get()); ++i) {
+      note_delta(git_diff_get_delta(diff.get(), i), findings_);
+    }
     return {};
   }
 
