@@ -167,7 +167,13 @@ std::optional<HttpError> read_field(std::string_view line, HttpHeaders* kept) {
   if (!is_value(value)) {
     return refuse(400, "a control character in the header " + std::string(name.substr(0, 64)));
   }
-  if (kept != nullptr) kept->emplace_back(lower(name), trimmed(value));
+  std::string key = lower(name);
+  if (kept != nullptr) {
+    kept->emplace_back(std::move(key), trimmed(value));
+  } else if (key == "content-length" || key == "transfer-encoding" || key == "host") {
+    // RFC 9110 6.5.1. Whoever merged it into the headers would see another message.
+    return refuse(400, "a header among the trailers that frames or routes");
+  }
   return {};
 }
 

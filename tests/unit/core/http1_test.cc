@@ -178,6 +178,9 @@ TEST(HttpRequest, RefusesWhatOthersCouldReadDifferently) {
       {chunked + "1\r\na\n", 400, "bare LF"},
       {chunked + "0\r\nX : y\r\n\r\n", 400, "space before the colon"},
       {chunked + "0\r\n\n", 400, "bare LF"},
+      {chunked + "0\r\nContent-Length: 5\r\n\r\n", 400, "trailers"},
+      {chunked + "0\r\ntransfer-encoding: chunked\r\n\r\n", 400, "trailers"},
+      {chunked + "0\r\nHost: b\r\n\r\n", 400, "trailers"},
   };
   for (const Bad& bad : cases) {
     const Outcome outcome = request(bad.text);
