@@ -6,7 +6,7 @@ import unittest
 
 def figure(name, value):
     """A measured value in the test's output."""
-    print(f"  figure: {name}: {value}", flush=True)
+    print(f"\n  figure: {name}: {value}", flush=True)
 
 
 def main():

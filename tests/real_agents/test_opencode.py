@@ -6,6 +6,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -22,7 +23,10 @@ from berth_server import Server, describe, make_repository, processes_with, wait
 from model_server import ModelServer
 from summary import figure, main
 
-ENDED_WITHIN_MS = 100  # from the death of the agent to the client's sight of it
+# From the death of the agent to the client's sight of the ending. It counts from the moment when
+# the kernel reports the death: to tear down 600 MB takes the kernel 50 ms of processor time, and
+# several times that on a busy machine. The figure from the kill on is printed beside it.
+ENDED_WITHIN_MS = 100
 
 
 class Opencode(unittest.TestCase):
@@ -152,10 +156,9 @@ class OpencodeDies(Opencode):
 
         turn = self.client.prompt(session, "Go slowly. [[slow 400 20]]")["id"]
         stream.wait_for_text("tick 20")
-        killed = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
+        killed, dead = self.kill_agent(pid)
         ended = stream.wait_for("turn.ended", turn=turn)
-        to_ending_ms = (ended.arrived - killed) * 1000
+        to_ending_ms, after_death_ms = [(ended.arrived - since) * 1000 for since in (killed, dead)]
         self.assertEqual(ended.data["state"], "interrupted")
 
         logged = text_of(e for e in self.client.log(session) if e.turn == turn)
@@ -174,10 +177,48 @@ class OpencodeDies(Opencode):
         self.assertEqual(again.data["native_session_id"], attached.data["native_session_id"])
         self.assertNotEqual(again.data["pid"], pid)
         self.assertIn("prompts seen: 3", text_of(events))
-        figure("opencode, kill -9 to 'interrupted' at the client", f"{to_ending_ms:.1f} ms")
+        figure("opencode, kill -9 to 'interrupted' at the client", f"{to_ending_ms:.1f} ms "
+               f"({after_death_ms:.1f} ms after the kernel had let the process die)")
         figure("opencode, next turn with native restore", f"{restore_ms:.0f} ms "
                f"(rung {again.data['rung']})")
-        self.assertLess(to_ending_ms, ENDED_WITHIN_MS)
+        self.assertLess(after_death_ms, ENDED_WITHIN_MS)
+
+    def test_berth_killed_in_mid_turn_comes_back_with_the_log_and_the_agents_memory(self):
+        session, stream = self.open(permission="allow")
+        self.turn(session, stream, "Remember this. [[say I will.]]")
+        turn = self.client.prompt(session, "Go slowly. [[slow 400 20]]")["id"]
+        stream.wait_for_text("tick 20")
+        self.server.kill()
+        shown = stream.drain()
+        wait_until(lambda: not self.agent_processes(), 10,
+                   lambda: f"orphans: {describe(self.agent_processes())}")
+
+        self.client = self.server.start().client
+        log = self.client.log(session)
+        self.assertEqual([e.content() for e in log[:len(shown)]], [e.content() for e in shown])
+        self.assertEqual([event.seq for event in log], list(range(1, len(log) + 1)))
+        state = self.client.get(session_path(session, "turns", turn))["state"]
+        self.assertEqual(state, "interrupted")
+
+        self.client.post(session_path(session, "resume-queue"))
+        with self.client.events(session, after=log[-1].seq) as stream:
+            ended, events, restore_ms = self.turn(session, stream, "Do you remember? [[count]]")
+        self.assertEqual(ended.data["state"], "completed")
+        again = next(event for event in events if event.type == "agent.attached")
+        self.assertIn(again.data["rung"], ("resume", "load"), again.data)
+        self.assertIn("prompts seen: 3", text_of(events))
+        figure("opencode, first turn after berth was killed", f"{restore_ms:.0f} ms")
+
+    def kill_agent(self, pid):
+        """Sends SIGKILL; returns when that was and when the kernel was done with the process."""
+        handle = os.pidfd_open(pid)
+        try:
+            killed = time.monotonic()
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], 10)
+            return killed, time.monotonic()
+        finally:
+            os.close(handle)
 
     def sleepers(self):
         return [line for line in describe(self.agent_processes()) if "sleep 1000" in line]
