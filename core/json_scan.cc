@@ -1,6 +1,5 @@
 #include <berth/core/assert.h>
 #include <berth/core/json_scan.h>
-#include <berth/core/ndjson.h>
 #include <simdjson.h>
 
 #include <algorithm>
@@ -609,6 +608,21 @@ ScanResult JsonScanner::Impl::route(std::string_view line, const Slices& slices,
   text_of(slices.tool_call_id, first_backslash, routed.tool_call_id);
   routed.has_raw_cr = line.find('\r') != std::string_view::npos;  // none can be inside a string
   return routed;
+}
+
+LineBuffer replace_lone_surrogates(std::string_view line) {
+  std::string copy;
+  std::size_t place = find_bad_escape(line, std::min(line.find('\\'), line.size()));
+  while (place != std::string_view::npos) {
+    const std::string_view escape = line.substr(place, 6);
+    const int unit = escape.size() == 6 && escape[1] == 'u' ? hex4(escape.data() + 2) : -1;
+    if (unit < 0xD800 || unit > 0xDFFF) return {};
+    if (copy.empty()) copy = line;
+    copy.replace(place, 6, "\\ufffd");
+    const std::size_t next = std::min(line.find('\\', place + 6), line.size());
+    place = find_bad_escape(line, next);
+  }
+  return copy.empty() ? LineBuffer() : LineBuffer::copy_of(copy);
 }
 
 JsonScanner::JsonScanner() : impl_(std::make_unique<Impl>()) {}

@@ -1,6 +1,8 @@
 // core/json_scan.h — one line of JSON-RPC in, a routed and fully validated line out.
 #pragma once
 
+#include <berth/core/ndjson.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -96,5 +98,12 @@ class JsonScanner {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// A copy of `line` in which each escaped half of a surrogate pair that stands alone (`"\ud83d"`)
+/// is `\ufffd`; empty if there is none, or another bad escape.
+///
+/// Agents in JavaScript cut text between two UTF-16 units and send such halves, which no JSON
+/// parser of ours takes: worth one more scan after `bad_json`, before a message is given up.
+LineBuffer replace_lone_surrogates(std::string_view line);
 
 }  // namespace berth

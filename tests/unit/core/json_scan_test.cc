@@ -194,6 +194,20 @@ TEST_F(JsonScan, TellsKindsOfBadLinesApart) {
   EXPECT_EQ(scan(R"({"method":"a\x"})").error().offset, 12U);
 }
 
+TEST_F(JsonScan, LoneSurrogatesCanBeReplaced) {
+  const std::string_view cut = R"({"method":"m","params":{"sessionId":"\ud83d","a":")"
+                               R"(\n\ud83d\ude00\uDE00\uD83Dx\ud83d\ud83d"}})";
+  EXPECT_EQ(error(cut), ScanErrorKind::bad_json);
+  const LineBuffer repaired = replace_lone_surrogates(cut);
+  EXPECT_EQ(repaired.text(), R"({"method":"m","params":{"sessionId":"\ufffd","a":")"
+                             R"(\n\ud83d\ude00\ufffd\ufffdx\ufffd\ufffd"}})");
+  EXPECT_EQ(routed(repaired.text()).session_id, "\xEF\xBF\xBD");
+  EXPECT_TRUE(replace_lone_surrogates(R"({"a":"\ud83d\ude00"})").empty()) << "nothing to do";
+  EXPECT_TRUE(replace_lone_surrogates(R"({"a":"\ud83d\x"})").empty()) << "still bad";
+  EXPECT_TRUE(replace_lone_surrogates(R"({"a":"\ud83)").empty());
+  EXPECT_TRUE(replace_lone_surrogates("").empty());
+}
+
 TEST_F(JsonScan, ChecksWhatNobodyReads) {
   const auto inside = [](std::string_view value) {
     return R"({"method":"m","params":{"deep":[{"a":)" + std::string(value) + "}]}}";
