@@ -86,6 +86,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_routes(*result, root);
     return 0;
   }
+  const LineBuffer repaired = replace_lone_surrogates(line.text());
+  if (!repaired.empty()) {
+    FUZZ_CHECK(error != SUCCESS && repaired.text().size() == line.text().size());
+    FUZZ_CHECK(replace_lone_surrogates(repaired.text()).empty());
+    const ScanResult again = scanner.scan_line(repaired.text());
+    FUZZ_CHECK(again.has_value() || std::string_view(again.error().message) != "a bad escape");
+  }
   switch (result.error().kind) {
     case ScanErrorKind::not_an_object:
       FUZZ_CHECK(error == SUCCESS && !root.is_object());
