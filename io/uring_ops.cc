@@ -4,7 +4,6 @@
 #include <berth/io/uring_tags.h>
 
 #include <poll.h>
-#include <sys/stat.h>
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -20,14 +19,6 @@ constexpr Duration kAcceptRetryDelay = std::chrono::milliseconds(100);
 constexpr Duration kWatchdogPeriod = std::chrono::seconds(1);
 /// Handles that the watchdog looks at in one go, with one poll(2).
 constexpr std::size_t kWatchdogBatch = 512;
-
-// A file or /dev/null: has no readiness, is always ready.
-bool cannot_be_polled(int poll_error, Handle handle) {
-  if (poll_error != EINVAL && poll_error != EPERM) return false;
-  struct stat status = {};
-  if (::fstat(handle, &status) != 0) return false;
-  return S_ISREG(status.st_mode) || S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode);
-}
 
 // accept(2) fails for good only when the listener itself is unusable; what it reports about one
 // connection, the network or a lack of descriptors and memory passes.
@@ -78,34 +69,28 @@ void UringReactor::start(ReadOp& op) {
   if (!watchdog_.started()) arm(watchdog_, clock_.now() + kWatchdogPeriod);
 }
 
-// No edge is lost between reading and arming: the kernel looks at the handle when a poll is armed
-// and reports what is there already.
+// Armed only when the handle is believed empty. No edge is lost between reading and arming: the
+// kernel looks at the handle when a poll is armed and reports what is there already.
 void UringReactor::poll_read(ReadOp& op) {
   OpAccess::armed(op) = true;
   ring_.poll_multishot(op.handle, kReadEvents, user_data(Tag::read, &op));
 }
 
 void UringReactor::read_event(ReadOp& op, const UringCompletion& completion) {
+  // The kernel ends a multishot poll when the completion ring is full, and at once on what has no
+  // readiness (a file). It is armed again when a read finds nothing more.
   if (!completion.more) OpAccess::armed(op) = false;
   ReadState state = state_of(op);
   if (state.ending) {
     if (!completion.more) ended_reads_.push_back(op);
     return;
   }
-  if (completion.result < 0) {
-    if (!cannot_be_polled(-completion.result, op.handle)) return end_read(op, -completion.result);
-    state.no_poll = 1;
-  } else if ((static_cast<unsigned>(completion.result) & kHangUpEvents) != 0) {
+  if (completion.result < 0) return end_read(op, -completion.result);
+  if ((static_cast<unsigned>(completion.result) & kHangUpEvents) != 0) {
     state.hung_up = 1;
+    set_state(op, state);
   }
-  set_state(op, state);
   mark_ready(op);
-  // The kernel ends a multishot poll when the completion ring is full. A hung-up handle needs no
-  // more events.
-  if (!completion.more && !state.no_poll && !state.hung_up) {
-    ++stats_.polls_rearmed;
-    poll_read(op);
-  }
 }
 
 void UringReactor::mark_ready(ReadOp& op) {
@@ -127,23 +112,14 @@ void UringReactor::read_turn(ReadOp& op) {
     const std::size_t wanted = std::min(budget, hot_.size() - kReadPadding);
     const IoStep step = read_some(op.handle, std::span(hot_.data(), wanted));
     ++stats_.reads;
-    ReadState state = state_of(op);
-    if (step.error == EAGAIN) {
-      state.ready = 0;
-      set_state(op, state);
-      if (!OpAccess::armed(op)) poll_read(op);
-      return;
-    }
+    if (step.error == EAGAIN) return wait_for_more(op);
     if (step.error != 0 || step.bytes == 0) return end_read(op, step.error);
 
     // Before the callback, which may ask for resume(): a short read has emptied the handle, and
     // what is written from now on is a new event. Only the end of the stream may be behind it
     // without one.
-    const bool drained = step.bytes < wanted && !state.hung_up && !state.no_poll;
-    if (drained) {
-      state.ready = 0;
-      set_state(op, state);
-    }
+    const bool drained = step.bytes < wanted && !state_of(op).hung_up;
+    if (drained) wait_for_more(op);
     ran_ = true;
     op.on_read(std::span(hot_.data(), step.bytes));
     if (drained || state_of(op).ending || OpAccess::paused(op)) return;
@@ -153,6 +129,15 @@ void UringReactor::read_turn(ReadOp& op) {
       return;
     }
   }
+}
+
+void UringReactor::wait_for_more(ReadOp& op) {
+  ReadState state = state_of(op);
+  state.ready = 0;
+  set_state(op, state);
+  if (OpAccess::armed(op)) return;
+  ++stats_.polls_rearmed;
+  poll_read(op);
 }
 
 void UringReactor::end_read(ReadOp& op, int error) {

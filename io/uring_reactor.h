@@ -125,6 +125,7 @@ class UringReactor final : public Reactor {
   void mark_ready(ReadOp& op);
   void run_ready_reads();
   void read_turn(ReadOp& op);
+  void wait_for_more(ReadOp& op);
   void end_read(ReadOp& op, int error);
   void forget_read(ReadOp& op);
   void write_more(WriteOp& op);

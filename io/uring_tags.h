@@ -33,8 +33,7 @@ struct ReadState {
   std::uint16_t ready : 1 = 0;    // the handle may hold bytes; stays set while paused
   std::uint16_t hung_up : 1 = 0;  // the peer is gone: read until the end of the stream
   std::uint16_t ending : 1 = 0;   // on_read_end comes after the last completion
-  std::uint16_t no_poll : 1 = 0;  // a file: always ready
-  std::uint16_t unused : 12 = 0;
+  std::uint16_t unused : 13 = 0;
 };
 static_assert(sizeof(ReadState) == sizeof(std::uint64_t));
 

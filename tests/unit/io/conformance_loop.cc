@@ -69,6 +69,19 @@ TEST_P(ReactorConformance, NeverFiresADisarmedTimerNotEvenOneThatIsDue) {
   reactor().disarm(second);  // not armed: nothing to do
 }
 
+TEST_P(ReactorConformance, MovesATimerEvenWhenItIsDueInThisVeryTurn) {
+  int second_fired = 0;
+  Alarm second([&] { ++second_fired; });
+  Alarm first([&] { reactor().arm(second, reactor().clock().now() + seconds(5)); });
+  const TimePoint past = reactor().clock().now() - seconds(1);
+  reactor().arm(first, past);
+  reactor().arm(second, past);
+  settle();
+  EXPECT_EQ(second_fired, 0);
+  EXPECT_TRUE(second.started());
+  reactor().disarm(second);
+}
+
 TEST_P(ReactorConformance, RearmsATimerInItsOwnCallbackForTheNextTurn) {
   int fired = 0;
   Alarm* self = nullptr;

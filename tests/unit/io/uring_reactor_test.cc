@@ -1,3 +1,4 @@
+#include <berth/io/stream.h>
 #include <berth/io/uring_reactor.h>
 
 #include "allocation_count.h"
@@ -269,6 +270,32 @@ TEST(UringReactor, MayBeBuiltOnAnotherThreadThanItRunsOn) {
   });
   loop.join();
   EXPECT_EQ(ran, 1);
+}
+
+TEST(UringReactor, GivesAStreamsReaderTheBytesThatWonAgainstCancelRead) {
+  UringRig rig;
+  Reactor& reactor = rig.reactor();
+  const PipeEnds pipe = rig.make_pipe();
+  const std::unique_ptr<ByteStream> stream = make_stream(reactor, pipe.reader);
+  std::vector<std::string> answers;
+  const auto read_twice = [](ByteStream& from, std::vector<std::string>* into) -> Task<void> {
+    for (int i = 0; i < 2; ++i) {
+      Result<std::string_view> bytes = co_await from.read();
+      into->push_back(bytes.has_value() ? std::string(*bytes) : bytes.error().code);
+    }
+    co_await from.close();
+  };
+  Scope scope(reactor);
+  scope.spawn(read_twice(*stream, &answers));
+  reactor.poll();
+  // The timer runs before the read of that turn, and what it posts before the reader resumes.
+  Job cancel([&] { stream->cancel_read(); });
+  Alarm alarm([&] { reactor.post(cancel); });
+  ASSERT_EQ(::write(pipe.writer, "won", 3), 3);
+  reactor.arm(alarm, reactor.clock().now());
+  ASSERT_TRUE(poll_until(reactor, [&] { return scope.size() == 0; }));
+  EXPECT_EQ(answers, (std::vector<std::string>{"won", "cancelled"}));
+  reactor.close(pipe.writer);
 }
 
 TEST(UringReactor, FindsNoLostEventsInTwoWatchdogPeriods) {
