@@ -2,10 +2,14 @@
 #include <berth/io/orphans.h>
 #include <berth/io/process_tree.h>
 
+#include <fmt/format.h>
+#include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
+#include <charconv>
 
 namespace berth::io {
 
@@ -27,7 +31,37 @@ std::unordered_set<int> read_own_family() {
   return own_family(processes.value_or(std::vector<ProcStat>()));
 }
 
+/// The process whose host has made a marker; nothing if the text is none of ours.
+std::optional<ProcessId> maker_of(std::string_view marker) {
+  const std::size_t tag_end = marker.find('.');
+  if (tag_end == std::string_view::npos) return {};
+  marker.remove_prefix(tag_end + 1);
+  ProcessId id;
+  const char* const end = marker.data() + marker.size();
+  const auto pid = std::from_chars(marker.data(), end, id.pid);
+  if (pid.ec != std::errc() || pid.ptr == end || *pid.ptr != '-') return {};
+  const auto start = std::from_chars(pid.ptr + 1, end, id.start_time);
+  if (start.ec != std::errc() || start.ptr == end || *start.ptr != '-') return {};
+  return id;
+}
+
+std::string_view marker_in(std::string_view folder) {
+  return folder.substr(folder.rfind('/') + 1 + kGroupPrefix.size());
+}
+
 }  // namespace
+
+Result<std::string> make_instance() {
+  const std::optional<ProcStat> self = read_proc_stat(::getpid());
+  if (!self.has_value()) {
+    return fail(ErrorKind::unsupported, "no_proc", "/proc does not show this process");
+  }
+  std::uint32_t bits = 0;
+  if (::getrandom(&bits, sizeof(bits), 0) != sizeof(bits)) {
+    return fail(errno_error(errno, "getrandom"));
+  }
+  return fmt::format("{}-{}-{:08x}", self->id.pid, self->id.start_time, bits);
+}
 
 std::string make_marker(std::string_view tag, std::string_view instance, std::uint64_t number) {
   std::string marker(tag);
@@ -55,8 +89,7 @@ int kill_orphan_groups(const std::string& mount, std::string_view tag_prefix,
   int killed = 0;
   const std::unordered_set<int> family = read_own_family();
   for (const std::string& folder : find_cgroups(mount, kGroupPrefix)) {
-    const std::string_view name = std::string_view(folder).substr(folder.rfind('/') + 1);
-    if (!is_orphan_marker(name.substr(kGroupPrefix.size()), tag_prefix, own_instance)) continue;
+    if (!is_orphan_marker(marker_in(folder), tag_prefix, own_instance)) continue;
     const std::vector<int> pids = cgroup_processes(folder);
     if (has_any_of(pids, family)) continue;  // we were started inside of it
     if (!pids.empty() && kill_cgroup(folder)) killed += static_cast<int>(pids.size());
@@ -67,6 +100,13 @@ int kill_orphan_groups(const std::string& mount, std::string_view tag_prefix,
     std::erase_if(groups, [](const std::string& folder) { return remove_cgroup(folder); });
   }
   return killed;
+}
+
+void remove_dead_groups(const std::string& mount) {
+  for (const std::string& folder : find_cgroups(mount, kGroupPrefix)) {
+    const std::optional<ProcessId> maker = maker_of(marker_in(folder));
+    if (maker.has_value() && !is_running(*maker)) remove_cgroup(folder);  // fails while in use
+  }
 }
 
 int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instance) {

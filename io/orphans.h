@@ -1,15 +1,20 @@
 // io/orphans.h — finds and ends what a crashed predecessor has left running.
 #pragma once
 
+#include <berth/core/result.h>
+
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace berth::io {
 
 /// Names of control groups and markers: "berth.<tag>.<instance>.<number>" and
-/// "<tag>.<instance>.<number>". The instance is a random number of one ProcessHost, so its own
-/// children cannot be taken for orphans.
+/// "<tag>.<instance>.<number>". The instance names one ProcessHost for all time:
+/// "<pid>-<start time>-<random hex>" of its process. So its own children cannot be taken for
+/// orphans.
 inline constexpr std::string_view kGroupPrefix = "berth.";
+Result<std::string> make_instance();
 std::string make_marker(std::string_view tag, std::string_view instance, std::uint64_t number);
 /// True if `marker` has a tag that begins with `tag_prefix` and another instance than
 /// `own_instance`.
@@ -22,7 +27,11 @@ bool is_orphan_marker(std::string_view marker, std::string_view tag_prefix,
 int kill_orphan_groups(const std::string& mount, std::string_view tag_prefix,
                        std::string_view own_instance);
 
-/// The same by the markers in processes' environments, for those outside of groups.
+/// Removes groups of any tag that are empty and whose host is gone: crashed hosts cannot, and
+/// nobody may ever come again with their tag.
+void remove_dead_groups(const std::string& mount);
+
+/// Like kill_orphan_groups, by the markers in processes' environments: for those outside of groups.
 int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instance);
 
 }  // namespace berth::io

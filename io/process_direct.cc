@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,17 +28,6 @@ constexpr int kRemoveTriesMax = 100;  // of 1 ms
 void nap() {
   const timespec one_ms = {0, 1'000'000};
   ::nanosleep(&one_ms, nullptr);
-}
-
-/// Sixteen hex digits that no other host has.
-Result<std::string> make_instance() {
-  std::uint64_t bits = 0;
-  if (::getrandom(&bits, sizeof(bits), 0) != sizeof(bits)) {
-    return fail(errno_error(errno, "getrandom"));
-  }
-  std::string text;
-  for (int i = 0; i < 16; ++i, bits >>= 4) text += "0123456789abcdef"[bits & 15];
-  return text;
 }
 
 bool is_tag(std::string_view text) {
@@ -295,6 +283,7 @@ Result<int> DirectHost::reap_orphans(const std::string& tag_prefix) {
   int killed = 0;
   if (!cgroup_mount_.empty()) killed += kill_orphan_groups(cgroup_mount_, tag_prefix, instance_);
   killed += kill_marked_orphans(tag_prefix, instance_);
+  if (!cgroup_mount_.empty()) remove_dead_groups(cgroup_mount_);
   return killed;
 }
 

@@ -499,6 +499,27 @@ TEST(ProcessHost, SaysHowTreesAreKilledAndWhy) {
   }
 }
 
+TEST(ProcessHost, RemovesEmptyGroupsOfHostsThatAreGone) {
+  NullLog log;
+  auto host = make_direct_process_host(log, mode(TreeKill::cgroup));
+  if (!host.has_value()) GTEST_SKIP() << host.error().message;
+  const ProcessId self = read_proc_stat(::getpid())->id;
+  const auto group_of = [](int pid, std::uint64_t start_time) {
+    const std::string instance = std::to_string(pid) + "-" + std::to_string(start_time) + "-0a0b";
+    return find_cgroup_home()->own + "/berth." + make_marker(test_tag("dead"), instance, 1);
+  };
+  const std::string dead = group_of(self.pid, self.start_time + 1);
+  const std::string alive = group_of(self.pid, self.start_time);
+  ASSERT_TRUE(make_cgroup(dead).has_value());
+  ASSERT_TRUE(make_cgroup(alive).has_value());
+
+  EXPECT_EQ((*host)->reap_orphans(test_tag("another")).value(), 0);
+
+  EXPECT_NE(::access(dead.c_str(), F_OK), 0);
+  EXPECT_EQ(::access(alive.c_str(), F_OK), 0);
+  EXPECT_TRUE(remove_cgroup(alive));
+}
+
 TEST(ProcessHost, ADaemonThatWipedItsEnvironmentDoesNotLeaveItsGroup) {
   NullLog log;
   Loop loop;
