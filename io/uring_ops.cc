@@ -17,6 +17,9 @@ constexpr unsigned kReadEvents = POLLIN | POLLRDHUP;
 constexpr unsigned kHangUpEvents = POLLHUP | POLLRDHUP | POLLERR;
 constexpr Duration kAcceptRetryDelay = std::chrono::milliseconds(100);
 constexpr Duration kWatchdogPeriod = std::chrono::seconds(1);
+/// Bytes read in one turn after which the other reads wait for the next: timers, writes and turn
+/// hooks of a busy loop come about every millisecond.
+constexpr std::size_t kTurnBytesMax = 1024 * 1024;
 /// Handles that the watchdog looks at in one go, with one poll(2).
 constexpr std::size_t kWatchdogBatch = 512;
 
@@ -100,20 +103,35 @@ void UringReactor::mark_ready(ReadOp& op) {
   if (!OpAccess::paused(op) && !op.linked()) ready_.push_back(op);
 }
 
+// What this turn does not get to is first in the next one.
 void UringReactor::run_ready_reads() {
   reading_.splice_back(ready_);
-  while (ReadOp* op = reading_.pop_front()) read_turn(*op);
+  std::size_t bytes = 0;
+  while (bytes < kTurnBytesMax) {
+    ReadOp* op = reading_.pop_front();
+    if (op == nullptr) return;
+    bytes += read_turn(*op);
+  }
 }
 
 // One operation's share of this turn: reads until the handle is empty or the budget is used up.
-void UringReactor::read_turn(ReadOp& op) {
-  std::size_t budget = op.turn_budget;
+// Returns how many bytes that was.
+std::size_t UringReactor::read_turn(ReadOp& op) {
+  const std::size_t budget = op.turn_budget;
+  std::size_t used = 0;
   for (;;) {
-    const std::size_t wanted = std::min(budget, hot_.size() - kReadPadding);
+    const std::size_t wanted = std::min(budget - used, hot_.size() - kReadPadding);
     const IoStep step = read_some(op.handle, std::span(hot_.data(), wanted));
     ++stats_.reads;
-    if (step.error == EAGAIN) return wait_for_more(op);
-    if (step.error != 0 || step.bytes == 0) return end_read(op, step.error);
+    if (step.error == EAGAIN) {
+      wait_for_more(op);
+      return used;
+    }
+    if (step.error != 0 || step.bytes == 0) {
+      end_read(op, step.error);
+      return used;
+    }
+    used += step.bytes;
 
     // Before the callback, which may ask for resume(): a short read has emptied the handle, and
     // what is written from now on is a new event. Only the end of the stream may be behind it
@@ -122,11 +140,10 @@ void UringReactor::read_turn(ReadOp& op) {
     if (drained) wait_for_more(op);
     ran_ = true;
     op.on_read(std::span(hot_.data(), step.bytes));
-    if (drained || state_of(op).ending || OpAccess::paused(op)) return;
-    budget -= step.bytes;
-    if (budget == 0) {
+    if (drained || state_of(op).ending || OpAccess::paused(op)) return used;
+    if (used == budget) {
       if (!op.linked()) ready_.push_back(op);
-      return;
+      return used;
     }
   }
 }

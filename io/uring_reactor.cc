@@ -89,8 +89,8 @@ bool UringReactor::turn(bool may_wait) {
 
 // Whether the next turn has something to run before any completion comes.
 bool UringReactor::has_work() const {
-  return !posted_.empty() || !ready_.empty() || !ended_reads_.empty() || !ended_writes_.empty() ||
-         !ended_accepts_.empty() || !ended_polls_.empty() ||
+  return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_reads_.empty() ||
+         !ended_writes_.empty() || !ended_accepts_.empty() || !ended_polls_.empty() ||
          stop_requested_.load(std::memory_order_relaxed);
 }
 

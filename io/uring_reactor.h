@@ -124,7 +124,7 @@ class UringReactor final : public Reactor {
   void read_event(ReadOp& op, const UringCompletion& completion);
   void mark_ready(ReadOp& op);
   void run_ready_reads();
-  void read_turn(ReadOp& op);
+  std::size_t read_turn(ReadOp& op);
   void wait_for_more(ReadOp& op);
   void end_read(ReadOp& op, int error);
   void forget_read(ReadOp& op);
@@ -152,7 +152,7 @@ class UringReactor final : public Reactor {
   std::vector<Connection> accepted_;  // of this turn
 
   IntrusiveList<ReadOp> ready_;
-  IntrusiveList<ReadOp> reading_;  // the part of ready_ that this turn serves
+  IntrusiveList<ReadOp> reading_;  // what is served next
   IntrusiveList<ReadOp> ended_reads_;
   IntrusiveList<WriteOp> ended_writes_;
   IntrusiveList<AcceptOp> ended_accepts_;

@@ -260,6 +260,41 @@ TEST(UringReactor, ServesAllOfAThousandPipesInOneTurn) {
   }
 }
 
+TEST(UringReactor, LeavesTheRestOfMuchInputToTheNextTurns) {
+  UringRig rig;
+  Reactor& reactor = rig.reactor();
+  std::vector<PipeEnds> pipes;
+  std::deque<Sink> sinks;
+  const std::string bytes = pattern(60'000);
+  for (std::size_t i = 0; i < 60; ++i) {
+    pipes.push_back(rig.make_pipe());
+    sinks.emplace_back(reactor, pipes[i].reader).begin();
+    ASSERT_EQ(::write(pipes[i].writer, bytes.data(), bytes.size()), 60'000);
+  }
+  const auto total = [&] {
+    std::size_t sum = 0;
+    for (const Sink& sink : sinks) sum += sink.text.size();
+    return sum;
+  };
+  std::size_t before = 0;
+  int turns = 0;
+  for (; total() < 60 * bytes.size() && turns < 100; ++turns) {
+    reactor.poll();
+    EXPECT_LE(total() - before, 1024U * 1024 + bytes.size());
+    before = total();
+  }
+  EXPECT_EQ(turns, 4) << "3.6 MB in turns of 1 MiB";
+  for (const Sink& sink : sinks) EXPECT_TRUE(sink.text == bytes);
+  for (Sink& sink : sinks) reactor.cancel(sink);
+  ASSERT_TRUE(poll_until(reactor, [&] {
+    return std::all_of(sinks.begin(), sinks.end(), [](const Sink& sink) { return sink.over; });
+  }));
+  for (const PipeEnds& pipe : pipes) {
+    reactor.close(pipe.reader);
+    reactor.close(pipe.writer);
+  }
+}
+
 TEST(UringReactor, MayBeBuiltOnAnotherThreadThanItRunsOn) {
   UringRig rig;
   int ran = 0;
