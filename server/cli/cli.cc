@@ -1,0 +1,188 @@
+#include <berth/server/cli/cli.h>
+
+#include <berth/server/cli/commands.h>
+#include <berth/server/cli/environment.h>
+#include <berth/server/cli/serve_command.h>
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace berth::server {
+
+namespace {
+
+constexpr int kWrongUsage = 2;
+
+/// The parser and what it fills in. The command that was given is in `run` afterwards.
+struct CommandLine {
+  CLI::App app{
+      "berth keeps coding agents ready: sessions that survive clients, agents and restarts.",
+      "berth"};
+  GlobalOptions global;
+  ServeOptions serve;
+  SessionNewOptions session_new;
+  PromptOptions prompt;
+  AttachOptions attach;
+  DiffOptions diff;
+  PermitOptions permit;
+  std::string session;
+  std::string agent;
+  int limit = 100;
+  bool force = false;
+  std::function<int()> run;
+
+  CLI::App* command(CLI::App& parent, const char* name, const char* help, std::function<int()> fn) {
+    CLI::App* made = parent.add_subcommand(name, help);
+    made->callback([this, fn = std::move(fn)] { run = fn; });
+    return made;
+  }
+  void add_global();
+  void add_serve();
+  void add_session();
+  void add_prompt();
+  void add_review();
+  void add_rest();
+};
+
+void CommandLine::add_global() {
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--state", global.state,
+                 "the server's folder (default: $BERTH_STATE, "
+                 "$XDG_STATE_HOME/berth, ~/.local/state/berth)");
+  app.add_option("--url", global.url,
+                 "the server's URL (default: $BERTH_URL, or the server that "
+                 "runs in the state folder)");
+  app.add_option("--token", global.token,
+                 "the token (default: $BERTH_TOKEN, or the server's file)");
+  app.add_flag("--json", global.json, "print JSON");
+  app.add_flag("--no-color", global.no_color, "no colours, as with NO_COLOR set");
+}
+
+void CommandLine::add_serve() {
+  CLI::App* made = command(app, "serve", "run the server until a signal", [this] {
+    serve.state = global.state;
+    return serve_command(serve);
+  });
+  made->add_option("--listen", serve.listen, "HOST:PORT or unix:/PATH (default 127.0.0.1:8420)");
+  made->add_option("--config", serve.config, "a TOML file");
+  made->add_flag("--quiet", serve.quiet, "print nothing but errors");
+}
+
+void CommandLine::add_session() {
+  CLI::App* group = app.add_subcommand("session", "open, list, show, close and delete sessions");
+  group->require_subcommand(1);
+  CLI::App* made =
+      command(*group, "new", "open a session (the same id and options again: the same)",
+              [this] { return session_new_command(global, session_new); });
+  made->add_option("id", session_new.id, "its name; generated when left out");
+  made->add_option("--agent", session_new.agent, "profile of the agent");
+  CLI::Option* repository =
+      made->add_option("--repo", session_new.repository, "git repository: work in a new worktree");
+  made->add_option("--base", session_new.base, "revision to start from (default HEAD)")
+      ->needs(repository);
+  made->add_option("--dir", session_new.directory, "folder to work in as it is")
+      ->excludes(repository);
+  made->add_option("--title", session_new.title, "a title for people");
+  made->add_option("--permission", session_new.permission, "how permission requests are answered")
+      ->check(CLI::IsMember({"ask", "allow", "reject"}));
+
+  made = command(*group, "list", "the sessions, newest first",
+                 [this] { return session_list_command(global, limit); });
+  made->add_option("--limit", limit, "at most so many")->check(CLI::Range(1, 1000));
+  const std::pair<const char*, const char*> with_id[] = {
+      {"show", "one session"},
+      {"close", "stop its agent and remove its worktree if nothing is lost by it"},
+      {"delete", "remove it; refused while its worktree holds work"},
+      {"cancel", "cancel the running turn"},
+  };
+  const std::function<int()> functions[] = {
+      [this] { return session_show_command(global, session); },
+      [this] { return session_close_command(global, session); },
+      [this] { return session_delete_command(global, session, force); },
+      [this] { return session_cancel_command(global, session); },
+  };
+  for (std::size_t i = 0; i < 4; ++i) {
+    made = command(*group, with_id[i].first, with_id[i].second, functions[i]);
+    made->add_option("id", session, "the session")->required();
+    if (i == 2) made->add_flag("--force", force, "even so; a salvage commit is kept");
+  }
+}
+
+void CommandLine::add_prompt() {
+  CLI::App* made = command(app, "prompt", "prompt a session and follow the turn to its end",
+                           [this] { return prompt_command(global, prompt); });
+  made->add_option("session", prompt.session, "the session")->required();
+  made->add_option("text", prompt.words, "the prompt; `-` or nothing: from stdin");
+  made->add_option("--agent", prompt.agent, "profile of the agent for this turn");
+  made->add_option("--on-busy", prompt.on_busy, "when a turn runs: queue (default) or reject")
+      ->check(CLI::IsMember({"queue", "reject"}));
+  made->add_option("--idempotency-key", prompt.idempotency_key, "the same key is the same turn");
+  made->add_option("--timeout", prompt.timeout_seconds,
+                   "seconds to follow; then exit with 124 while the turn goes on")
+      ->check(CLI::Range(0.0, 1e9));
+  made->add_flag("--detach", prompt.detach, "do not follow; print the turn's id");
+
+  made = command(app, "attach", "follow a session live; Ctrl-C detaches",
+                 [this] { return attach_command(global, attach); });
+  made->add_option("session", attach.session, "the session")->required();
+  made->add_option("--after", attach.after, "begin behind this event (0: from the first on)");
+}
+
+void CommandLine::add_review() {
+  CLI::App* made = command(app, "diff", "what a session changed; into a pipe: the patch alone",
+                           [this] { return diff_command(global, diff); });
+  made->add_option("session", diff.session, "the session")->required();
+  made->add_option("path", diff.path, "only this file");
+  made->add_option("--from", diff.from, "number of a turn (0: the base)");
+  made->add_option("--to", diff.to, "number of a turn (default: the last)");
+  made->add_flag("--stat", diff.stat, "the list of files only");
+
+  made = command(app, "permit", "list what waits for an answer, or answer it",
+                 [this] { return permit_command(global, permit); });
+  made->add_option("session", permit.session, "the session")->required();
+  made->add_option("interaction", permit.interaction, "which one (default: the only one)");
+  CLI::Option* option = made->add_option("option", permit.option, "the option's id");
+  CLI::Option* allow = made->add_flag("--allow", permit.allow, "allow it once")->excludes(option);
+  CLI::Option* reject =
+      made->add_flag("--reject", permit.reject, "reject it once")->excludes(option, allow);
+  made->add_flag("--cancel", permit.cancel, "answer that it was cancelled")
+      ->excludes(option, allow, reject);
+}
+
+void CommandLine::add_rest() {
+  CLI::App* group = app.add_subcommand("agent", "list and probe agents");
+  group->require_subcommand(1);
+  CLI::App* made = command(*group, "ls", "the agents the server knows, or those of a session",
+                           [this] { return agent_list_command(global, session); });
+  made->add_option("session", session, "a session");
+  made = command(*group, "probe", "start an agent and show what it can do",
+                 [this] { return agent_probe_command(global, agent); });
+  made->add_option("agent", agent, "the profile")->required();
+  command(app, "doctor", "what this machine can do, and whether a server runs",
+          [this] { return doctor_command(global); });
+  command(app, "version", "the version", [this] { return version_command(global); });
+}
+
+}  // namespace
+
+int cli_main(int argc, char** argv) {
+  CommandLine line;
+  line.add_global();
+  line.add_serve();
+  line.add_session();
+  line.add_prompt();
+  line.add_review();
+  line.add_rest();
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = line.app.exit(error);  // prints the help or what is wrong
+    return code == 0 ? 0 : kWrongUsage;
+  }
+  if (ProgramEnvironment().get("NO_COLOR")) line.global.no_color = true;
+  return line.run();
+}
+
+}  // namespace berth::server

@@ -1,0 +1,104 @@
+// berth doctor: what this machine can do. berth version.
+#include <berth/core/json_writer.h>
+#include <berth/io/files_linux.h>
+#include <berth/io/uring_probe.h>
+#include <berth/server/cli/cli.h>
+#include <berth/server/cli/commands.h>
+#include <berth/server/cli/environment.h>
+#include <berth/server/config.h>
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+struct Finding {
+  enum class Kind { good, note, bad } kind = Kind::good;
+  std::string name;
+  std::string text;
+};
+
+std::vector<Finding> look_at_machine(const GlobalOptions& global) {
+  std::vector<Finding> findings;
+  const io::UringProbe probe = io::probe_uring();
+  findings.push_back(
+      {probe.usable ? Finding::Kind::good : Finding::Kind::bad, "io_uring", probe.reason});
+  const ProgramEnvironment environment;
+  io::LinuxFiles files;
+  const std::string state = state_directory_of(environment, global.state);
+  findings.push_back({files.exists(state) ? Finding::Kind::good : Finding::Kind::note, "state",
+                      files.exists(state) ? state : state + " (made at the first start)"});
+  return findings;
+}
+
+void look_at_server(const GlobalOptions& global, Terminal& terminal,
+                    std::vector<Finding>& findings) {
+  const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
+  if (remote == nullptr) {
+    findings.push_back({Finding::Kind::note, "server", "not running"});
+    return;
+  }
+  const std::optional<RemoteAnswer> answer = remote->call("GET", "/v1/info");
+  if (!answer) {
+    findings.push_back({Finding::Kind::note, "server", "no answer from " + remote->url()});
+    return;
+  }
+  const JsonView info = answer->json();
+  const auto text = [&](std::string_view path) {
+    return printable(info.get_string(path).value_or("?"));
+  };
+  findings.push_back(
+      {Finding::Kind::good, "server",
+       fmt::format("{} berth {} (pid {}, engine {}, {} MiB)", remote->url(), text("version"),
+                   info.get_int64("pid").value_or(0), text("engine"),
+                   info.get_int64("rss_bytes").value_or(0) / (1 << 20))});
+  findings.push_back({Finding::Kind::good, "processes", text("process_kill")});
+  std::string agents;
+  for (const JsonView& agent : info.elements("agents")) {
+    if (!agents.empty()) agents += ", ";
+    agents += printable(agent.as_string().value_or("?"));
+  }
+  findings.push_back({Finding::Kind::good, "agents", agents});
+}
+
+}  // namespace
+
+int doctor_command(const GlobalOptions& global) {
+  Terminal terminal(global.no_color);
+  std::vector<Finding> findings = look_at_machine(global);
+  bool healthy = true;
+  for (const Finding& finding : findings) healthy = healthy && finding.kind != Finding::Kind::bad;
+  if (healthy) look_at_server(global, terminal, findings);
+  std::string json;
+  JsonWriter writer(json);
+  writer.begin_object().member_bool("ok", healthy).key("findings").begin_array();
+  const char* const words[] = {"good", "note", "bad"};
+  const char* const marks[] = {"✓", "·", "✗"};
+  const Style styles[] = {Style::green, Style::dim, Style::red};
+  for (const Finding& finding : findings) {
+    const auto kind = static_cast<std::size_t>(finding.kind);
+    writer.begin_object()
+        .member("name", finding.name)
+        .member("kind", words[kind])
+        .member("text", finding.text)
+        .end_object();
+    if (global.json) continue;
+    terminal.write(styles[kind], marks[kind]);
+    terminal.line(fmt::format(" {:<10} {}", finding.name, finding.text));
+  }
+  writer.end_array().end_object();
+  if (global.json) terminal.line(json);
+  return healthy ? 0 : 1;
+}
+
+int version_command(const GlobalOptions& global) {
+  Terminal terminal(global.no_color);
+  terminal.line(global.json ? fmt::format(R"({{"name":"berth","version":"{}"}})", kVersion)
+                            : fmt::format("berth {}", kVersion));
+  return 0;
+}
+
+}  // namespace berth::server

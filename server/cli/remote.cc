@@ -1,0 +1,266 @@
+#include <berth/server/cli/remote.h>
+
+#include <berth/core/scope.h>
+#include <berth/core/uri.h>
+#include <berth/io/files_linux.h>
+#include <berth/io/signals.h>
+#include <berth/io/uring_reactor.h>
+#include <berth/server/cli/environment.h>
+#include <berth/server/config.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kSmallFileMax = 64 * 1024;
+constexpr int kInterrupted = 130;
+
+template <typename T>
+Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
+  out->emplace(co_await std::move(task));
+  reactor->stop();
+}
+
+class HttpRemote final : public Remote {
+ public:
+  HttpRemote(Terminal& terminal, std::unique_ptr<io::UringReactor> reactor, io::HttpOrigin origin,
+             std::string url, std::string token, io::SignalFd signals)
+      : terminal_(terminal),
+        reactor_(std::move(reactor)),
+        client_(io::make_http_client(*reactor_, std::move(origin))),
+        url_(std::move(url)),
+        token_(std::move(token)),
+        signals_(std::move(signals)),
+        patience_over_(*this) {}
+  ~HttpRemote() override {
+    run(close());
+    signals_.unwatch();
+    while (reactor_->poll()) {
+    }
+  }
+
+  bool watch_signals() {
+    return signals_
+        .watch(*reactor_,
+               [this] {
+                 interrupted_ = true;
+                 interrupt_.request_stop();
+               })
+        .has_value();
+  }
+
+  std::optional<RemoteAnswer> call(std::string method, std::string target, std::string body,
+                                   HttpHeaders headers) override;
+  FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
+                   Duration patience) override;
+  void done() override {
+    if (following_ != nullptr) following_->request_stop();
+  }
+  void done_in(Duration delay) override {
+    ends_quietly_ = true;
+    reactor_->arm(patience_over_, reactor_->clock().now() + delay);
+  }
+  int exit_code() const override { return interrupted_ ? kInterrupted : 1; }
+  const std::string& url() const override { return url_; }
+
+ private:
+  class PatienceOver final : public io::TimerOp {
+   public:
+    explicit PatienceOver(HttpRemote& remote) : remote_(remote) {}
+    void on_timer() override {
+      remote_.timed_out_ = !remote_.ends_quietly_;
+      remote_.done();
+    }
+
+   private:
+    HttpRemote& remote_;
+  };
+
+  template <typename T>
+  T run(Task<T> task) {
+    std::optional<T> out;
+    Scope scope(*reactor_);
+    scope.spawn(finish(std::move(task), &out, reactor_.get()));
+    while (!out || scope.size() > 0) reactor_->run();
+    return std::move(*out);
+  }
+  Task<bool> close() {
+    co_await client_->close();
+    co_return true;
+  }
+  void add_token(HttpHeaders& headers) const {
+    if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
+  }
+  void complain(const Error& error);
+  void complain(const io::HttpClientResponse& response);
+
+  Terminal& terminal_;
+  std::unique_ptr<io::UringReactor> reactor_;
+  std::unique_ptr<io::HttpClient> client_;
+  std::string url_;
+  std::string token_;
+  io::SignalFd signals_;
+  StopSource interrupt_;
+  bool interrupted_ = false;
+
+  StopSource* following_ = nullptr;
+  PatienceOver patience_over_;
+  bool ends_quietly_ = false;
+  bool timed_out_ = false;
+};
+
+std::optional<RemoteAnswer> HttpRemote::call(std::string method, std::string target,
+                                             std::string body, HttpHeaders headers) {
+  io::HttpClientRequest request;
+  request.method = std::move(method);
+  request.target = std::move(target);
+  request.body = std::move(body);
+  request.headers = std::move(headers);
+  add_token(request.headers);
+  if (!request.body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+  Result<io::HttpClientResponse> response =
+      run(client_->fetch(std::move(request), TimePoint::max(), interrupt_.token()));
+  if (!response.has_value()) {
+    complain(response.error());
+    return std::nullopt;
+  }
+  if (response->status >= 400) {
+    complain(*response);
+    return std::nullopt;
+  }
+  RemoteAnswer answer;
+  answer.response = std::move(*response);
+  Result<JsonDoc> document = JsonDoc::parse(answer.response.body);
+  if (document.has_value()) answer.document.emplace(std::move(*document));
+  return answer;
+}
+
+Remote::FollowEnd HttpRemote::follow(std::string target, std::uint64_t after, SseSink& sink,
+                                     Duration patience) {
+  StopSource stop(interrupt_.token());
+  following_ = &stop;
+  timed_out_ = false;
+  ends_quietly_ = false;
+  io::HttpClientRequest request;
+  request.target = std::move(target);
+  add_token(request.headers);
+  io::SseFollowOptions options;
+  if (after > 0) options.last_event_id = std::to_string(after);
+  if (patience > Duration::zero()) {
+    reactor_->arm(patience_over_, reactor_->clock().now() + patience);
+  }
+  Result<io::SseFollowEnd> end = run(io::follow_events(
+      reactor_.get(), client_.get(), std::move(request), std::move(options), &sink, stop.token()));
+  reactor_->disarm(patience_over_);
+  following_ = nullptr;
+  if (interrupted_) return FollowEnd::interrupted;
+  if (timed_out_) return FollowEnd::timed_out;
+  if (!end.has_value()) {
+    complain(end.error());
+    return FollowEnd::failed;
+  }
+  if (end->reason == io::SseFollowEnd::Reason::refused) {
+    complain(end->answer);
+    return FollowEnd::failed;
+  }
+  return FollowEnd::done;
+}
+
+void HttpRemote::complain(const Error& error) {
+  if (interrupted_) return;
+  if (std::string_view(error.code) == "connection_failed") {
+    return terminal_.complain(fmt::format(
+        "no server answers at {} ({}); start one with `berth serve`", url_, error.message));
+  }
+  terminal_.complain(error.message);
+}
+
+void HttpRemote::complain(const io::HttpClientResponse& response) {
+  Result<JsonDoc> problem = JsonDoc::parse(response.body);
+  if (!problem.has_value() || !problem->root().get_string("detail")) {
+    return terminal_.complain(fmt::format("the server answered {}", response.status));
+  }
+  const JsonView root = problem->root();
+  terminal_.complain(
+      printable(fmt::format("{} [{} {}]", *root.get_string("detail"), response.status,
+                            root.get_string("code").value_or("error"))));
+}
+
+std::string first_line(std::string text) {
+  text.resize(std::min(text.find_first_of("\r\n"), text.size()));
+  return text;
+}
+
+// What the server in the state folder says about itself.
+struct Endpoint {
+  std::string url;
+  std::string token_file;
+};
+std::optional<Endpoint> read_endpoint(io::Files& files, const std::string& state) {
+  Result<std::string> text = files.read(state + "/endpoint.json", kSmallFileMax);
+  if (!text.has_value()) return std::nullopt;
+  Result<JsonDoc> document = JsonDoc::parse(*text);
+  if (!document.has_value()) return std::nullopt;
+  const JsonView root = document->root();
+  const std::optional<std::string_view> url = root.get_string("url");
+  if (!url) return std::nullopt;
+  return Endpoint{std::string(*url), std::string(root.get_string("token_file").value_or(""))};
+}
+
+}  // namespace
+
+std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& terminal) {
+  const ProgramEnvironment environment;
+  io::LinuxFiles files;
+  const std::string state = state_directory_of(environment, options.state);
+  const std::optional<Endpoint> endpoint = read_endpoint(files, state);
+  std::string url = options.url;
+  if (url.empty()) url = environment.get("BERTH_URL").value_or("");
+  const bool elsewhere = !url.empty();
+  if (url.empty()) {
+    if (!endpoint) {
+      terminal.complain("no server found: " + state +
+                        "/endpoint.json is not there; start one with `berth serve`, or give --url");
+      return nullptr;
+    }
+    url = endpoint->url;
+  }
+  std::string token = options.token;
+  if (token.empty()) token = environment.get("BERTH_TOKEN").value_or("");
+  // A token is sent only to the server that it belongs to.
+  if (token.empty() && endpoint && (!elsewhere || url == endpoint->url)) {
+    const std::string file = endpoint->token_file.empty() ? state + "/token" : endpoint->token_file;
+    Result<std::string> text = files.read(file, kSmallFileMax);
+    if (text.has_value()) token = first_line(std::move(*text));
+  }
+  Result<io::HttpOrigin> origin = io::HttpOrigin::parse(url);
+  if (!origin.has_value()) {
+    terminal.complain(origin.error().message);
+    return nullptr;
+  }
+  io::SignalFd signals = io::SignalFd::block({SIGINT});
+  Result<std::unique_ptr<io::UringReactor>> reactor = io::UringReactor::create();
+  if (!reactor.has_value()) {
+    terminal.complain(reactor.error().message);
+    return nullptr;
+  }
+  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(*origin),
+                                             std::move(url), std::move(token), std::move(signals));
+  if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
+  return remote;
+}
+
+std::string session_target(std::string_view id, std::string_view rest) {
+  std::string target = "/v1/sessions/";
+  append_percent_encoded(target, id);
+  target += rest;
+  return target;
+}
+
+}  // namespace berth::server

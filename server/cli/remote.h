@@ -1,0 +1,61 @@
+// server/cli/remote.h — the running server, as the commands see it: blocking calls that complain by
+// themselves.
+#pragma once
+
+#include <berth/core/json_doc.h>
+#include <berth/io/http_client.h>
+#include <berth/server/cli/terminal.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace berth::server {
+
+/// Options that all commands have.
+struct GlobalOptions {
+  std::string state;  ///< Folder of the server; see state_directory_of().
+  std::string url;    ///< Empty: what the server in `state` says in endpoint.json.
+  std::string token;  ///< Empty: $BERTH_TOKEN, else the server's token file.
+  bool json = false;
+  bool no_color = false;
+};
+
+/// An answer below 400, with its body as JSON if it is some.
+struct RemoteAnswer {
+  io::HttpClientResponse response;
+  std::optional<JsonDoc> document;
+  /// The body; absent if it is no JSON.
+  JsonView json() const { return document ? document->root() : JsonView(); }
+};
+
+class Remote {
+ public:
+  /// Finds the server; complains and gives null when there is none to be found.
+  static std::unique_ptr<Remote> open(const GlobalOptions& options, Terminal& terminal);
+  virtual ~Remote() = default;
+
+  /// One request. Nothing when it failed: then the reason stands on stderr, and exit_code() is for
+  /// it.
+  virtual std::optional<RemoteAnswer> call(std::string method, std::string target,
+                                           std::string body = {}, HttpHeaders headers = {}) = 0;
+
+  enum class FollowEnd { done, timed_out, interrupted, failed };
+  /// Gives `sink` the events of a stream, connecting again when it breaks, until done() is called,
+  /// `patience` is over (zero: endless), or Ctrl-C.
+  virtual FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
+                           Duration patience) = 0;
+  /// Ends follow(); for sinks.
+  virtual void done() = 0;
+  /// Ends follow() after `delay` if nothing else does before; for sinks.
+  virtual void done_in(Duration delay) = 0;
+
+  virtual int exit_code() const = 0;
+  virtual const std::string& url() const = 0;
+};
+
+/// `/v1/sessions/ID` + `rest`, with the id encoded.
+std::string session_target(std::string_view id, std::string_view rest = {});
+
+}  // namespace berth::server
