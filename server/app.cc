@@ -38,6 +38,17 @@ std::string make_token(Random& random) {
   return token;
 }
 
+/// A server that was asked to stop does not wait for a store that refuses: what is waiting for a
+/// commit hears of it after one more attempt.
+class CloseOnStop final : private StopListener {
+ public:
+  CloseOnStop(Journal& journal, StopToken stop) : journal_(journal) { stop.listen(*this); }
+
+ private:
+  void on_stop() override { journal_.close(); }
+  Journal& journal_;
+};
+
 }  // namespace
 
 struct App::Running {
@@ -132,7 +143,7 @@ Result<void> App::listen() {
   return platform_.files().write_atomic(endpoint_path(), endpoint + "\n", 0600);
 }
 
-Task<Result<void>> App::start() {
+Task<Result<void>> App::start(StopToken stop) {
   Result<void> ready = prepare_folders();
   if (ready.has_value()) ready = read_token();
   if (!ready.has_value()) co_return ready;
@@ -146,7 +157,11 @@ Task<Result<void>> App::start() {
                                                               [store] { return store->open(); });
   if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
   running_ = std::make_unique<Running>(*this, *epoch);
-  Result<void> recovered = co_await running_->directory.recover();
+  Result<void> recovered;
+  {
+    const CloseOnStop close_on_stop(running_->journal, stop);
+    recovered = co_await running_->directory.recover();
+  }
   if (recovered.has_value()) recovered = listen();
   if (!recovered.has_value()) co_await abandon();
   co_return recovered;
@@ -168,11 +183,19 @@ Task<void> App::keep_compact(StopToken stop) {
 }
 
 Task<void> App::serve(StopToken stop) {
+  struct Stopped final : StopListener {
+    explicit Stopped(Executor& executor) : event(executor) {}
+    void on_stop() override { event.set(); }
+    Event event;
+  } stopped(platform_.reactor());
+  stop.listen(stopped);
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
-  co_await running_->http->serve(listener_, stop);
-  listener_ = io::kNoHandle;
-  scope.request_stop();
+  scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop));
+  co_await stopped.event.wait();
+  // Requests that wait for a turn or a workspace end because their session does.
+  running_->api.drain();
+  co_await running_->directory.shutdown();
   co_await scope.join();
   co_await abandon();
 }

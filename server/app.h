@@ -26,9 +26,9 @@ class App final {
   App(io::Platform& platform, Store& store, Workspaces& workspaces, Config config, LogSink& log);
   ~App();
 
-  /// Opens the store, settles what a crash left, and listens. Then ready().url can be told to
-  /// people.
-  Task<Result<void>> start();
+  /// Opens the store, settles what a crash left, and listens. Then url() can be told to people.
+  /// A `stop` ends the waiting for a store that takes no writes.
+  Task<Result<void>> start(StopToken stop = {});
   /// Serves until `stop`, then ends the agents and closes everything. After a start() that
   /// succeeded.
   Task<void> serve(StopToken stop);

@@ -241,7 +241,9 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
 }
 
 Task<void> Directory::shutdown() {
-  for (auto& [no, session] : by_no_) co_await session->shutdown();
+  Scope scope(context_.reactor());
+  for (auto& [no, session] : by_no_) scope.spawn(session->shutdown());
+  co_await scope.join();
 }
 
 }  // namespace berth::server

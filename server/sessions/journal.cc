@@ -53,7 +53,7 @@ EventRun& Journal::run_of(LogWriter& writer) {
 }
 
 std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_view data,
-                              bool has_raw_cr) {
+                              bool may_hold_cr) {
   EventRun& run = run_of(writer);
   if (run.count == 0) {
     run.frames.reserve(std::max(writer.last_run_bytes_, data.size() + kFrameOverhead));
@@ -61,7 +61,7 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   const std::size_t before = run.frames.size();
   head.seq = ++writer.last_seq_;
   head.time = time_text();
-  append_frame(run.frames, head, data, has_raw_cr);
+  append_frame(run.frames, head, data, may_hold_cr);
   ++run.count;
   filling_->event_bytes += run.frames.size() - before;
   ++filling_->event_count;

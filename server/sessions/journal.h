@@ -88,10 +88,11 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
           JournalLimits limits, LogSink& log);
   ~Journal();
 
-  /// Numbers and encodes an event into the filling batch; `data` is copied. Returns its number.
-  /// `head.seq` and `head.time` are filled in here.
+  /// Numbers and encodes an event into the filling batch; `data` is copied. `may_hold_cr` is false
+  /// only for data that was scanned and holds no raw CR (which would end a line of the frame).
+  /// Returns its number. `head.seq` and `head.time` are filled in here.
   std::uint64_t append(LogWriter& writer, EventHead head, std::string_view data,
-                       bool has_raw_cr = false);
+                       bool may_hold_cr = true);
   /// Adds a row to the filling batch, behind all of its events.
   void add(Record record);
 

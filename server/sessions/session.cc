@@ -46,8 +46,8 @@ Session::~Session() {
 // -------------------------------------------------------------------------------------------------------
 
 std::uint64_t Session::append(std::string_view type, std::string_view agent, std::string_view data,
-                              bool has_raw_cr) {
-  return context_.journal.append(*this, {0, {}, type, turn_id(), agent}, data, has_raw_cr);
+                              bool may_hold_cr) {
+  return context_.journal.append(*this, {0, {}, type, turn_id(), agent}, data, may_hold_cr);
 }
 
 void Session::save() {
@@ -120,7 +120,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   turn.body_hash = std::move(request.body_hash);
   turn.created_ms = context_.now_ms();
   context_.journal.append(*this, {0, {}, "turn.queued", turn.id, turn.agent},
-                          turn_queued_json(turn), true);
+                          turn_queued_json(turn));
   save_turn(turn);
   // A person who prompts again after a stop wants the queue to go on.
   if (row_.held) resume_queue();
@@ -207,7 +207,7 @@ void Session::on_agent_lost(Binding& lost, std::string_view why) {
 
 void Session::on_prompt_ended(Binding& from, std::string_view turn, const PromptEnd& end) {
   if (!current_ || current_->id != turn) return;  // its ending is written already
-  from.continuation_paid();
+  if (!end.stop_reason.empty()) from.continuation_paid();
   if (end.stop_reason.empty()) {
     const std::string detail = end.agent_error.empty() ? end.error.message : end.agent_error;
     settle(cancel_requested_ ? TurnState::cancelled : TurnState::failed, detail, end.usage);
@@ -322,9 +322,9 @@ Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
 
 void Session::on_cancel_grace_over() {
   if (!current_) return;
-  Binding& target = **binding(current_->agent);
+  // First, so that a turn that starts now waits for a new process.
+  (*binding(current_->agent))->end(true);
   settle(TurnState::cancelled, "the agent did not answer the cancel; its process was ended", {});
-  target.end(true);
 }
 
 void Session::hold_queue(std::string_view reason) {

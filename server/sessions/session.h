@@ -82,7 +82,7 @@ class Session final : public LogWriter {
 
   // For its bindings.
   std::uint64_t append(std::string_view type, std::string_view agent, std::string_view data,
-                       bool has_raw_cr = false);
+                       bool may_hold_cr = true);
   void on_agent_ready(Binding& binding);
   void on_agent_lost(Binding& binding, std::string_view why);
   void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);

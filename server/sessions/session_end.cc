@@ -120,6 +120,7 @@ Task<Result<void>> Session::close() {
   co_await idle_.wait();
   for (auto& [agent, bound] : bindings_) co_await bound->stop(false);
   co_await snapshot_done_.wait();
+  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
   Result<void> removed = co_await end_workspace(false);
   row_.state = SessionState::closed;
   closing_ = false;
@@ -154,6 +155,7 @@ Task<Result<void>> Session::remove(bool force) {
   for (auto& [agent, bound] : bindings_) co_await bound->stop(true);
   co_await idle_.wait();
   co_await snapshot_done_.wait();
+  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
   Result<void> removed = co_await end_workspace(force);
   closing_ = false;
   if (!removed.has_value()) co_return std::move(removed);
