@@ -20,8 +20,10 @@ IoStep read_some(int fd, std::span<char> into);
 /// that is gone is EPIPE, never a signal, whatever the program does about SIGPIPE.
 IoStep write_some(int fd, std::span<const iovec> parts);
 
-/// The same on kernels and files that do not know RWF_NOSIGNAL (write_some() finds out by itself).
-IoStep write_some_without_flag(int fd, std::span<const iovec> parts);
+/// The last resort of write_some(): blocks SIGPIPE for this thread around one write and swallows
+/// the one that the write raised. (A library must not change what the program does about a signal,
+/// and a mask would be inherited by children.)
+IoStep write_some_with_sigpipe_blocked(int fd, std::span<const iovec> parts);
 
 /// Cuts `bytes` off the front of `parts`, the iovecs themselves included; empty parts in front go
 /// too.

@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,21 +46,45 @@ TEST(FdIo, AnswersEpipeWithoutASignal) {
   ::close(ends[1]);
 }
 
-TEST(FdIo, AnswersEpipeWithoutASignalOnKernelsThatDoNotKnowTheFlag) {
+TEST(FdIo, AnswersEpipeWithoutASignalOnKernelsThatHaveNoFlagForIt) {
   std::array<int, 2> ends = {};
   char byte = 'x';
   const iovec part = {&byte, 1};
   ASSERT_EQ(::pipe(ends.data()), 0);
-  EXPECT_EQ(write_some_without_flag(ends[1], std::span(&part, 1)).bytes, 1U);
+  EXPECT_EQ(write_some_with_sigpipe_blocked(ends[1], std::span(&part, 1)).bytes, 1U);
   ::close(ends[0]);
-  EXPECT_EQ(write_some_without_flag(ends[1], std::span(&part, 1)).error, EPIPE);
-  EXPECT_EQ(write_some_without_flag(ends[1], std::span(&part, 1)).error, EPIPE);
+  EXPECT_EQ(write_some_with_sigpipe_blocked(ends[1], std::span(&part, 1)).error, EPIPE);
+  EXPECT_EQ(write_some_with_sigpipe_blocked(ends[1], std::span(&part, 1)).error, EPIPE);
   ::close(ends[1]);
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
-  EXPECT_EQ(write_some_without_flag(ends[1], std::span(&part, 1)).bytes, 1U);
+  EXPECT_EQ(write_some_with_sigpipe_blocked(ends[1], std::span(&part, 1)).bytes, 1U);
   ::close(ends[0]);
-  EXPECT_EQ(write_some_without_flag(ends[1], std::span(&part, 1)).error, EPIPE);
+  EXPECT_EQ(write_some_with_sigpipe_blocked(ends[1], std::span(&part, 1)).error, EPIPE);
   ::close(ends[1]);
+}
+
+TEST(FdIo, WritesOneOrMorePartsToPipesSocketsAndFiles) {
+  std::array<int, 2> pipe_ends = {};
+  std::array<int, 2> socket_ends = {};
+  std::array<int, 2> file_ends = {};
+  ASSERT_EQ(::pipe(pipe_ends.data()), 0);
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, socket_ends.data()), 0);
+  std::array<char, 32> path = {"/tmp/berth-fd-XXXXXX"};
+  file_ends[1] = ::mkstemp(path.data());
+  file_ends[0] = ::open(path.data(), O_RDONLY | O_CLOEXEC);
+  ::unlink(path.data());
+  std::string word = "one";
+  std::string other = "two";
+  const std::array<iovec, 2> parts = {iovec{word.data(), 3}, iovec{other.data(), 3}};
+  for (const std::array<int, 2>& ends : {pipe_ends, socket_ends, file_ends}) {
+    EXPECT_EQ(write_some(ends[1], std::span(parts).first(1)).bytes, 3U);
+    EXPECT_EQ(write_some(ends[1], parts).bytes, 6U);
+    std::array<char, 16> buffer = {};
+    EXPECT_EQ(read_some(ends[0], buffer).bytes, 9U);
+    EXPECT_EQ(std::string_view(buffer.data(), 9), "oneonetwo");
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
 }
 
 TEST(FdIo, MakesADescriptorNonBlockingAndClosedOnExec) {
