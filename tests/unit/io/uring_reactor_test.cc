@@ -285,6 +285,22 @@ TEST(UringReactor, LeavesTheRestOfMuchInputToTheNextTurns) {
   }
   EXPECT_EQ(turns, 4) << "3.6 MB in turns of 1 MiB";
   for (const Sink& sink : sinks) EXPECT_TRUE(sink.text == bytes);
+
+  // And it does not wait for an event before it goes on.
+  for (Sink& sink : sinks) {
+    sink.after_read = [&](Sink&) {
+      if (total() == 120 * bytes.size()) reactor.stop();
+    };
+  }
+  for (const PipeEnds& pipe : pipes) {
+    ASSERT_EQ(::write(pipe.writer, bytes.data(), bytes.size()), 60'000);
+  }
+  Alarm too_late([&] { reactor.stop(); });
+  reactor.arm(too_late, reactor.clock().now() + milliseconds(500));
+  reactor.run();
+  EXPECT_TRUE(too_late.started()) << "it waited";
+  reactor.disarm(too_late);
+  EXPECT_EQ(total(), 120 * bytes.size());
   for (Sink& sink : sinks) reactor.cancel(sink);
   ASSERT_TRUE(poll_until(reactor, [&] {
     return std::all_of(sinks.begin(), sinks.end(), [](const Sink& sink) { return sink.over; });
