@@ -196,6 +196,8 @@ Task<void> App::serve(StopToken stop) {
   // Requests that wait for a turn or a workspace end because their session does.
   running_->api.drain();
   co_await running_->directory.shutdown();
+  // And those that wait for a commit because a store that refuses is not asked again and again.
+  running_->journal.close();
   co_await scope.join();
   co_await abandon();
 }

@@ -80,7 +80,7 @@ void say_ready(const App& app, io::Platform& platform) {
 }
 
 Task<void> run(App* app, io::Platform* platform, StopToken stop, bool quiet, int* exit_code) {
-  Result<void> started = co_await app->start();
+  Result<void> started = co_await app->start(stop);
   if (started.has_value()) {
     if (!quiet) say_ready(*app, *platform);
     co_await app->serve(stop);
