@@ -1,0 +1,59 @@
+#include "world.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+
+namespace berth::sim_test {
+namespace {
+
+using Wall = std::chrono::steady_clock;
+
+bool full_run() {
+  const char* full = std::getenv("BERTH_FULL");
+  return full != nullptr && *full == '1';
+}
+
+WorldReport run_seed(std::uint64_t seed) {
+  announce_seed(seed);
+  World world(seed);
+  return world.run();
+}
+
+TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
+  const std::uint64_t seeds = full_run() ? 10'000 : 1'000;
+  const auto started = Wall::now();
+  WorldReport sum;
+  int failures = 0;
+  for (std::uint64_t seed = 1; seed <= seeds && failures < 3; ++seed) {
+    const WorldReport report = run_seed(seed);
+    sum.add(report);
+    if (report.wrong.empty()) continue;
+    ++failures;
+    ADD_FAILURE() << report.wrong << "\nreplay: build/tests/sim/sim --seed " << seed;
+  }
+  const std::chrono::duration<double> took = Wall::now() - started;
+  std::cout << "figure: " << seeds << " seeds in " << took.count() << " s: " << sum.summary()
+            << "\n";
+  // A run that never meets what it is about proves nothing.
+  EXPECT_GT(sum.crashes, seeds / 2);
+  EXPECT_GT(sum.crashes_in_write, seeds / 20);
+  EXPECT_GT(sum.crashes_in_start, seeds / 100);
+  EXPECT_GT(sum.power_cuts, seeds / 20);
+  EXPECT_GT(sum.disk_errors, seeds / 100);
+  EXPECT_GT(sum.interrupted, seeds / 4);
+}
+
+TEST(Crash, TheSameSeedGivesTheSameRun) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const WorldReport once = run_seed(seed);
+    const WorldReport again = run_seed(seed);
+    EXPECT_EQ(once.trace_hash, again.trace_hash) << "seed " << seed;
+    EXPECT_EQ(once.summary(), again.summary()) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace berth::sim_test

@@ -1,0 +1,117 @@
+#include "log_check.h"
+
+#include <berth/core/json_doc.h>
+#include <berth/server/sessions/frames.h>
+
+namespace berth::sim_test {
+
+namespace {
+
+class LogReader {
+ public:
+  explicit LogReader(LogStory& story) : story_(story) {}
+
+  void take(const server::Frame& frame) {
+    story_.events.emplace_back(frame.data);
+    const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
+    if (!doc.has_value()) return wrong("is no JSON");
+    const JsonView root = doc->root();
+    const auto number = static_cast<std::int64_t>(story_.events.size());
+    if (frame.seq != story_.events.size() || root.get_int64("seq") != number) {
+      return wrong("carries the number " + std::to_string(frame.seq));
+    }
+    if (root.get_string("type") != frame.type) return wrong("has two types");
+    const std::string time(root.get_string("time").value_or(""));
+    if (time < time_) wrong("is older than the one before");
+    time_ = time;
+    const std::string type(frame.type);
+    if ((number == 1) != (type == "session.opened")) wrong("is (not) session.opened");
+    const std::string turn(root.get_string("turn").value_or(""));
+    if (type.starts_with("turn.")) return take_turn(type, turn, root.find("data"));
+    if (type.starts_with("agent.")) return take_agent(type, root.find("data"));
+    if (type.starts_with("interaction.")) return take_question(type, root.find("data"));
+    if (type == "update" && !turn.empty() && turn != running_) {
+      wrong("is an update of a turn that does not run");
+    }
+  }
+
+ private:
+  void wrong(const std::string& what) {
+    if (story_.wrong.empty()) story_.wrong = story_.where(what);
+  }
+
+  void take_turn(const std::string& type, const std::string& id, const JsonView& data) {
+    if (type == "turn.queued") {
+      if (story_.turns.contains(id)) return wrong("queues a turn again");
+      TurnStory& turn = story_.turns[id];
+      turn.number = data.get_int64("number").value_or(0);
+      turn.prompt = data.raw("prompt");
+      if (turn.number != static_cast<std::int64_t>(story_.turns.size())) {
+        wrong("leaves a turn's number out");
+      }
+      return;
+    }
+    const auto found = story_.turns.find(id);
+    if (found == story_.turns.end()) return wrong("is about a turn that was never queued");
+    TurnStory& turn = found->second;
+    if (!turn.ending.empty()) return wrong("comes after the turn's ending");
+    if (type == "turn.started") {
+      if (turn.started || !running_.empty()) return wrong("starts a turn while one runs");
+      turn.started = true;
+      running_ = id;
+    } else if (type == "turn.ended") {
+      if (turn.started && running_ != id) return wrong("ends a turn that does not run");
+      turn.ending = data.get_string("state").value_or("?");
+      if (turn.started) running_.clear();
+    }
+  }
+
+  void take_agent(const std::string& type, const JsonView& data) {
+    if (type == "agent.attached") {
+      if (pid_ != 0) wrong("attaches an agent while process " + std::to_string(pid_) + " lives");
+      pid_ = data.get_int64("pid").value_or(-1);
+      const std::int64_t epoch = data.get_int64("attach_epoch").value_or(0);
+      if (epoch <= attach_epoch_) wrong("repeats an attach_epoch");
+      attach_epoch_ = epoch;
+    } else if (type == "agent.exited") {
+      if (data.get_int64("pid") != pid_) wrong("tells the end of another process");
+      pid_ = 0;
+    }
+  }
+
+  void take_question(const std::string& type, const JsonView& data) {
+    const std::string id(data.get_string("id").value_or(""));
+    const bool known = story_.interactions.contains(id);
+    if (type == "interaction.opened") {
+      if (known) wrong("opens a question again");
+      story_.interactions[id];
+      return;
+    }
+    if (!known || !story_.interactions[id].empty())
+      return wrong("closes a question that is not open");
+    story_.interactions[id] = data.get_string("state").value_or("?");
+  }
+
+  LogStory& story_;
+  std::string time_;
+  std::string running_;
+  std::int64_t pid_ = 0;
+  std::int64_t attach_epoch_ = 0;
+};
+
+}  // namespace
+
+std::string LogStory::where(const std::string& what) const {
+  return "event " + std::to_string(events.size()) + " " + what + ": " +
+         (events.empty() ? std::string() : events.back().substr(0, 400));
+}
+
+LogStory read_log(const std::string& frames) {
+  LogStory story;
+  LogReader reader(story);
+  std::string_view rest = frames;
+  for (server::Frame frame; server::next_frame(rest, frame);) reader.take(frame);
+  return story;
+}
+
+}  // namespace berth::sim_test

@@ -1,0 +1,99 @@
+// tests/sim/world.h — a whole berth, its agents and its clients in one simulated machine, through
+// several crashes, out of one seed.
+#pragma once
+
+#include "sim_client.h"
+
+#include <berth/core/scope.h>
+#include <berth/io/sim_platform.h>
+#include <berth/server/config.h>
+#include <berth/server/store/sim_vfs.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace berth::sim_test {
+
+/// What happened in one run; `wrong` is empty if all that must hold did hold.
+struct WorldReport {
+  std::string wrong;
+  std::uint64_t trace_hash = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t crashes_in_write = 0;  ///< In the middle of a write of the database.
+  std::uint64_t crashes_in_start = 0;  ///< Before the server listened.
+  std::uint64_t power_cuts = 0;
+  std::uint64_t polite_ends = 0;
+  std::uint64_t disk_errors = 0;
+  std::uint64_t connections = 0;  ///< Of followers.
+  std::uint64_t prompts = 0;
+  std::uint64_t events = 0;
+  std::uint64_t interrupted = 0;  ///< Turns that a crash ended.
+
+  void add(const WorldReport& other);
+  std::string summary() const;
+};
+
+/// Several lives of the real server (HTTP, sessions, journal, SQLite on a simulated disk) with the
+/// scripted agent, until a last life in which nothing goes wrong. Then what each client was told is
+/// compared with the log. What cannot even be torn down ends the program with its seed.
+class World {
+ public:
+  explicit World(std::uint64_t seed);
+
+  /// Once.
+  WorldReport run();
+  /// Lines that tell the run, for a person.
+  void tell_to(std::function<void(std::string_view)> sink);
+  /// Every step of the machine, too.
+  void trace_to(std::function<void(std::string_view)> sink) { machine_.trace_to(std::move(sink)); }
+
+ private:
+  struct Life;
+  struct Group {
+    SessionStory story;
+    std::unique_ptr<Driver> driver;
+    std::vector<std::unique_ptr<Follower>> followers;
+  };
+
+  void make_machine();
+  void make_groups();
+  server::Config make_config();
+  void live(bool last);
+  void let_crash(Life& life);
+  void let_settle(Life& life);
+  void end_life(Life& life);
+  std::string describe_stuck(Life& life, bool crashed);
+  void check_given_back(Life& life);
+  void check_log();
+  void check_group(Group& group, server::SessionNo no, server::Store& store);
+  void check_agents_memory();
+  void wrong(const std::string& what);
+  [[noreturn]] void die(const std::string& what);
+
+  std::uint64_t seed_;
+  Prng plan_;
+  io::SimMachine machine_;
+  std::shared_ptr<server::DiskImage> disk_;
+  io::SimReactor clients_;
+  Door door_;
+  NullLog log_;
+  StopSource clients_stop_;
+  Scope clients_scope_;
+  std::vector<Group> groups_;
+  server::Config config_;
+  server::DiskFaults disk_faults_;
+  bool power_safe_ = false;
+  int life_ = 0;
+  std::string started_prompts_;  // of all logs, one after the other
+  WorldReport report_;
+  std::function<void(std::string_view)> tell_;
+};
+
+/// Makes a program that dies of an assertion say which seed it was at.
+void announce_seed(std::uint64_t seed);
+
+}  // namespace berth::sim_test
