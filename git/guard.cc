@@ -4,6 +4,7 @@
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/special_files.h>
 
 #include <git2.h>
 
@@ -169,11 +170,13 @@ void compare_index_with_head(git_repository* repository, git_index* index, WorkL
   if (staged > loss.changed) loss.changed = staged;
 }
 
-void look_at_files(const OpenedWorktree& worktree, WorkLoss& loss) {
+void look_at_files(const OpenedWorktree& worktree, const Patience& patience, WorkLoss& loss) {
   git_repository* repository = worktree.repository.get();
   Handle<git_index> index;
   const int rc = git_repository_index(out(index), repository);
   if (rc != 0) return unknown(loss, detail::libgit2_error(rc, worktree.path + ": index").message);
+  Result<void> rules = detail::check_rule_files(repository, index.get(), worktree.path, patience);
+  if (!rules) return unknown(loss, rules.error().message);
   read_status(worktree, index.get(), loss);
   compare_index_with_head(repository, index.get(), loss);
   loss.dirty = loss.changed > 0;
@@ -216,7 +219,7 @@ Result<WorkLoss> worktree_state(const StateRequest& request) {
   if (worktree) {
     loss.exists = true;
     look_at_head(worktree->repository.get(), loss);
-    look_at_files(*worktree, loss);
+    look_at_files(*worktree, request.patience, loss);
   } else if (worktree.error().kind == ErrorKind::unavailable) {
     loss.exists = true;  // half made: nobody has worked in it yet
   } else if (worktree.error().kind != ErrorKind::not_found) {

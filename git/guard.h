@@ -42,7 +42,8 @@ struct StateRequest {
 };
 
 /// Looks; writes nothing. A folder that is gone is not an error (`exists` false), one that is not
-/// ours or cannot be read is `unknown`. Ignored files are not work. Any thread.
+/// ours or cannot be read is `unknown`. Ignored files are not work. Any
+/// thread. Patience is asked between the steps only.
 ///
 /// Errors: `invalid` "bad_key", those of inspect_repository (the repository itself is gone),
 /// `timed_out`, `cancelled`.

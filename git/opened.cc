@@ -2,6 +2,7 @@
 #include <berth/git/files.h>
 #include <berth/git/names.h>
 #include <berth/git/opened.h>
+#include <berth/git/special_files.h>
 
 #include <git2.h>
 
@@ -55,12 +56,13 @@ int note_setting(const git_config_entry* entry, void* payload) {
   if (name == "extensions.objectformat") {
     if (value != "sha1") find("git_sha256");
   } else if (name == "extensions.partialclone" ||
-             (name.ends_with(".promisor") && value == "true")) {
+             (name.starts_with("remote.") && name.ends_with(".promisor") && value == "true")) {
     find("git_partial_clone");
   } else if (name == "core.sparsecheckout") {
     int on = 0;
     if (git_config_parse_bool(&on, entry->value) != 0 || on != 0) find("git_sparse_checkout");
-  } else if (name != "extensions.noop" && findings.code == nullptr) {
+  } else if (name.starts_with("extensions.") && name != "extensions.noop" &&
+             findings.code == nullptr) {
     find("git_extension");
   }
   return 0;
@@ -115,15 +117,17 @@ Result<Location> locate(const std::string& path) {
 }
 
 Result<void> check_supported(const Location& location) {
+  Result<void> plain = check_git_files(location.git_dir, location.common_dir);
+  if (!plain) return plain;
   Handle<git_config> config;
   const std::string file = location.common_dir + "/config";
   if (kind_of(file) == PathKind::missing) return {};
   int rc = git_config_open_ondisk(out(config), file.c_str());
   ConfigFindings findings;
   if (rc == 0) {
-    rc = git_config_foreach_match(
-        config.get(), "^(extensions\\..*|core\\.sparsecheckout|remote\\..*\\.promisor)$",
-        note_setting, &findings);
+    // Not git_config_foreach_match: libgit2 1.5 with PCRE2 leaks for every name that does not
+    // match.
+    rc = git_config_foreach(config.get(), note_setting, &findings);
   }
   if (rc != 0) {
     return fail(ErrorKind::invalid, "git_config_broken", libgit2_error(rc, file).message);

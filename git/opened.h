@@ -21,7 +21,7 @@ struct Location {
 /// Finds the parts by reading `.git`, `commondir` and `gitdir` files; opens nothing, runs nothing.
 Result<Location> locate(const std::string& path);
 
-/// Refuses what libgit2 1.5 cannot read rightly, with an error that names it.
+/// Refuses what libgit2 1.5 cannot read rightly or would wait for, with an error that names it.
 Result<void> check_supported(const Location& location);
 
 struct Opened {

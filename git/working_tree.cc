@@ -2,6 +2,7 @@
 #include <berth/git/files.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
+#include <berth/git/special_files.h>
 #include <berth/git/working_tree.h>
 
 #include <git2.h>
@@ -53,6 +54,9 @@ class TreeReader {
 
   Result<WorkingTree> read(bool forget) {
     Result<void> done = open_index(forget);
+    if (done) {
+      done = check_rule_files(repository_, index(), request_.worktree.path, request_.patience);
+    }
     if (done) done = compare();
     if (done) done = find_forced();
     if (done) done = apply();

@@ -94,17 +94,26 @@ Result<CreatedWorktree> reuse(const Creation& creation) {
   return created;
 }
 
-/// Clears what a crashed creation left. Only what is ours by its marks is touched.
+/// Clears what a creation left that did not get to its end. A folder is taken away only while its
+/// registration carries our mark: one whose registration somebody pruned may hold work.
 Result<void> clear_leftovers(const Creation& creation) {
-  if (points_to(creation.path, creation.registration)) {
-    const std::string trash = detail::parent_of(creation.path) + "/.berth-trash";
-    Result<std::string> moved = detail::move_to_trash(creation.path, trash);
-    if (!moved) return fail(std::move(moved).error());
-    if (Result<bool> gone = detail::delete_tree(*moved, {}); !gone) return fail(gone.error());
+  const std::string& registration = creation.registration;
+  if (is_half_made(registration)) {
+    Result<std::string> back = detail::read_line_file(registration + "/gitdir");
+    const std::string path = back ? detail::parent_of(*back) : creation.path;
+    if (points_to(path, registration)) {
+      Result<std::string> moved =
+          detail::move_to_trash(path, detail::parent_of(path) + "/.berth-trash");
+      if (!moved) return fail(std::move(moved).error());
+      if (Result<bool> gone = detail::delete_tree(*moved, {}); !gone) return fail(gone.error());
+    }
   }
-  if (Result<bool> gone = detail::delete_tree(creation.registration, {}); !gone) {
-    return fail(std::move(gone).error());
-  }
+  return {};
+}
+
+Result<void> clear_registration(const Creation& creation) {
+  Result<bool> gone = detail::delete_tree(creation.registration, {});
+  if (!gone) return fail(std::move(gone).error());
   return {};
 }
 
@@ -183,14 +192,15 @@ Result<void> make(Creation& creation) {
   if (kind != PathKind::missing && !detail::is_empty_folder(creation.path)) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
-  Result<void> done = make_refs(creation);
+  Result<void> done = clear_registration(creation);
+  if (done) done = make_refs(creation);
   if (done) done = claim_registration(creation.registration);
   if (!done) return done;
   done = make_links(creation);
   if (done) done = fill(creation);
   if (done) return detail::remove_file_if_exists(creation.registration + "/locked");
   // Best effort: what stays is marked as half made, and the next attempt removes it.
-  if (Result<void> cleared = clear_leftovers(creation); !cleared) return done;
+  if (clear_leftovers(creation)) static_cast<void>(clear_registration(creation));
   return done;
 }
 

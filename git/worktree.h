@@ -52,8 +52,10 @@ struct CreatedWorktree {
 /// Errors: `invalid` "bad_key" | "bad_path" | "not_a_commit"; `not_found` "rev_not_found";
 /// `conflict` "repository_empty" | "path_occupied" | "worktree_elsewhere" (the key has another
 /// path) | "base_differs" (whole, with another base than the one asked for) | "branch_has_commits";
-/// `busy` "git_locked"; and those of inspect_repository. After an error nothing of the attempt is
-/// left, or the next attempt removes it.
+/// `busy` "git_locked"; `not_found`
+/// "worktree_missing" (registered, its folder is gone: call remove_worktree first); and those of
+/// inspect_repository. After an error nothing of the attempt is left, or the next attempt removes
+/// it.
 Result<CreatedWorktree> create_worktree(const CreateWorktree& request);
 
 /// Succeeds only when the folder exists, its `.git` file points to the registration, the

@@ -70,6 +70,7 @@ class Agent final : private LineSink {
   struct Prompt {
     std::string id;  // raw JSON
     ScriptedSession* session = nullptr;
+    std::string context;
     std::string text;
     StopSource cancel;
     bool cancelled = false;
@@ -182,8 +183,10 @@ void Agent::handle_request(const RoutedLine& line) {
   auto prompt = std::make_unique<Prompt>();
   prompt->id = line.id.json;
   prompt->session = found->second.get();
+  // What stands in front of the last block is told, not ordered: a continuation, say.
   for (const JsonView& block : params.elements("prompt")) {
-    prompt->text += block.get_string("text").value_or("");
+    prompt->context += prompt->text;
+    prompt->text = block.get_string("text").value_or("");
     prompt->text += '\n';
   }
   running_.emplace(session_id, prompt.get());
@@ -326,8 +329,10 @@ Task<void> Agent::silence() {
 
 Task<void> Agent::run_prompt(std::unique_ptr<Prompt> prompt) {
   std::string stop_reason;
-  std::string answer;
   std::string_view rest = prompt->text;
+  if (!prompt->context.empty()) {
+    co_await message(prompt.get(), "agent_message_chunk", "You told me: " + prompt->context);
+  }
   while (!rest.empty() && !prompt->cancelled && stop_reason.empty() && !scope_.stop_requested()) {
     std::size_t end = rest.find('\n');
     std::size_t skip = 1;

@@ -8,6 +8,7 @@
 #include <berth/server/sessions/workspaces_git.h>
 #include <berth/server/store/sqlite_store.h>
 
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -67,15 +68,20 @@ Result<Config> read_config(io::Platform& platform, const ServeOptions& options) 
 }
 
 void say_ready(const App& app, io::Platform& platform) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("url", app.url())
-      .member("token_file", app.token_path())
-      .member_int64("pid", platform.process_table().own_pid())
-      .member("engine", platform.reactor().engine_name())
-      .end_object();
-  std::printf("%s\n", line.c_str());
+  if (::isatty(STDOUT_FILENO) != 0) {
+    std::printf("berth is ready\n  url    %s\n  token  %s\n  (kept in %s)\n", app.url().c_str(),
+                app.token().c_str(), app.token_path().c_str());
+  } else {
+    std::string line;
+    JsonWriter(line)
+        .begin_object()
+        .member("url", app.url())
+        .member("token_file", app.token_path())
+        .member_int64("pid", platform.process_table().own_pid())
+        .member("engine", platform.reactor().engine_name())
+        .end_object();
+    std::printf("%s\n", line.c_str());
+  }
   std::fflush(stdout);
 }
 

@@ -36,7 +36,10 @@ void Binding::save() {
 // ------------------------------------------------------------------------------------------------------
 
 void Binding::attach() {
-  if (attaching_ || live()) return;
+  if (!gone_.is_set()) {
+    attach_when_gone_ = ending_;
+    return;
+  }
   if (port_ == nullptr) {
     Result<std::unique_ptr<AgentPort>> made = context_.agents.make(row_.agent, *this);
     if (!made.has_value()) {
@@ -63,7 +66,9 @@ void Binding::cancel(std::string_view turn) {
 }
 
 void Binding::end(bool at_once) {
-  if (port_ != nullptr) port_->end(at_once);
+  if (gone_.is_set()) return;
+  ending_ = true;
+  port_->end(at_once);
 }
 
 Task<void> Binding::stop(bool at_once) {
@@ -188,8 +193,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
       .member("stderr_tail", failure.stderr_tail)
       .end_object();
   session_.append("agent.failed", row_.agent, data);
-  session_.on_agent_lost(*this, failure.error.message);
-  gone_.set();
+  after_end(failure.error.message);
 }
 
 void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
@@ -207,8 +211,21 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
       .end_object();
   session_.append("agent.exited", row_.agent, data);
   cancel_interactions("agent exit");
-  session_.on_agent_lost(*this, "the agent ended: " + io::describe(exit.status));
+  after_end("the agent ended: " + io::describe(exit.status));
+}
+
+/// A turn that came while the process was being ended gets a new one; it was not sent to the old.
+void Binding::after_end(std::string_view why) {
+  ending_ = false;
   gone_.set();
+  const TurnRow* turn = session_.current_turn();
+  const bool wanted = std::exchange(attach_when_gone_, false) && turn != nullptr &&
+                      turn->agent == row_.agent && turn->state == TurnState::starting;
+  if (wanted) {
+    attach();
+  } else {
+    session_.on_agent_lost(*this, why);
+  }
 }
 
 // --- the stream
@@ -258,7 +275,7 @@ void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view met
       .member("method", method)
       .member_raw("params", params)
       .end_object();
-  session_.append("agent.message", row_.agent, data, true);
+  session_.append("agent.message", row_.agent, data);
 }
 
 void Binding::on_junk(std::int64_t attach_epoch, const char* reason, std::uint64_t bytes,
@@ -302,7 +319,7 @@ void Binding::on_permission_request(std::int64_t attach_epoch, std::uint64_t rep
       .member("kind", row.kind)
       .member_raw("request", params)
       .end_object();
-  session_.append("interaction.opened", row_.agent, data, true);
+  session_.append("interaction.opened", row_.agent, data);
   session_.on_gate(+1);
   const std::string option = choose_by_policy(session_.row().permission, params);
   if (!option.empty()) {

@@ -22,14 +22,16 @@ class Binding final : private AgentSink, private RoomListener {
   Binding(SessionContext& context, Session& session, BindingRow row);
 
   const BindingRow& row() const { return row_; }
-  bool live() const { return port_ != nullptr && port_->live(); }
+  /// A process that is being ended takes no prompt any more.
+  bool live() const { return port_ != nullptr && port_->live() && !ending_; }
   bool attaching() const { return attaching_; }
   std::string stderr_tail() const;
   /// live | resumed | history | new: what the next prompt will be.
   std::string_view next() const;
 
   /// Starts the process and restores (or makes) the native session; the session hears by
-  /// on_agent_ready or on_agent_lost. Nothing happens when it is live or attaching.
+  /// on_agent_ready or on_agent_lost. Nothing happens when it is live or attaching; one that is
+  /// being ended is waited for.
   void attach();
   /// Sends the prompt; live() only.
   void prompt(std::string_view turn, std::string blocks);
@@ -86,12 +88,15 @@ class Binding final : private AgentSink, private RoomListener {
   InteractionRow close_interaction(OpenInteraction interaction, InteractionState state,
                                    std::string_view option_id, std::string_view by);
   void note_tool_call(const AgentUpdate& update);
+  void after_end(std::string_view why);
 
   SessionContext& context_;
   Session& session_;
   BindingRow row_;
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
+  bool ending_ = false;            // the process was asked to end and is not gone
+  bool attach_when_gone_ = false;  // a turn waits for that
   Event gone_;
   std::vector<OpenInteraction> open_;
   std::vector<std::string> open_tool_calls_;

@@ -108,6 +108,9 @@ TEST_F(Guard, WhatItCannotSeeIsUnknownAndNotSafe) {
   EXPECT_FALSE(loss.loses_nothing());
   in_tree("update-index --no-assume-unchanged a.txt && git checkout -q a.txt");
   EXPECT_TRUE(state().loses_nothing());
+  ASSERT_EQ(::mkfifo((tree() + "/dir/.gitignore").c_str(), 0666), 0);
+  EXPECT_TRUE(state().unknown);
+  fs::remove(tree() + "/dir/.gitignore");
   in_tree("update-index --split-index");
   EXPECT_TRUE(state().unknown);
   in_tree("update-index --no-split-index");

@@ -234,6 +234,37 @@ TEST_F(Snapshots, StopWhenToldAndShowNothing) {
   EXPECT_EQ(git("for-each-ref refs/berth/s/" + key() + "/1"), "");
 }
 
+TEST_F(Snapshots, DoNotWaitForAPipeWhereGitExpectsAFile) {
+  const auto code = [&] {
+    Result<Snapshot> taken =
+        take_snapshot({.worktree = ref(), .name = "1", .private_index = index()});
+    return taken ? std::string("taken") : std::string(taken.error().code);
+  };
+  write(tree() + "/new/deep/file", "x\n");
+  const std::string registration = repo() + "/.git/worktrees/" + key();
+  for (const std::string& place :
+       {tree() + "/dir/.gitignore", tree() + "/new/deep/.gitattributes", registration + "/ORIG"}) {
+    ASSERT_EQ(::mkfifo(place.c_str(), 0666), 0);
+    EXPECT_EQ(code(), place.ends_with("ORIG") ? "taken" : "special_file") << place;
+    fs::remove(place);
+  }
+  fs::create_symlink("/dev/zero", tree() + "/new/.gitignore");
+  EXPECT_EQ(code(), "special_file");
+  fs::remove(tree() + "/new/.gitignore");
+  // Where git does not look, a pipe is only left out.
+  fs::create_directories(tree() + "/build");
+  ASSERT_EQ(::mkfifo((tree() + "/build/.gitignore").c_str(), 0666), 0);
+  EXPECT_EQ(code(), "taken");
+  for (const std::string& file :
+       {registration + "/HEAD", repo() + "/.git/info/exclude", registration + "/index"}) {
+    fs::rename(file, root_ + "/kept");
+    ASSERT_EQ(::mkfifo(file.c_str(), 0666), 0);
+    EXPECT_EQ(code(), "special_file") << file;
+    fs::rename(root_ + "/kept", file);
+  }
+  EXPECT_EQ(code(), "taken");
+}
+
 TEST_F(Snapshots, ExecuteNothingThatIsPlanted) {
   const std::string plant = "touch " + mark() + "; cat";
   const std::string script = root_ + "/planted.sh";

@@ -248,6 +248,28 @@ TEST_F(Worktree, AHalfMadeOneIsNeverTakenForWhole) {
   EXPECT_FALSE(take_snapshot({.worktree = ref(), .name = "1", .private_index = index()}));
 }
 
+TEST_F(Worktree, AFolderWhoseRegistrationWasLostIsNotTakenForALeftover) {
+  create();
+  write(tree() + "/work.txt", "unsaved\n");
+  for (const char* lost : {"/HEAD", ""}) {
+    fs::remove_all(repo() + "/.git/worktrees/" + key() + lost);
+    Result<CreatedWorktree> again = create_worktree({.worktree = ref()});
+    ASSERT_FALSE(again);
+    EXPECT_STREQ(again.error().code, "path_occupied");
+    EXPECT_EQ(read(tree() + "/work.txt"), "unsaved\n");
+  }
+}
+
+TEST_F(Worktree, ALeftoverAtAnotherPathIsClearedToo) {
+  create();
+  write(repo() + "/.git/worktrees/" + key() + "/locked", "berth: being made\n");
+  Result<CreatedWorktree> moved =
+      create_worktree({.worktree = {repo(), root_ + "/trees/two", key()}});
+  ASSERT_TRUE(moved) << moved.error().message;
+  EXPECT_FALSE(exists(tree()));
+  EXPECT_EQ(sh(root_ + "/trees/two", "git status --porcelain"), "");
+}
+
 TEST_F(Worktree, ABranchWithCommitsIsNotReset) {
   create();
   in_tree("commit -q --allow-empty -m work");
