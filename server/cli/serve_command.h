@@ -13,7 +13,9 @@ struct ServeOptions {
 };
 
 /// Returns the exit code: 0 after an orderly end, 1 when the server could not start (the reason is
-/// on stderr). Prints one line of JSON when ready: {"url","token_file","pid","engine"}.
+/// on stderr). Says when it is ready: to a terminal in words with the token, else as one line of
+/// JSON
+/// {"url","token_file","pid","engine"}.
 int serve_command(const ServeOptions& options);
 
 }  // namespace berth::server
