@@ -208,6 +208,13 @@ bool is_attributes_file(std::string_view path) {
   return path == ".gitattributes" || path.ends_with("/.gitattributes");
 }
 
+/// Attributes are read from the working files, so those files come first. A link in their place
+/// comes last: libgit2 would follow it to wherever the tree's author pointed it.
+int turn_of(const git_index_entry* entry) {
+  if (!is_attributes_file(entry->path)) return 1;
+  return entry->mode == GIT_FILEMODE_LINK ? 2 : 0;
+}
+
 bool has_global_attributes(int level, const char* name) {
   git_buf folders = GIT_BUF_INIT;
   if (git_libgit2_opts(GIT_OPT_GET_SEARCH_PATH, level, &folders) != 0) return true;
@@ -262,12 +269,10 @@ Result<void> fill_folder(git_repository* repository, const git_tree* tree, const
   const bool convert = may_convert(repository, index.get());
   const std::size_t count = git_index_entrycount(index.get());
   Filler filler(repository, odb.get(), root, path, convert);
-  // Attributes are read from the working files: those files come first.
-  for (const bool attributes : {true, false}) {
-    if (attributes && !convert) continue;
+  for (int turn = convert ? 0 : 1; turn <= (convert ? 2 : 1); ++turn) {
     for (std::size_t i = 0; i < count; ++i) {
       const git_index_entry* entry = git_index_get_byindex(index.get(), i);
-      if (convert && is_attributes_file(entry->path) != attributes) continue;
+      if (convert && turn_of(entry) != turn) continue;
       Result<void> written = filler.write(entry);
       if (!written) return written;
       if (i % 64 == 0) {

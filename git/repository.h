@@ -25,9 +25,9 @@ struct RepositoryInfo {
 /// repository) and looks at it. Never searches upwards. Any thread.
 ///
 /// Errors: `not_found` "path_missing" | "not_a_repository"; `unsupported` with one of "git_sha256",
-/// "git_partial_clone", "git_extension", "git_format_version", "git_sparse_checkout",
-/// "git_index_unsupported" for what libgit2 1.5 cannot read rightly; `invalid` "git_config_broken";
-/// `unavailable` "git_unreadable".
+/// "git_partial_clone", "git_extension", "git_format_version", "git_sparse_checkout" for
+/// what libgit2 1.5 cannot read rightly; `invalid` "git_config_broken"; `unavailable`
+/// "git_unreadable"; `conflict` "special_file" (a pipe where git expects a file).
 Result<RepositoryInfo> inspect_repository(const std::string& path);
 
 /// The repository that contains `path`, searching upwards on the same file system: for a command

@@ -2,6 +2,8 @@
 
 #include <berth/git/repository.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <thread>
@@ -54,6 +56,15 @@ TEST_F(Worktree, HasTheSameFilesAsACheckoutByTheGitCommand) {
   EXPECT_EQ(read(tree() + "/crlf/+first.txt"), "a\r\nb\r\n");
   EXPECT_EQ(in_tree("status --porcelain"), "");
   EXPECT_EQ(sh(tree(), "find . -type f -perm -100 -not -path \"./.git\""), "./run me.sh\n");
+}
+
+TEST_F(Worktree, DoesNotFollowALinkToAttributesThatTheTreeHolds) {
+  ASSERT_EQ(::mkfifo((root_ + "/pipe").c_str(), 0666), 0);
+  fs::create_symlink(root_ + "/pipe", repo() + "/.gitattributes");
+  git("add -A && git commit -q -m trap");
+  create();  // reading the pipe would never end
+  EXPECT_TRUE(fs::is_symlink(tree() + "/.gitattributes"));
+  EXPECT_EQ(in_tree("ls-files -s .gitattributes").substr(0, 6), "120000");
 }
 
 TEST_F(Worktree, LeavesNothingForGitStatusToReadAgain) {
