@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""The command line against a real server: what it prints, for people and as JSON, and its exit codes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from berth_server import BINARY, Server, make_repository, wait_until
+from summary import main
+
+
+class CommandLine(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server().start()
+        cls.repository = make_repository(os.path.join(cls.server.folder, "repository"))
+        cls.counter = 0
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.close()
+
+    def environment(self):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "NO_COLOR"))}
+        return {**kept, "BERTH_STATE": self.server.state}
+
+    def berth(self, *arguments, stdin="", expect=0):
+        """Runs a command with pipes; returns what it wrote to stdout and stderr."""
+        done = subprocess.run([BINARY, *arguments], input=stdin, capture_output=True, text=True,
+                              timeout=30, env=self.environment())
+        self.assertEqual(done.returncode, expect, f"{arguments}: {done.stdout}{done.stderr}")
+        return done.stdout, done.stderr
+
+    def on_terminal(self, *arguments, **environment):
+        """Runs a command with a terminal as stdout; returns what was shown."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen([BINARY, *arguments], stdin=subprocess.DEVNULL, stdout=slave,
+                                   stderr=slave, env={**self.environment(), **environment})
+        os.close(slave)
+        shown = b""
+        try:
+            while chunk := os.read(master, 65536):
+                shown += chunk
+        except OSError:
+            pass  # the terminal's other end was closed
+        os.close(master)
+        process.wait(30)
+        return shown.decode()
+
+    def new_session(self, *options):
+        CommandLine.counter += 1
+        name = f"s{CommandLine.counter}"
+        self.assertEqual(self.berth("session", "new", name, *options)[0], name + "\n")
+        return name
+
+    def test_a_prompt_streams_its_turn_and_tells_how_it_ended(self):
+        session = self.new_session()
+        shown, _ = self.berth("prompt", session, "say hello ; think hm ; plan one, two ; say bye")
+        self.assertIn("hello", shown)
+        self.assertIn("plan", shown)
+        self.assertTrue(shown.endswith("✔ completed\n"), shown)
+        self.assertNotIn("\033", shown)
+        shown, _ = self.berth("prompt", session, stdin="say from stdin\n")
+        self.assertIn("from stdin", shown)
+        for steer in ("refuse", "error", "exit 3"):
+            shown, _ = self.berth("prompt", session, steer, expect=1)
+            self.assertIn("✘", shown)
+
+    def test_text_is_shown_while_the_turn_runs(self):
+        session = self.new_session()
+        process = subprocess.Popen([BINARY, "prompt", session, "say early ; sleep 3000 ; say late"],
+                                   stdout=subprocess.PIPE, env=self.environment())
+        began = time.monotonic()
+        seen = b""
+        while b"early" not in seen:
+            seen += os.read(process.stdout.fileno(), 4096)
+        self.assertLess(time.monotonic() - began, 2)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(10), 130)
+        process.stdout.close()
+        self.assertEqual(self.server.client.get(f"/v1/sessions/{session}")["turn"]["state"], "running")
+
+    def test_a_timeout_leaves_the_turn_running(self):
+        session = self.new_session()
+        _, told = self.berth("prompt", session, "sleep 2000 ; say done", "--timeout", "0.3", expect=124)
+        self.assertIn(f"berth attach {session}", told)
+        state = self.server.client.get(f"/v1/sessions/{session}")["turn"]["state"]
+        self.assertEqual(state, "running")
+        self.berth("session", "cancel", session)
+        wait_until(lambda: self.server.client.get(f"/v1/sessions/{session}")["turn"] is None)
+
+    def test_json_is_json_everywhere(self):
+        session = self.new_session("--repo", self.repository)
+        lines = self.berth("prompt", session, "write a.txt hello", "--json")[0].splitlines()
+        events = [json.loads(line) for line in lines]
+        self.assertEqual(events[-1]["type"], "change.recorded")
+        self.assertEqual([e["data"]["state"] for e in events if e["type"] == "turn.ended"], ["completed"])
+        for command in (("session", "list"), ("session", "show", session), ("diff", session),
+                        ("permit", session), ("agent", "ls"), ("agent", "ls", session),
+                        ("agent", "probe", "scripted"), ("doctor",), ("version",),
+                        ("session", "close", session)):
+            json.loads(self.berth(*command, "--json")[0])
+
+    def test_diff_into_a_pipe_is_a_patch_that_git_applies(self):
+        session = self.new_session("--repo", self.repository)
+        shown, _ = self.berth("prompt", session, "write README.md changed\nwrite sub/new.txt two")
+        self.assertIn("2 files changed, +2 -1", shown)
+        patch, _ = self.berth("diff", session)
+        self.assertIn("+changed", patch)
+        subprocess.run(["git", "-C", self.repository, "apply", "--check", "-"], input=patch, text=True,
+                       check=True)
+        only, _ = self.berth("diff", session, "sub/new.txt")
+        self.assertNotIn("README", only)
+        self.assertIn("README.md  +1 -1", self.berth("diff", session, "--stat")[0])
+
+    def test_colours_are_for_terminals_without_no_color(self):
+        session = self.new_session("--repo", self.repository)
+        self.berth("prompt", session, "write a.txt hello")
+        self.assertIn("\033[32m+hello\033[0m", self.on_terminal("diff", session))
+        self.assertNotIn("\033", self.on_terminal("diff", session, NO_COLOR="1"))
+        self.assertNotIn("\033", self.on_terminal("diff", session, "--no-color"))
+
+    def test_an_agent_cannot_steer_the_terminal(self):
+        session = self.new_session()
+        shown = self.on_terminal("prompt", session, "say a\033]0;owned\007b\u009b31mc", "--no-color")
+        self.assertIn("a]0;ownedb31mc", shown)
+        self.assertNotIn("\033", shown)
+        self.assertNotIn("\x07", shown)
+        self.assertNotIn("\u009b", shown)
+
+    def test_permissions_are_listed_and_answered(self):
+        session = self.new_session("--dir", self.server.folder)
+        shown = []
+        prompt = threading.Thread(target=lambda: shown.append(
+            self.berth("prompt", session, "ask write asked.txt yes")[0]))
+        prompt.start()
+        try:
+            wait_until(lambda: "berth permit" in self.berth("permit", session)[0])
+            self.berth("permit", session, "--allow")
+        finally:
+            prompt.join(30)
+        self.assertIn("✔ completed", shown[0])
+        self.assertIn(f"berth permit {session} int_", shown[0])
+        self.assertTrue(os.path.exists(os.path.join(self.server.folder, "asked.txt")))
+        self.assertIn("nothing waits", self.berth("permit", session, "--allow", expect=1)[1])
+
+    def test_attach_shows_what_was_and_what_comes(self):
+        session = self.new_session()
+        self.berth("prompt", session, "say first")
+        process = subprocess.Popen([BINARY, "attach", session, "--after", "0"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True, env=self.environment())
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout))
+        reader.start()
+        wait_until(lambda: "first\n" in lines)
+        self.berth("prompt", session, "say second", "--detach")
+        wait_until(lambda: lines.count("✔ completed\n") == 2)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(10), 0)
+        reader.join()
+        process.stdout.close()
+        self.assertIn("> say second\n", lines)
+        self.assertIn("── turn 2 · scripted ──\n", lines)
+
+    def test_errors_are_one_line(self):
+        _, told = self.berth("session", "show", "nobody", expect=1)
+        self.assertRegex(told, r"\Aberth: [^\n]*nobody[^\n]*404 session_not_found\]\n\Z")
+        _, told = self.berth("session", "list", "--token", "wrong", expect=1)
+        self.assertRegex(told, r"\Aberth: [^\n]*401 unauthorized\]\n\Z")
+        _, told = self.berth("session", "list", "--url", "http://127.0.0.1:1", expect=1)
+        self.assertRegex(told, r"\Aberth: no server answers at http://127.0.0.1:1 [^\n]*\n\Z")
+        _, told = self.berth("session", "list", "--state", "/nonexistent", expect=1)
+        self.assertRegex(told, r"\Aberth: no server found: [^\n]*\n\Z")
+        self.berth("frobnicate", expect=2)
+        self.berth("prompt", expect=2)
+        self.berth("--help")
+
+    def test_the_token_is_not_sent_to_another_server(self):
+        with Server() as other:
+            _, told = self.berth("session", "list", "--url", other.client.url, expect=1)
+            self.assertIn("401 unauthorized", told)
+
+    def test_delete_is_refused_while_work_would_be_lost(self):
+        session = self.new_session("--repo", self.repository)
+        self.berth("prompt", session, "write a.txt hello")
+        self.assertIn("worktree_has_work", self.berth("session", "delete", session, expect=1)[1])
+        self.berth("session", "delete", session, "--force")
+
+
+if __name__ == "__main__":
+    main()
