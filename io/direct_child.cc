@@ -122,9 +122,9 @@ void DirectChild::end_tree() {
   tree_still_lives();
 }
 
-void DirectChild::swept(std::size_t found) {
+void DirectChild::swept(const TreeSweep& answer) {
   if (!exited_) return;
-  if (found == 0) return tree_is_gone();
+  if (answer.gone()) return tree_is_gone();
   tree_still_lives();
 }
 

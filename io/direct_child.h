@@ -64,8 +64,8 @@ class DirectChild {
   void abandon();
   /// Stops watching what does not die, and forgets it in a later turn.
   void give_up();
-  /// A walk has found (and killed) so many running processes of the tree.
-  void swept(std::size_t found);
+  /// What a walk has found and killed of the tree.
+  void swept(const TreeSweep& answer);
 
   std::uint64_t number() const { return number_; }
   Reactor& reactor() { return reactor_; }

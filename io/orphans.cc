@@ -27,8 +27,7 @@ bool has_any_of(const std::vector<int>& pids, const std::unordered_set<int>& fam
 }
 
 std::unordered_set<int> read_own_family() {
-  const std::optional<std::vector<ProcStat>> processes = list_processes();
-  return own_family(processes.value_or(std::vector<ProcStat>()));
+  return own_family(list_processes().value_or(ProcessList()).processes);
 }
 
 /// The process whose host has made a marker; nothing if the text is none of ours.
@@ -116,10 +115,10 @@ int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instan
   };
   std::size_t killed = 0;
   for (int tries = 0; tries < kTriesMax; ++tries) {
-    // The dying are met again until they are gone; only the first look tells how many they were.
-    const std::size_t found = kill_trees({&seed, 1}, read_own_family())[0];
-    if (found == 0) break;
-    killed = std::max(killed, found);
+    // The dying are met again until they are gone: the fullest look tells how many they were.
+    const TreeSweep answer = kill_trees({&seed, 1}, read_own_family())[0];
+    if (answer.gone()) break;
+    killed = std::max(killed, answer.killed);
     nap();
   }
   return static_cast<int>(killed);

@@ -16,15 +16,16 @@ namespace berth::io {
 
 namespace {
 
-/// Reads a whole file of /proc (its size is unknown before); empty when it cannot be read.
-std::string read_whole(const std::string& path, std::size_t bytes_max) {
+/// Reads a whole file of /proc (its size is unknown before); nothing, and errno, when it cannot be
+/// opened.
+std::optional<std::string> read_whole(const std::string& path, std::size_t bytes_max) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return {};
   std::string text;
-  if (!file.valid()) return text;
   std::array<char, 4096> chunk;
   while (text.size() < bytes_max) {
     const ssize_t got = ::read(file.get(), chunk.data(), chunk.size());
-    if (got <= 0) break;  // ESRCH when it ended meanwhile, EACCES for other users' environments
+    if (got <= 0) break;  // ESRCH when it ended meanwhile
     text.append(chunk.data(), static_cast<std::size_t>(got));
   }
   return text;
@@ -61,8 +62,8 @@ std::optional<ProcStat> parse_proc_stat(std::string_view line) {
   ProcStat stat;
   if (!parse(line.substr(0, name_begin), stat.id.pid)) return {};
   std::string_view rest = line.substr(name_end + 2);
-  // Fields 3 to 24 of proc(5); the array's index is the field's number minus 3.
-  std::array<std::string_view, 22> fields;
+  // Fields 3 to 51 of proc(5); the array's index is the field's number minus 3.
+  std::array<std::string_view, 49> fields;
   for (std::string_view& field : fields) field = next_field(rest);
   if (fields[0].size() != 1) return {};
   stat.state = fields[0][0];
@@ -88,31 +89,47 @@ std::optional<ProcStat> read_proc_stat(int pid) {
   return parse_proc_stat({line.data(), static_cast<std::size_t>(got)});
 }
 
-std::optional<std::vector<ProcStat>> list_processes() {
+std::optional<ProcessList> list_processes() {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc"), &::closedir);
   if (folder == nullptr) return {};
-  std::vector<ProcStat> found;
+  ProcessList list;
   while (const dirent* entry = ::readdir(folder.get())) {
     int pid = 0;
     if (!parse(std::string_view(entry->d_name), pid)) continue;
     errno = 0;
     std::optional<ProcStat> stat = read_proc_stat(pid);
     if (!stat.has_value() && is_out_of_descriptors(errno)) return {};
-    if (stat.has_value()) found.push_back(*stat);
+    if (stat.has_value()) {
+      list.processes.push_back(*stat);
+    } else {
+      list.some_vanished = true;
+    }
   }
-  std::sort(found.begin(), found.end(),
+  std::sort(list.processes.begin(), list.processes.end(),
             [](const ProcStat& a, const ProcStat& b) { return a.id.pid < b.id.pid; });
-  return found;
+  return list;
 }
 
-std::optional<std::string> read_environment_of(int pid, std::string_view name) {
-  const std::string all = read_whole(fmt::format("/proc/{}/environ", pid), kEnvironmentMax);
-  std::string_view rest = all;
+Variable read_environment_of(int pid, std::string_view name) {
+  const std::string path = fmt::format("/proc/{}/environ", pid);
+  std::optional<std::string> all = read_whole(path, kEnvironmentMax);
+  if (!all.has_value() && (errno == EACCES || errno == EPERM)) return {};
+  if (!all.has_value() || all->empty()) {
+    // Nobody's environment, or a moment in which it has none: exec fills in the new one only at its
+    // end.
+    const std::optional<ProcStat> stat = read_proc_stat(pid);
+    if (!stat.has_value()) return {Lookup::unsettled, {}};
+    if (stat->ended() || stat->is_kernel_thread()) return {};
+    if (stat->environment_end == 0) return {Lookup::unsettled, {}};
+    all = read_whole(path, kEnvironmentMax);
+    if (!all.has_value()) return {Lookup::unsettled, {}};
+  }
+  std::string_view rest = *all;
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\0'), rest.size());
     const std::string_view entry = rest.substr(0, end);
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
-      return std::string(entry.substr(name.size() + 1));
+      return {Lookup::found, std::string(entry.substr(name.size() + 1))};
     }
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }

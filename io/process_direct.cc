@@ -171,10 +171,10 @@ void Sweeper::run() {
   std::vector<TreeSeed> seeds;
   for (const std::uint64_t number : numbers) seeds.push_back(host_.find(number)->seed());
   if (seeds.empty()) return;
-  const std::vector<std::size_t> found = kill_trees(seeds, {});
+  const std::vector<TreeSweep> answers = kill_trees(seeds, {});
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     // Looked up again: what one child's listener does may end another.
-    if (DirectChild* child = host_.find(numbers[i])) child->swept(found[i]);
+    if (DirectChild* child = host_.find(numbers[i])) child->swept(answers[i]);
   }
 }
 

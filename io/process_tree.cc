@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <unordered_map>
+#include <utility>
 
 namespace berth::io {
 
@@ -14,9 +15,10 @@ namespace {
 /// Enough for any honest tree; what forks faster than this is killed as far as it is known and met
 /// again later.
 constexpr int kRoundsMax = 16;
+/// Looks that find nothing new but are disturbed; then the caller should come again.
+constexpr int kDisturbedMax = 3;
 
-/// Remembers which processes carry no marker, so that later rounds of one call read only new
-/// environments.
+/// Remembers what processes carry, so that later rounds of one call read only new environments.
 class MarkerCache {
  public:
   std::optional<std::string> operator()(const ProcStat& process) {
@@ -24,10 +26,18 @@ class MarkerCache {
     Entry& entry = at->second;
     if (is_new || entry.start_time != process.id.start_time) {
       entry.start_time = process.id.start_time;
-      entry.marker = read_environment_of(process.id.pid, kMarkerName);
+      Variable variable = read_environment_of(process.id.pid, kMarkerName);
+      if (variable.lookup == Lookup::found) entry.marker = std::move(variable.value);
+      if (variable.lookup == Lookup::unsettled) {
+        known_.erase(at);
+        unsettled_ = true;
+        return {};
+      }
     }
     return entry.marker;
   }
+  /// Whether some process could not be judged since the last call.
+  bool take_unsettled() { return std::exchange(unsettled_, false); }
 
  private:
   struct Entry {
@@ -35,6 +45,7 @@ class MarkerCache {
     std::optional<std::string> marker;
   };
   std::unordered_map<int, Entry> known_;
+  bool unsettled_ = false;
 };
 
 bool belongs_by_itself(const TreeSeed& seed, const ProcStat& process,
@@ -77,34 +88,86 @@ std::vector<ProcessId> members_of(const TreeSeed& seed, std::span<const ProcStat
   return members;
 }
 
-std::vector<std::size_t> kill_trees(std::span<const TreeSeed> seeds,
-                                    const std::unordered_set<int>& spared) {
-  std::vector<std::size_t> counts(seeds.size(), 0);
-  std::unordered_set<int> not_these = spared;
-  not_these.insert(::getpid());
-  std::vector<ProcessId> stopped;
-  MarkerCache cache;
-  for (int round = 0; round < kRoundsMax; ++round) {
-    const std::optional<std::vector<ProcStat>> processes = list_processes();
-    if (!processes.has_value()) {
-      for (std::size_t& count : counts) count = std::max<std::size_t>(count, 1);
-      break;
+namespace {
+
+/// One call of kill_trees.
+class Killer {
+ public:
+  Killer(std::span<const TreeSeed> seeds, const std::unordered_set<int>& spared)
+      : seeds_(seeds), spared_(spared), answers_(seeds.size()) {
+    spared_.insert(::getpid());
+    oldest_ = seeds.empty() ? 0 : seeds.front().root.start_time;
+    for (const TreeSeed& seed : seeds) oldest_ = std::min(oldest_, seed.root.start_time);
+  }
+
+  std::vector<TreeSweep> run() {
+    const bool settled = stop_all();
+    for (const ProcessId& member : stopped_) send_signal(member, SIGKILL);
+    for (TreeSweep& answer : answers_) answer.settled = settled;
+    return std::move(answers_);
+  }
+
+ private:
+  bool stop_all() {
+    int disturbed_looks = 0;
+    for (int round = 0; round < kRoundsMax && disturbed_looks < kDisturbedMax; ++round) {
+      const std::optional<ProcessList> list = list_processes();
+      if (!list.has_value()) return false;
+      bool disturbed = list->some_vanished || has_new_zombies(list->processes);
+      const bool found_new = stop_members(list->processes, disturbed);
+      if (cache_.take_unsettled()) disturbed = true;
+      if (found_new) continue;
+      if (!disturbed) return true;
+      ++disturbed_looks;
     }
+    return false;
+  }
+
+  bool stop_members(std::span<const ProcStat> processes, bool& disturbed) {
     bool found_new = false;
-    for (std::size_t i = 0; i < seeds.size(); ++i) {
-      for (const ProcessId& member : members_of(seeds[i], *processes, not_these, std::ref(cache))) {
-        if (std::find(stopped.begin(), stopped.end(), member) != stopped.end()) continue;
+    for (std::size_t i = 0; i < seeds_.size(); ++i) {
+      for (const ProcessId& member : members_of(seeds_[i], processes, spared_, std::ref(cache_))) {
+        if (std::find(stopped_.begin(), stopped_.end(), member) != stopped_.end()) continue;
         const int error = send_signal(member, SIGSTOP);
-        if (error == EPERM || error == ESRCH) continue;  // not ours to kill; gone
+        if (error == EPERM) continue;      // another user's: not ours to kill
+        if (error != 0) disturbed = true;  // it ended; who knows what it has started before
+        if (error == ESRCH) continue;
         found_new = true;
-        stopped.push_back(member);
-        ++counts[i];
+        stopped_.push_back(member);
+        ++answers_[i].killed;
       }
     }
-    if (!found_new) break;
+    return found_new;
   }
-  for (const ProcessId& member : stopped) send_signal(member, SIGKILL);
-  return counts;
+
+  /// A process that ended in front of our eyes is like one that vanished. Roots are known to have
+  /// ended.
+  bool has_new_zombies(std::span<const ProcStat> processes) {
+    bool any = false;
+    for (const ProcStat& process : processes) {
+      if (!process.ended() || process.id.start_time < oldest_) continue;
+      const bool is_root =
+          std::any_of(seeds_.begin(), seeds_.end(),
+                      [&process](const TreeSeed& seed) { return seed.root == process.id; });
+      if (!is_root && zombies_.insert(process.id.pid).second) any = true;
+    }
+    return any;
+  }
+
+  const std::span<const TreeSeed> seeds_;
+  std::unordered_set<int> spared_;
+  std::vector<TreeSweep> answers_;
+  std::uint64_t oldest_ = 0;  // nobody older belongs to any of the trees
+  std::vector<ProcessId> stopped_;
+  std::unordered_set<int> zombies_;
+  MarkerCache cache_;
+};
+
+}  // namespace
+
+std::vector<TreeSweep> kill_trees(std::span<const TreeSeed> seeds,
+                                  const std::unordered_set<int>& spared) {
+  return Killer(seeds, spared).run();
 }
 
 std::unordered_set<int> own_family(std::span<const ProcStat> processes) {

@@ -26,7 +26,7 @@ struct TreeSeed {
   std::function<bool(std::string_view)> marker_matches;
 };
 
-/// Reads the marker of a process (read_environment_of, or a table in tests).
+/// Gives the marker of a process, if it has one: from /proc, or from a table in tests.
 using MarkerReader = std::function<std::optional<std::string>(const ProcStat&)>;
 
 /// The members of the tree in `processes`, zombies left out. Processes in `spared` and all that
@@ -35,13 +35,23 @@ std::vector<ProcessId> members_of(const TreeSeed& seed, std::span<const ProcStat
                                   const std::unordered_set<int>& spared,
                                   const MarkerReader& marker_of);
 
-/// For each tree: how many running processes were found and sent SIGKILL. They are stopped first,
-/// until a look finds no new one, so that none can fork away; that they are gone shows only in a
-/// later call. Other users' processes are left alone and not counted; where we could not look, the
-/// count is at least 1. Never touches this process. Costs a read of all of /proc once or more (some
-/// ms): make one call for many trees.
-std::vector<std::size_t> kill_trees(std::span<const TreeSeed> seeds,
-                                    const std::unordered_set<int>& spared);
+struct TreeSweep {
+  /// Running processes that were found and sent SIGKILL. That they are gone shows only next time.
+  std::size_t killed = 0;
+  /// Nothing moved while we looked. If it did, a member may have been overlooked: look again later.
+  bool settled = false;
+
+  bool gone() const { return settled && killed == 0; }
+};
+
+/// Kills trees; one answer for each. Members are stopped first, until a look finds no new one, so
+/// that none can fork away. A look is no snapshot: a process that ends between its name and its
+/// line being read may have started another one that nobody saw, and one in the middle of an exec
+/// carries no marker; then we look again, a few times. Other users' processes are left alone and
+/// not counted. Never touches this process. Reads all of /proc once or more (8 us a process): make
+/// one call for many trees.
+std::vector<TreeSweep> kill_trees(std::span<const TreeSeed> seeds,
+                                  const std::unordered_set<int>& spared);
 
 /// This process, its ancestors and its descendants.
 std::unordered_set<int> own_family(std::span<const ProcStat> processes);

@@ -36,11 +36,12 @@ inline LaunchSpec shell(const std::string& script) {
 /// Running processes with a marker that begins with `prefix`.
 inline std::vector<ProcessId> marked(const std::string& prefix) {
   std::vector<ProcessId> found;
-  const std::vector<ProcStat> processes = list_processes().value();
-  for (const ProcStat& process : processes) {
+  const ProcessList list = list_processes().value();
+  for (const ProcStat& process : list.processes) {
     if (process.ended()) continue;
-    const std::optional<std::string> marker = read_environment_of(process.id.pid, kMarkerName);
-    if (marker.has_value() && marker->starts_with(prefix)) found.push_back(process.id);
+    const Variable marker = read_environment_of(process.id.pid, kMarkerName);
+    if (marker.lookup == Lookup::found && marker.value.starts_with(prefix))
+      found.push_back(process.id);
   }
   return found;
 }

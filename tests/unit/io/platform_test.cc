@@ -22,7 +22,8 @@ namespace {
 
 TEST(ProcStatLine, IsReadBehindANameFullOfParenthesesAndBlanks) {
   const std::optional<ProcStat> stat = parse_proc_stat(
-      "4711 (a) S 1 (x) R 12 34 56 0 -1 4194304 100 0 0 0 7 8 0 0 20 0 1 0 123456 9999 42 1844\n");
+      "4711 (a) S 1 (x) R 12 34 56 0 -1 4194304 100 0 0 0 7 8 0 0 20 0 1 0 123456 9999 42 1844 "
+      "1 1 1 0 0 0 4096 3 0 0 0 0 17 1 0 0 0 0 0 1 1 1 140 150 150 777 0\n");
   ASSERT_TRUE(stat.has_value());
   EXPECT_EQ(stat->id, (ProcessId{4711, 123456}));
   EXPECT_EQ(stat->state, 'R');
@@ -30,6 +31,7 @@ TEST(ProcStatLine, IsReadBehindANameFullOfParenthesesAndBlanks) {
   EXPECT_EQ(stat->session, 56);
   EXPECT_EQ(stat->cpu_ticks, 15U);
   EXPECT_EQ(stat->resident_pages, 42U);
+  EXPECT_EQ(stat->environment_end, 777U);
 }
 
 TEST(ProcStatLine, ThatIsCutIsNone) {

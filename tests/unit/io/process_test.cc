@@ -77,8 +77,8 @@ Census count() {
   Census census;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), &::closedir);
   while (::readdir(folder.get()) != nullptr) ++census.descriptors;
-  const std::vector<ProcStat> processes = list_processes().value();
-  for (const ProcStat& process : processes) {
+  const ProcessList list = list_processes().value();
+  for (const ProcStat& process : list.processes) {
     if (process.parent == ::getpid()) ++census.children;
   }
   if (const auto home = find_cgroup_home(); home.has_value()) {
@@ -425,6 +425,11 @@ class Starter {
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
   }
+  /// The agent dies with its starter, a moment later (its zombie may wait for a slow init).
+  bool root_lives() const {
+    const std::optional<ProcStat> stat = read_proc_stat(root);
+    return stat.has_value() && !stat->ended();
+  }
   int root = 0;
 
  private:
@@ -444,12 +449,7 @@ TEST_P(ProcessHosts, ReapsTheOrphansOfACrashedPredecessorAndNothingElse) {
   ASSERT_TRUE(loop.run_until([&] { return marked(tag + "-b").size() == 3; }));
 
   starter.crash();
-  // The agent itself dies with its starter (a zombie may wait for a slow init).
-  const auto root_ended = [&starter] {
-    const std::optional<ProcStat> stat = read_proc_stat(starter.root);
-    return !stat.has_value() || stat->ended();
-  };
-  ASSERT_TRUE(loop.run_until(root_ended));
+  ASSERT_TRUE(loop.run_until([&] { return !starter.root_lives(); }));
   const std::size_t left = marked(tag + "-a").size();
   EXPECT_EQ(left, 5U);
   const Result<int> killed = host->reap_orphans(tag);
@@ -463,6 +463,7 @@ TEST_P(ProcessHosts, ReapsTheOrphansOfACrashedPredecessorAndNothingElse) {
     EXPECT_TRUE(find_cgroups(home->mount, "berth." + tag + "-a").empty());
   }
   bystander.crash();
+  ASSERT_TRUE(loop.run_until([&] { return !bystander.root_lives(); }));
   EXPECT_EQ(host->reap_orphans(test_tag("other")).value(), 5);
 }
 
