@@ -106,33 +106,36 @@ Task<HttpConnection::Received> HttpConnection::receive() {
     }
     if (!head_seen && parser_.state() != HttpState::head) {
       head_seen = true;
-      HttpRequestHead& head = parser_.head();
-      keep_ = head.keep_alive;
-      http10_ = head.minor_version == 0;
-      head_request_ = head.method == "HEAD";
-      const bool waits = head.expects_continue;
-      request_.method = std::move(head.method);
-      request_.target = std::move(head.target);
-      request_.headers = std::move(head.headers);
-      if (parser_.state() == HttpState::body) {
-        std::optional<HttpResponse> early = shared_.handler.refuse_early(request_);
-        if (early.has_value()) {
-          keep_ = false;
-          Result<void> sent = co_await send(std::move(*early), false);
-          static_cast<void>(sent);
-          co_return Received::refused;
-        }
-        if (waits && socket_.input().empty()) {
-          Result<void> sent = co_await send_continue();
-          if (!sent.has_value()) co_return Received::nothing;
-        }
-      }
+      const bool go_on = co_await take_head();
+      if (!go_on) co_return Received::refused;
     }
     if (parser_.state() == HttpState::complete) co_return Received::request;
     if (!socket_.input().empty()) continue;
     const bool more = co_await wait_for_more();
     if (!more) co_return Received::refused;
   }
+}
+
+// False when the request will not be served.
+Task<bool> HttpConnection::take_head() {
+  HttpRequestHead& head = parser_.head();
+  keep_ = head.keep_alive;
+  http10_ = head.minor_version == 0;
+  head_request_ = head.method == "HEAD";
+  request_.method = std::move(head.method);
+  request_.target = std::move(head.target);
+  request_.headers = std::move(head.headers);
+  if (parser_.state() != HttpState::body) co_return true;
+  std::optional<HttpResponse> early = shared_.handler.refuse_early(request_);
+  if (early.has_value()) {
+    keep_ = false;
+    Result<void> sent = co_await send(std::move(*early), false);
+    static_cast<void>(sent);
+    co_return false;
+  }
+  if (!head.expects_continue || !socket_.input().empty()) co_return true;
+  Result<void> sent = co_await send_continue();
+  co_return sent.has_value();
 }
 
 // True when the first byte of a request is there.

@@ -52,6 +52,7 @@ class HttpConnection final : private HttpExchange, private StopListener {
 
   Task<bool> serve_one();
   Task<Received> receive();
+  Task<bool> take_head();
   Task<bool> wait_for_request();
   Task<bool> wait_for_more();
   Result<void> take_body(std::string_view piece);

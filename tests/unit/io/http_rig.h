@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +30,10 @@ class RigHandler final : public HttpHandler {
     const HttpRequest& request = exchange.request();
     targets.push_back(request.target);
     ++running;
-    if (request.target == "/nothing") {
+    if (request.target == "/throw") {
+      --running;
+      throw std::runtime_error("secret");
+    } else if (request.target == "/nothing") {
     } else if (request.target == "/gone") {
       co_await wait_for_end(exchange.gone());
       ++gone;

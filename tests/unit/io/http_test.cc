@@ -241,6 +241,25 @@ TEST_P(HttpTest, AnswersFiveHundredWhenTheHandlerDoesNotAnswer) {
   EXPECT_EQ(client.status(), 500) << client.text();
 }
 
+TEST_P(HttpTest, AnswersFiveHundredWhenTheHandlerThrows) {
+  start();
+  RawClient& client = send(get("/throw"));
+  ASSERT_TRUE(closes(client));
+  EXPECT_EQ(client.status(), 500) << client.text();
+  EXPECT_EQ(client.text().find("secret"), std::string::npos) << client.text();
+}
+
+TEST_P(HttpTest, ClosesAClientThatDoesNotReadItsAnswer) {
+  limits.write_stall_max = std::chrono::milliseconds(100);
+  start();
+  RawClient& client = send(post("/echo", std::string(16'000'000, 'x')));
+  reactor().pause(client.in);
+  ASSERT_TRUE(run_until([&] { return server().stats().requests == 1; }));
+  ASSERT_TRUE(run_until([&] { return server().stats().connections == 0; }));
+  EXPECT_EQ(handler().running, 0);
+  reactor().resume(client.in);
+}
+
 TEST_P(HttpTest, DropsAClientThatGoesInTheMiddleOfARequest) {
   start();
   const std::string request = post("/echo", "0123456789");
@@ -329,10 +348,12 @@ TEST_P(HttpTest, RefusesHeadsThatAreTooLarge) {
 }
 
 TEST_P(HttpTest, ServesAThousandConnections) {
+  // The simulator searches all its operations at each step.
+  const std::size_t count = GetParam().name == "uring" ? 1000 : 150;
   start();
   std::vector<RawClient*> all;
   // In groups: a listener's backlog is shorter than a thousand.
-  for (std::size_t i = 0; i < 1000; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     all.push_back(&send(get("/echo")));
     if (i % 50 == 49) {
       ASSERT_TRUE(run_until([&] { return server().stats().requests == i + 1; }));
@@ -342,9 +363,9 @@ TEST_P(HttpTest, ServesAThousandConnections) {
     return std::all_of(all.begin(), all.end(),
                        [](RawClient* client) { return client->status() == 200; });
   }));
-  EXPECT_EQ(server().stats().connections, 1000U);
+  EXPECT_EQ(server().stats().connections, count);
   for (RawClient* client : all) send(*client, get("/echo"));
-  ASSERT_TRUE(run_until([&] { return server().stats().requests == 2000; }));
+  ASSERT_TRUE(run_until([&] { return server().stats().requests == 2 * count; }));
   for (RawClient* client : all) hang_up(*client);
   ASSERT_TRUE(run_until([&] { return server().stats().connections == 0; }));
 }
