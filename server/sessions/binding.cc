@@ -81,6 +81,7 @@ Task<void> Binding::shutdown() {
   co_await port_->shutdown();
   RoomListener::unlink();
   port_.reset();
+  gone_.set();  // for a request that waits in stop()
 }
 
 void Binding::recover() {
@@ -232,7 +233,7 @@ void Binding::after_end(std::string_view why) {
 // ----------------------------------------------------------------------------------------------------
 
 bool Binding::wants_more() const {
-  if (!context_.journal.full()) return true;
+  if (!context_.journal.full_for(session_)) return true;
   auto& self = const_cast<Binding&>(*this);
   if (!RoomListener::linked()) context_.journal.call_when_room(self);
   return false;
