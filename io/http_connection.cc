@@ -223,6 +223,9 @@ Task<Result<void>> HttpConnection::start_stream(HttpResponse head) {
   shared_.body_bytes -= std::exchange(counted_body_, 0);
   request_.body = std::string();
   socket_.discard_input(shared_.limits.drain_max);
+  if (sent.has_value() && head_request_) {
+    co_return fail(ErrorKind::cancelled, "head_request", "the answer to HEAD has no body");
+  }
   co_return sent;
 }
 

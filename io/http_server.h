@@ -1,4 +1,5 @@
-// io/http_server.h — HTTP/1.1 over byte streams: connections, keep-alive, limits; what to answer is a handler's.
+// io/http_server.h — HTTP/1.1 over byte streams: connections, keep-alive, limits; what to answer is
+// a handler's.
 #pragma once
 
 #include <berth/core/http1.h>
@@ -44,8 +45,10 @@ class HttpExchange {
   /// Sends a whole response. Once; error `unavailable` when the client is gone.
   virtual Task<Result<void>> respond(HttpResponse response) = 0;
 
-  /// Sends the head of a response without length (`Connection: close`); its body is then written by the handler
-  /// with WriteOps on handle(), until its task returns; the server closes the connection after that.
+  /// Sends the head of a response without length (`Connection: close`); its body is then written by
+  /// the handler with WriteOps on handle(), until its task returns; the server closes the
+  /// connection after that. An error means that no body must be written: the client is gone, or it
+  /// asked with HEAD.
   virtual Task<Result<void>> start_stream(HttpResponse head) = 0;
   virtual Handle handle() const = 0;
 
@@ -58,13 +61,15 @@ class HttpHandler {
   virtual ~HttpHandler() = default;
   /// Runs once per request, as a child of the connection. It must answer or start a stream.
   virtual Task<void> handle(HttpExchange& exchange) = 0;
-  /// Asked before a body is read (`request.body` is empty): an answer given here refuses the request, and the
-  /// connection is closed after it, so that nobody can make us keep a body without a right to.
+  /// Asked before a body is read (`request.body` is empty): an answer given here refuses the
+  /// request, and the connection is closed after it, so that nobody can make us keep a body without
+  /// a right to.
   virtual std::optional<HttpResponse> refuse_early(const HttpRequest& request) {
     static_cast<void>(request);
     return std::nullopt;
   }
-  /// The answer to a request that could not be parsed (or broke a limit): problem+json with `error`.
+  /// The answer to a request that could not be parsed (or broke a limit): problem+json with
+  /// `error`.
   virtual HttpResponse refuse(int status, const Error& error) = 0;
 };
 
@@ -72,14 +77,20 @@ struct HttpLimits {
   std::size_t connections_max = 8192;
   std::size_t body_max = 32 * 1024 * 1024;  ///< Bytes; above it 413.
   std::size_t head_max = 32 * 1024;         ///< Bytes of all headers; above it 431.
-  Duration head_timeout = std::chrono::seconds(10);  ///< From the first byte of a request to its head's end: 408.
-  Duration body_timeout = std::chrono::seconds(60);  ///< Without progress while a body is read: 408.
-  Duration idle_timeout = std::chrono::seconds(75);  ///< Between requests of a kept connection: closed.
-  Duration write_stall_max = std::chrono::seconds(30);  ///< Without progress of an answer's writing: closed.
-  std::size_t bodies_max = 256 * 1024 * 1024;  ///< Bytes of all bodies held at a time; above it 503.
-  std::size_t pipelined_max = 16 * 1024;       ///< Bytes read ahead while a handler runs; then the client waits.
-  /// Before it closes, the server reads and drops what the client still sends, so that the client gets to read the
-  /// answer instead of a reset: at most so many bytes and so long.
+  Duration head_timeout =
+      std::chrono::seconds(10);  ///< From the first byte of a request to its head's end: 408.
+  Duration body_timeout =
+      std::chrono::seconds(60);  ///< Without progress while a body is read: 408.
+  Duration idle_timeout =
+      std::chrono::seconds(75);  ///< Between requests of a kept connection: closed.
+  Duration write_stall_max =
+      std::chrono::seconds(30);  ///< Without progress of an answer's writing: closed.
+  std::size_t bodies_max =
+      256 * 1024 * 1024;  ///< Bytes of all bodies held at a time; above it 503.
+  std::size_t pipelined_max =
+      16 * 1024;  ///< Bytes read ahead while a handler runs; then the client waits.
+  /// Before it closes, the server reads and drops what the client still sends, so that the client
+  /// gets to read the answer instead of a reset: at most so many bytes and so long.
   std::size_t drain_max = 128 * 1024 * 1024;
   Duration drain_timeout = std::chrono::seconds(5);
 };
@@ -90,11 +101,13 @@ struct HttpStats {
   std::uint64_t refused = 0;  ///< Connections closed at once because connections_max was reached.
 };
 
-/// Serves one listener. Owns its connections; serve() ends when `stop` is asked and all of them have ended.
+/// Serves one listener. Owns its connections; serve() ends when `stop` is asked and all of them
+/// have ended.
 class HttpServer {
  public:
   virtual ~HttpServer() = default;
-  /// Owns `listener` from now on and closes it as soon as `stop` is asked, so that new clients are refused at once.
+  /// Owns `listener` from now on and closes it as soon as `stop` is asked, so that new clients are
+  /// refused at once.
   virtual Task<void> serve(Handle listener, StopToken stop) = 0;
   virtual HttpStats stats() const = 0;
 };

@@ -49,8 +49,8 @@ class RigHandler final : public HttpHandler {
         Event written(reactor_);
         source.after_write = [&] { written.set(); };
         co_await written.wait();
+        co_await wait_for_end(exchange.gone());
       }
-      co_await wait_for_end(exchange.gone());
       ++gone;
     } else {
       if (request.target == "/hold") co_await released.wait();

@@ -202,6 +202,14 @@ TEST_P(HttpTest, EndsAStreamWhenItsClientGoes) {
   ASSERT_TRUE(run_until([&] { return handler().gone == 1 && server().stats().connections == 0; }));
 }
 
+TEST_P(HttpTest, StreamsNothingToHead) {
+  start();
+  RawClient& client = send("HEAD /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+  ASSERT_TRUE(closes(client));
+  EXPECT_EQ(client.status(), 200) << client.text();
+  EXPECT_TRUE(client.text().ends_with("\r\n\r\n")) << client.text();
+}
+
 TEST_P(HttpTest, EndsStreamsAndIdleConnectionsWhenItStops) {
   start();
   RawClient& stream = send(get("/stream"));
