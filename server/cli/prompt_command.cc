@@ -170,7 +170,8 @@ int attach_command(const GlobalOptions& global, const AttachOptions& options) {
   std::uint64_t after = last_seq_of(session->json());
   if (options.after) {
     after = *options.after;
-  } else if (const auto first = session->json().get_int64("turn.started_seq"); first && *first > 0) {
+  } else if (const auto first = session->json().get_int64("turn.started_seq");
+             first && *first > 0) {
     after = static_cast<std::uint64_t>(*first) - 1;
   }
   if (!global.json) {
