@@ -69,9 +69,10 @@ std::optional<ProcStat> parse_proc_stat(std::string_view line) {
   stat.state = fields[0][0];
   std::uint64_t user = 0;
   std::uint64_t system = 0;
-  const bool good = parse(fields[1], stat.parent) && parse(fields[3], stat.session) &&
-                    parse(fields[11], user) && parse(fields[12], system) &&
-                    parse(fields[19], stat.id.start_time) && parse(fields[21], stat.resident_pages);
+  const bool good =
+      parse(fields[1], stat.parent) && parse(fields[3], stat.session) && parse(fields[11], user) &&
+      parse(fields[12], system) && parse(fields[19], stat.id.start_time) &&
+      parse(fields[21], stat.resident_pages) && parse(fields[48], stat.environment_end);
   if (!good) return {};
   stat.cpu_ticks = user + system;
   return stat;

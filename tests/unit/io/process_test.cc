@@ -500,6 +500,30 @@ TEST(ProcessHost, SaysHowTreesAreKilledAndWhy) {
   }
 }
 
+TEST(ProcessHost, AStrangerWithoutAnyEnvironmentDelaysNoExit) {
+  NullLog log;
+  Loop loop;
+  DirectOptions options = mode(TreeKill::proc_walk);
+  options.tree_end_max = std::chrono::hours(1);
+  auto host = make_direct_process_host(log, options);
+  ASSERT_TRUE(host.has_value());
+  Child child(loop, **host, shell("read line; exit 4"));
+  const pid_t stranger = ::fork();
+  if (stranger == 0) {
+    ::execle("/bin/sleep", "sleep", "1000", nullptr, std::array<const char*, 1>{nullptr}.data());
+    ::_exit(127);
+  }
+  ASSERT_TRUE(loop.run_until(
+      [stranger] { return read_environment_of(stranger, "PATH").lookup == Lookup::absent; }));
+
+  child.close_stdin();
+  EXPECT_TRUE(child.finish());
+
+  EXPECT_TRUE(is_running(read_proc_stat(stranger)->id));
+  ::kill(stranger, SIGKILL);
+  ::waitpid(stranger, nullptr, 0);
+}
+
 TEST(ProcessHost, RemovesEmptyGroupsOfHostsThatAreGone) {
   NullLog log;
   auto host = make_direct_process_host(log, mode(TreeKill::cgroup));
