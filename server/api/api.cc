@@ -29,7 +29,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/sessions/{}/turns/{}/cancel", &Api::cancel_turn},
       {"POST", "/v1/sessions/{}/cancel", &Api::cancel_running},
       {"POST", "/v1/sessions/{}/resume-queue", &Api::resume_queue},
-      {"GET", "/v1/sessions/{}/events", nullptr},  // answers by itself, see dispatch()
+      {"GET", "/v1/sessions/{}/events", nullptr},  // answers by itself, see handle()
       {"GET", "/v1/sessions/{}/interactions", &Api::list_interactions},
       {"POST", "/v1/sessions/{}/interactions/{}", &Api::answer_interaction},
       {"GET", "/v1/sessions/{}/agents", &Api::list_agents},
@@ -107,6 +107,20 @@ io::HttpResponse Api::refuse(int status, const Error& error) {
   return problem(status, error);
 }
 
+namespace {
+
+io::HttpResponse unauthorized() {
+  return problem(make_error(ErrorKind::denied, "unauthorized",
+                            "Authorization: Bearer <token> is missing or wrong"));
+}
+
+}  // namespace
+
+std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
+  if (is_public(request.target) || authorized(request)) return std::nullopt;
+  return unauthorized();
+}
+
 Task<void> Api::handle(io::HttpExchange& exchange) {
   ApiCall call;
   call.exchange = &exchange;
@@ -121,8 +135,7 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
     for (const std::string& segment : call.target.path) path += "/" + segment;
     std::string allowed;
     if (!is_public(path) && !authorized(*call.request)) {
-      response = problem(make_error(ErrorKind::denied, "unauthorized",
-                                    "Authorization: Bearer <token> is missing or wrong"));
+      response = unauthorized();
     } else if (const Route* route = find_route(call, &allowed); route == nullptr) {
       if (allowed.empty()) {
         response =

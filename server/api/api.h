@@ -37,6 +37,8 @@ class Api final : public io::HttpHandler {
 
   Task<void> handle(io::HttpExchange& exchange) override;
   io::HttpResponse refuse(int status, const Error& error) override;
+  /// A stranger's body is not even read.
+  std::optional<io::HttpResponse> refuse_early(const io::HttpRequest& request) override;
 
   /// From now on intake answers 503 `draining` and /readyz is red.
   void drain() { draining_ = true; }
@@ -52,7 +54,6 @@ class Api final : public io::HttpHandler {
   static const std::vector<Route>& routes();
   const Route* find_route(ApiCall& call, std::string* allowed) const;
   bool authorized(const io::HttpRequest& request) const;
-  Task<io::HttpResponse> dispatch(io::HttpExchange* exchange);
 
   Answer healthz(ApiCall* call);
   Answer readyz(ApiCall* call);

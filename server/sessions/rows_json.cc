@@ -120,6 +120,12 @@ void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_
   put_text(writer, "reason", turn.reason);
   put_json(writer, "usage", turn.usage);
   put_text(writer, "snapshot", turn.snapshot);
+  writer.key("started_seq");
+  if (turn.started_seq == 0) {
+    writer.null();
+  } else {
+    writer.uint64(turn.started_seq);
+  }
   put_time(writer, "created_at", turn.created_ms);
   put_time(writer, "started_at", turn.started_ms);
   put_time(writer, "ended_at", turn.ended_ms);
