@@ -280,8 +280,7 @@ Task<void> Agent::replay(std::string id, ScriptedSession* session) {
   reply(id, "{}");
 }
 
-// --- a turn
-// --------------------------------------------------------------------------------------------------------
+// --- a turn ---
 
 Task<void> Agent::update(Prompt* prompt, std::string update_json) {
   std::string line;
@@ -574,8 +573,7 @@ Task<std::string> Agent::obey_oddity(Prompt* prompt, std::string word, std::stri
   co_return "";
 }
 
-// --- the program
-// ---------------------------------------------------------------------------------------------------
+// --- the program ---
 
 Task<int> Agent::run() {
   if (!options_.stderr_text.empty()) world_.write_stderr(options_.stderr_text + "\n");

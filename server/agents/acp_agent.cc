@@ -59,8 +59,7 @@ io::LaunchSpec AcpAgent::launch_spec(const AttachSpec& spec) const {
   return launch;
 }
 
-// --- attach
-// --------------------------------------------------------------------------------------------------------
+// --- attach ---
 
 void AcpAgent::attach(AttachSpec spec) {
   BERTH_ASSERT(state_ == State::none);
@@ -233,8 +232,7 @@ Task<void> AcpAgent::restore_config(const AttachSpec* spec, Attached* attached) 
   }
 }
 
-// --- commands
-// ------------------------------------------------------------------------------------------------------
+// --- commands ---
 
 void AcpAgent::prompt(std::string turn, std::string blocks) {
   BERTH_ASSERT(state_ == State::live && !prompt_open_);
@@ -327,8 +325,7 @@ std::string AcpAgent::stderr_tail() const {
   return connection_ == nullptr ? std::string() : connection_->stderr_tail();
 }
 
-// --- what the agent says
-// -------------------------------------------------------------------------------------------
+// --- what the agent says ---
 
 void AcpAgent::on_notification(const RoutedLine& line) {
   if (silent_) return;

@@ -63,8 +63,7 @@ Result<void> RpcConnection::start(const io::LaunchSpec& spec) {
   return {};
 }
 
-// --- calls
-// ---------------------------------------------------------------------------------------------------------
+// --- calls ---
 
 void RpcConnection::call(std::string_view method, std::string_view params, Duration timeout,
                          RpcCall& call) {
@@ -178,8 +177,7 @@ void RpcConnection::fail_expired() {
   arm_deadline();
 }
 
-// --- stdin
-// ---------------------------------------------------------------------------------------------------------
+// --- stdin ---
 
 void RpcConnection::send(std::string line) {
   if (exited_ || stdin_closing_) return;
@@ -225,8 +223,7 @@ void RpcConnection::close_stdin() {
   reactor_.close(std::exchange(stdin_.handle, io::kNoHandle));
 }
 
-// --- stdout and stderr
-// ---------------------------------------------------------------------------------------------
+// --- stdout and stderr ---
 
 void RpcConnection::Stdout::on_read(std::span<char> bytes) {
   owner_.read_since_exit_ = true;
@@ -304,8 +301,7 @@ void RpcConnection::on_overlong(std::uint64_t total_bytes, std::string_view head
   peer_.on_junk("line_too_long", total_bytes, head);
 }
 
-// --- the end
-// -------------------------------------------------------------------------------------------------------
+// --- the end ---
 
 void RpcConnection::end(bool at_once) {
   if (exited_) return;

@@ -157,8 +157,7 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
   static_cast<void>(sent);
 }
 
-// --- health
-// --------------------------------------------------------------------------------------------------------
+// --- health ---
 
 Api::Answer Api::healthz(ApiCall*) {
   co_return json_response(200, R"({"status":"ok"})");

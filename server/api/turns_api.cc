@@ -247,8 +247,7 @@ Api::Answer Api::resume_queue(ApiCall* call) {
   co_return json_response(200, session_view_json(**session));
 }
 
-// --- interactions
-// --------------------------------------------------------------------------------------------------
+// --- interactions ---
 
 Api::Answer Api::list_interactions(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);

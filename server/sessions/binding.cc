@@ -32,8 +32,7 @@ void Binding::save() {
   context_.journal.add(row_);
 }
 
-// --- commands
-// ------------------------------------------------------------------------------------------------------
+// --- commands ---
 
 void Binding::attach() {
   if (!gone_.is_set()) {
@@ -134,8 +133,7 @@ void Binding::continuation_paid() {
   save();
 }
 
-// --- attach
-// --------------------------------------------------------------------------------------------------------
+// --- attach ---
 
 void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   if (is_late(attach_epoch)) return;
@@ -229,8 +227,7 @@ void Binding::after_end(std::string_view why) {
   }
 }
 
-// --- the stream
-// ----------------------------------------------------------------------------------------------------
+// --- the stream ---
 
 bool Binding::wants_more() const {
   if (!context_.journal.full_for(session_)) return true;
@@ -297,8 +294,7 @@ void Binding::on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, 
   session_.on_prompt_ended(*this, turn, end);
 }
 
-// --- interactions
-// --------------------------------------------------------------------------------------------------
+// --- interactions ---
 
 void Binding::on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
                                     std::string_view params) {

@@ -42,8 +42,7 @@ Session::~Session() {
   BERTH_ASSERT(!busy());
 }
 
-// --- the log
-// -------------------------------------------------------------------------------------------------------
+// --- the log ---
 
 std::uint64_t Session::append(std::string_view type, std::string_view agent, std::string_view data,
                               bool may_hold_cr) {
@@ -71,8 +70,7 @@ void Session::opened() {
   append("session.opened", row_.agent, session_opened_json(row_));
 }
 
-// --- turns
-// ---------------------------------------------------------------------------------------------------------
+// --- turns ---
 
 Result<Binding*> Session::binding(std::string_view agent) {
   if (context_.agents.find(agent) == nullptr) {
@@ -343,8 +341,7 @@ void Session::resume_queue() {
   advance();
 }
 
-// --- after a crash of the server
-// -----------------------------------------------------------------------------------
+// --- after a crash of the server ---
 
 Task<void> Session::recover() {
   for (auto& [agent, bound] : bindings_) bound->recover();

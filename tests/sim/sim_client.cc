@@ -41,8 +41,7 @@ HttpHeaders headers_of(const Door& door) {
 
 }  // namespace
 
-// --- the follower
-// ---------------------------------------------------------------------------------
+// --- the follower ---
 
 Follower::Follower(const Door& door, std::string session, std::uint64_t seed)
     : door_(door),
@@ -107,8 +106,7 @@ Task<void> Follower::follow_once(StopToken cut) {
   }
 }
 
-// --- the driver
-// -----------------------------------------------------------------------------------
+// --- the driver ---
 
 Driver::Driver(const Door& door, SessionStory& story, std::uint64_t seed)
     : door_(door),

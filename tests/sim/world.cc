@@ -34,8 +34,7 @@ constexpr const char* kAddress = "127.0.0.1:8420";
 constexpr const char* kMemory = "/home/agent/sessions";
 constexpr std::uint64_t kStepsMax = 3'000'000;
 
-// --- the programs of the machine
-// ------------------------------------------------------------------
+// --- the programs of the machine ---
 
 Task<int> scripted_program(io::SimProcess& process) {
   Result<bench::ScriptedOptions> options = bench::parse_scripted_options(process.arguments());
@@ -135,8 +134,7 @@ std::string WorldReport::summary() const {
          std::to_string(events) + " events";
 }
 
-// --- setting up
-// -----------------------------------------------------------------------------------
+// --- setting up ---
 
 World::World(std::uint64_t seed)
     : seed_(seed),
@@ -227,8 +225,7 @@ void World::die(const std::string& what) {
   std::abort();
 }
 
-// --- the lives
-// ------------------------------------------------------------------------------------
+// --- the lives ---
 
 WorldReport World::run() {
   for (Group& group : groups_) {
@@ -367,8 +364,7 @@ void World::check_given_back(Life& life) {
   });
 }
 
-// --- the log and what was told
-// --------------------------------------------------------------------
+// --- the log and what was told ---
 
 void World::check_log() {
   Prng random(seed_);

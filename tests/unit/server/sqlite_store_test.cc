@@ -158,8 +158,7 @@ TEST(SqliteStore, CallsBeforeOpeningFailInsteadOfCrashing) {
   EXPECT_STREQ(store.compact(1).error().code, "store_closed");
 }
 
-// --- Death at any moment
-// -----------------------------------------------------------------------------------------
+// --- Death at any moment ---
 
 /// What the world may expect of the log.
 struct Expected {
