@@ -41,8 +41,7 @@ class LoadRun {
                                              const std::string& limits = {});
   static std::unique_ptr<LoadRun> with_bare_loop(const Programs& programs);
 
-  ServerProcess& server() { return server_; }
-  Poller& poller() { return poller_; }
+  const ServerProcess& server() const { return server_; }
 
   /// Opens sessions until there are `count`, `at_once` at a time, each with a live agent. Returns
   /// the seconds it took.
