@@ -292,7 +292,12 @@ Api::Answer Api::answer_interaction(ApiCall* call) {
   const std::string id = call->arguments[1];
   for (auto& [agent, bound] : (*session)->bindings()) {
     Result<InteractionRow> answered = bound->answer(id, *option, *kind, !outcome->empty());
-    if (answered.has_value()) co_return json_response(200, interaction_json(*answered));
+    if (answered.has_value()) {
+      // The agent has it already; whoever answered is told so when no crash can take it back.
+      Result<void> committed = co_await context_.journal.committed();
+      if (!committed.has_value()) co_return problem(committed.error());
+      co_return json_response(200, interaction_json(*answered));
+    }
     if (answered.error().kind != ErrorKind::not_found) co_return problem(answered.error());
   }
   Result<void> settled = co_await context_.journal.committed();
