@@ -240,7 +240,14 @@ Task<void> Driver::do_something() {
   const std::string self = "/" + story_.id;
   Answer answer;
   if (choice < 6 && story_.prompts.size() < kPromptsMax) {
-    co_await prompt(make_prompt(), random_.one_in(3));
+    std::string text = make_prompt();
+    const bool asks = text.starts_with("ask");
+    co_await prompt(std::move(text), !asks && random_.one_in(3));
+    // The question comes a moment later; its answer should be told before a crash, now and then.
+    for (int looks = asks ? 5 : 0; looks > 0 && !stop_.stop_requested(); --looks) {
+      co_await sleep(milliseconds(20));
+      co_await answer_questions();
+    }
   } else if (choice < 9) {
     co_await look_at_turn();
   } else if (choice < 11) {

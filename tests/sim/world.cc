@@ -197,7 +197,7 @@ void World::make_groups() {
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     Group& group = groups_[i];
     group.story.id = i == 0 ? "alpha" : "beta";
-    const char* permissions[] = {"ask", "allow", "reject"};
+    const char* permissions[] = {"ask", "ask", "allow", "reject"};
     JsonWriter writer(group.story.open_body);
     writer.begin_object()
         .member("id", group.story.id)
