@@ -202,6 +202,7 @@ std::optional<Error> read_limits(Config& config, const std::string& file,
   reader.seconds("body_timeout", config.http.body_timeout);
   reader.seconds("idle_timeout", config.http.idle_timeout);
   reader.number("tail_bytes_max", config.journal.tail_bytes_max);
+  reader.seconds("commit_interval_min", config.journal.commit_interval_min);
   reader.refuse_unknown();
   return reader.error;
 }

@@ -23,8 +23,8 @@ struct SessionLimits {
       std::chrono::seconds(15);  ///< What a next turn waits for the snapshot.
   Duration heartbeat = std::chrono::seconds(15);
   Duration reader_stall_max = std::chrono::seconds(30);  ///< A stream without progress is closed.
-  std::size_t reader_burst_bytes = 1u << 20;             ///< One write of a stream, about.
-  std::size_t page_bytes = 256u << 10;                   ///< Read from the store at once.
+  std::size_t reader_burst_bytes = 128u << 10;           ///< One write of a stream, about.
+  std::size_t page_bytes = 64u << 10;                    ///< Read from the store at once.
   std::size_t continuation_bytes_max = 64u << 10;
 };
 

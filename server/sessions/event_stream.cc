@@ -87,8 +87,7 @@ void EventStream::on_tick() {
   context_.reactor().arm(tick_, now + context_.limits.heartbeat);
 }
 
-// --- what to write next
-// --------------------------------------------------------------------------------------------
+// --- what to write next ---
 
 void EventStream::add_part(std::string_view bytes) {
   iovecs_.push_back({const_cast<char*>(bytes.data()), bytes.size()});
@@ -106,7 +105,7 @@ std::string_view EventStream::cut_at_turn_end(std::string_view part) {
 /// Collects what follows the cursor from the runs in memory; false when the oldest of them is too
 /// new for it.
 bool EventStream::gather_from_tail() {
-  const auto& tail = session_.tail();
+  const auto tail = session_.tail();
   if (tail.empty() || tail.front()->first_seq > cursor_ + 1) return false;
   auto run = std::lower_bound(
       tail.begin(), tail.end(), cursor_ + 1,

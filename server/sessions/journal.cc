@@ -64,6 +64,7 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   append_frame(run.frames, head, data, may_hold_cr);
   ++run.count;
   filling_->event_bytes += run.frames.size() - before;
+  if (run.frames.size() >= limits_.run_bytes_max) run_full_ = true;
   ++filling_->event_count;
   return head.seq;
 }
@@ -77,12 +78,16 @@ bool Journal::full() const {
          filling_->event_count >= limits_.batch_events_max;
 }
 
+bool Journal::full_for(const LogWriter& writer) const {
+  return full() || (writer.filling_ && writer.filling_->frames.size() >= limits_.run_bytes_max);
+}
+
 void Journal::on_turn_end() {
   if (job_running_ || stopped_ || filling_->empty() || TimerOp::started()) return;
   const TimePoint now = reactor_.clock().now();
   // A burst shares commits; a lone event does not wait.
   const TimePoint earliest = last_submit_ + limits_.commit_interval_min;
-  if (now < earliest && !full()) {
+  if (now < earliest && !ripe()) {
     reactor_.arm(*this, earliest);
     return;
   }
@@ -99,6 +104,7 @@ void Journal::submit() {
     in_flight_ = std::exchange(filling_, std::make_unique<CommitBatch>());
     filling_->number = in_flight_->number + 1;
     in_flight_writers_ = std::exchange(filling_writers_, {});
+    run_full_ = false;
     for (LogWriter* writer : in_flight_writers_) {
       writer->last_run_bytes_ = std::min<std::size_t>(writer->filling_->frames.size(), 64 * 1024);
       writer->filling_.reset();
@@ -167,9 +173,9 @@ void Journal::publish() {
     stop();
     return;
   }
+  // A full batch follows at once: the interval is for small ones. Then there is room again.
+  if (!filling_->empty() && ripe()) submit();
   while (RoomListener* listener = full() ? nullptr : room_waiters_.pop_front()) listener->on_room();
-  // A fuller batch follows at once: the interval is for small ones.
-  if (!filling_->empty() && full()) submit();
 }
 
 void Journal::keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> run) {
@@ -181,10 +187,17 @@ void Journal::keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> ru
     const TailEntry oldest = tail_order_.front();
     tail_order_.pop_front();
     tail_bytes_ -= oldest.bytes;
-    auto& tail = oldest.writer->tail_;
-    tail.erase(tail.begin());
-    if (tail.empty()) tail.shrink_to_fit();
+    drop_oldest(*oldest.writer);
   }
+}
+
+void Journal::drop_oldest(LogWriter& writer) {
+  auto& tail = writer.tail_;
+  tail[writer.tail_begin_++].reset();
+  if (writer.tail_begin_ * 2 < tail.size()) return;
+  tail.erase(tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(writer.tail_begin_));
+  writer.tail_begin_ = 0;
+  if (tail.empty()) tail.shrink_to_fit();
 }
 
 void Journal::wake_waiters(std::uint64_t batch, bool ok) {

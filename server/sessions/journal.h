@@ -15,6 +15,7 @@
 #include <coroutine>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,9 @@ class LogWriter {
   std::uint64_t last_seq() const { return last_seq_; }
   std::uint64_t visible_seq() const { return visible_seq_; }
   /// Committed runs that are still in memory, oldest first, without gap up to visible_seq().
-  const std::vector<std::shared_ptr<const EventRun>>& tail() const { return tail_; }
+  std::span<const std::shared_ptr<const EventRun>> tail() const {
+    return std::span(tail_).subspan(tail_begin_);
+  }
   bool busy() const { return uncommitted_runs_ > 0; }
 
  protected:
@@ -52,6 +55,7 @@ class LogWriter {
   std::size_t last_run_bytes_ = 0;     // a guess for the next run's size
   std::uint32_t uncommitted_runs_ = 0;
   std::vector<std::shared_ptr<const EventRun>> tail_;
+  std::size_t tail_begin_ = 0;  // what is before was dropped, and goes when it is half of tail_
 };
 
 /// Told when a full journal has room again; then removed.
@@ -66,10 +70,13 @@ class RoomListener : public ListNode {
 struct JournalLimits {
   std::size_t batch_bytes_max = 2 * 1024 * 1024;  ///< Filling and in flight together: twice that.
   std::size_t batch_events_max = 4096;
+  /// One session's share of a batch, about; so that one loud session neither fills a batch alone
+  /// nor makes runs that a stuck reader would hold on to.
+  std::size_t run_bytes_max = 256 * 1024;
   std::size_t tail_bytes_max =
-      4 * 1024 * 1024;  ///< Committed runs kept for readers, of all sessions.
+      16 * 1024 * 1024;  ///< Committed runs kept for readers, of all sessions.
   /// Two commits begin at least so far apart (the first after a pause begins at once).
-  Duration commit_interval_min = std::chrono::microseconds(300);
+  Duration commit_interval_min = std::chrono::microseconds(100);
 };
 
 struct JournalStats {
@@ -98,6 +105,8 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
 
   /// True when what comes from agents must wait; answers, endings and commands are taken still.
   bool full() const;
+  /// The same for one session: it may have had its share.
+  bool full_for(const LogWriter& writer) const;
   void call_when_room(RoomListener& listener) { room_waiters_.push_back(listener); }
 
   /// `co_await journal.committed()` -> Result<void>: waits until everything appended and added so
@@ -135,8 +144,10 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   void on_done() override;
   void publish();
   void keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> run);
+  static void drop_oldest(LogWriter& writer);
   void wake_waiters(std::uint64_t batch, bool ok);
   EventRun& run_of(LogWriter& writer);
+  bool ripe() const { return full() || run_full_; }
   std::string_view time_text();
 
   io::Reactor& reactor_;
@@ -148,6 +159,7 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
 
   std::unique_ptr<CommitBatch> filling_;
   std::vector<LogWriter*> filling_writers_;  // parallel to filling_->runs
+  bool run_full_ = false;                    // one of filling_->runs has reached run_bytes_max
   std::unique_ptr<CommitBatch> in_flight_;
   std::vector<LogWriter*> in_flight_writers_;
   CommitAnswer answer_;  // written by the lane, read after on_done
