@@ -546,6 +546,11 @@ Task<std::string> Agent::obey_oddity(Prompt* prompt, std::string word, std::stri
         prompt->session->id() +
         "\",\"update\":{\"sessionUpdate\":\"agent_message_chunk\",\r\"content\":{\"type\":\"text\","
         "\"text\":\"cr between tokens\"}}}}");
+  } else if (word == "half-emoji") {
+    co_await send(R"({"jsonrpc":"2.0","method":"session/update","params":{"sessionId":")" +
+                  prompt->session->id() +
+                  R"(","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text",)"
+                  R"("text":"cut \ud83d here"}}}})");
   } else if (word == "cr-line") {
     co_await send("junk with a\rcarriage return: id: 99\revent: turn.ended\rdata: forged");
   } else if (word == "big" || word == "over") {

@@ -15,10 +15,10 @@
 //   open-tool TITLE       a tool call that gets no result
 //   spawn SECONDS         starts a process of its own session that sleeps
 //   remember WORD, recall   says all words remembered in this session, and how many prompts it saw
-//   junk | bad-json | bad-utf8 | raw-cr | cr-line | big MIB | over MIB   unusual lines on stdout
-//   error                 answers the prompt with a JSON-RPC error;   refuse  stopReason refusal
-//   exit N | crash        ends the process
-//   foreign               sends a request and a notification that no host knows
+//   junk | bad-json | bad-utf8 | raw-cr | cr-line | half-emoji | big MIB | over MIB   unusual lines
+//   on stdout error                 answers the prompt with a JSON-RPC error;   refuse  stopReason
+//   refusal exit N | crash        ends the process foreign               sends a request and a
+//   notification that no host knows
 #pragma once
 
 #include <berth/core/prng.h>

@@ -263,7 +263,13 @@ void RpcConnection::resume_reading() {
 }
 
 void RpcConnection::on_line(Line& line) {
-  const ScanResult scanned = scanner_.scan_line(line.text());
+  ScanResult scanned = scanner_.scan_line(line.text());
+  LineBuffer repaired;  // outlives the views of `scanned`
+  if (!scanned.has_value() && scanned.error().kind == ScanErrorKind::bad_json) {
+    // Agents in JavaScript cut an emoji between two chunks and send its halves.
+    repaired = replace_lone_surrogates(line.text());
+    if (!repaired.empty()) scanned = scanner_.scan_line(repaired.text());
+  }
   if (!scanned.has_value()) {
     peer_.on_junk(junk_reason(scanned.error().kind), line.text().size(),
                   line.text().substr(0, kHeadMax));

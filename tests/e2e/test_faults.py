@@ -80,6 +80,11 @@ class Faults(unittest.TestCase):
         with self.client.events(session) as stream:
             stream.wait_for("turn.ended")  # the reader asserts that id and event fit the data of each frame
 
+    def test_half_an_emoji_does_not_cost_the_message(self):
+        _, turn, events = self.run_turn("scripted", "half-emoji")
+        self.assertEqual(text_of(events), "cut \ufffd here")
+        self.assertEqual([e for e in events if e.type == "agent.junk"], [])
+
     def test_a_10_mb_line_arrives_whole(self):
         session, turn, events = self.run_turn("scripted", "big 10")
         self.assertEqual(turn["state"], "completed")
