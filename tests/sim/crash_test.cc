@@ -43,6 +43,7 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.crashes_in_start, seeds / 100);
   EXPECT_GT(sum.power_cuts, seeds / 20);
   EXPECT_GT(sum.disk_errors, seeds / 100);
+  EXPECT_GT(sum.full_disks, seeds / 4);
   EXPECT_GT(sum.interrupted, seeds / 4);
 }
 

@@ -107,6 +107,7 @@ struct World::Life {
   server::App app;
   StopSource stop;
   bool listens = false;
+  bool was_full = false;
   std::string start_error;
   Scope scope;
 };
@@ -118,6 +119,7 @@ void WorldReport::add(const WorldReport& other) {
   power_cuts += other.power_cuts;
   polite_ends += other.polite_ends;
   disk_errors += other.disk_errors;
+  full_disks += other.full_disks;
   connections += other.connections;
   prompts += other.prompts;
   events += other.events;
@@ -129,9 +131,9 @@ std::string WorldReport::summary() const {
          " in a write, " + std::to_string(crashes_in_start) + " while starting), " +
          std::to_string(power_cuts) + " power cuts, " + std::to_string(polite_ends) +
          " polite ends, " + std::to_string(disk_errors) + " disk errors, " +
-         std::to_string(connections) + " connections of followers, " + std::to_string(prompts) +
-         " prompts, " + std::to_string(interrupted) + " turns interrupted, " +
-         std::to_string(events) + " events";
+         std::to_string(full_disks) + " full disks, " + std::to_string(connections) +
+         " connections of followers, " + std::to_string(prompts) + " prompts, " +
+         std::to_string(interrupted) + " turns interrupted, " + std::to_string(events) + " events";
 }
 
 // --- setting up ---
@@ -287,6 +289,18 @@ void World::let_crash(Life& life) {
     }
     return platform.crashed() || life.scope.size() == 0;
   };
+  if (plan_.one_in(4)) {
+    // For a while the store takes nothing, and maybe until the end.
+    machine_.run_until(over, milliseconds(1 << plan_.below(13)), kStepsMax);
+    life.vfs.set_full(true);
+    life.was_full = true;
+    ++report_.full_disks;
+    patience = milliseconds(1 << plan_.below(14));
+    if (plan_.one_in(2)) {
+      machine_.run_until(over, patience, kStepsMax);
+      life.vfs.set_full(false);
+    }
+  }
   machine_.run_until(over, patience, kStepsMax);
   if (life.scope.size() > 0 && !platform.crashed()) {
     if (kind == 7) return;  // it is asked to stop
@@ -325,7 +339,7 @@ void World::end_life(Life& life) {
   const server::DiskFaultsFired& fired = life.vfs.fired();
   const std::uint64_t errors = fired.write_errors + fired.disk_full + fired.sync_errors;
   report_.disk_errors += errors;
-  if (!life.start_error.empty() && !crashed && errors == 0) {
+  if (!life.start_error.empty() && !crashed && errors == 0 && !life.was_full) {
     wrong("the server does not start: " + life.start_error);
   }
   if (tell_) {

@@ -28,6 +28,7 @@ struct WorldReport {
   std::uint64_t power_cuts = 0;
   std::uint64_t polite_ends = 0;
   std::uint64_t disk_errors = 0;
+  std::uint64_t full_disks = 0;   ///< Times that the store refused for a while.
   std::uint64_t connections = 0;  ///< Of followers.
   std::uint64_t prompts = 0;
   std::uint64_t events = 0;
