@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A client that never reads: nobody else waits for it, memory stays, and it is closed with a reason."""
+"""A client that never reads: nobody waits for it, memory stays, it is closed with a reason."""
 
 import os
 import socket
@@ -82,7 +82,8 @@ class SlowReader(unittest.TestCase):
             reader.start()
         began = time.monotonic()
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda session: client.prompt(session, f"stream {UPDATES} 300"), sessions))
+            prompt = f"stream {UPDATES} 300"
+            list(pool.map(lambda session: client.prompt(session, prompt), sessions))
         for reader in readers:
             reader.join(60)
         self.assertEqual([reader.problem for reader in readers if reader.problem], [])
