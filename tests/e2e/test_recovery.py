@@ -147,9 +147,13 @@ class Recovery(unittest.TestCase):
         sessions = [self.client.open()["id"] for _ in range(20)]
         for session in sessions:
             self.client.prompt(session, "spawn 4321\nstream 100000 100 50")
-        wait_until(lambda: self.client.get("/v1/info")["journal"]["events"] > 200)
-        mine = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, text=True).stdout.split()
-        self.assertEqual(len(mine), 20)
+
+        def sleepers():
+            found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, text=True)
+            return found.stdout.split()
+
+        wait_until(lambda: len(sleepers()) == 20)
+        mine = sleepers()
         started = time.monotonic()
         self.assertEqual(self.server.stop(), 0)
         figure("ms from SIGTERM to the end with 20 running turns", round((time.monotonic() - started) * 1000))
