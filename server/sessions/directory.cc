@@ -201,7 +201,9 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   } else {
     Result<Session*> known = co_await find(request.id);
     if (known.has_value()) {
-      if ((*known)->row().options == options_of(request)) co_return OpenedSession{*known, false};
+      if ((*known)->row().options == options_of(request)) {
+        co_return co_await when_in_log({*known, false});
+      }
       co_return fail(
           ErrorKind::conflict, "session_conflict",
           "session " + request.id + " exists with other options: " + (*known)->row().options);
@@ -216,7 +218,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   if (const auto winner = by_id_.find(id); winner != by_id_.end()) {
     give_back_id(id);
     if (winner->second->row().options == options_of(request)) {
-      co_return OpenedSession{winner->second, false};
+      co_return co_await when_in_log({winner->second, false});
     }
     co_return fail(ErrorKind::conflict, "session_conflict",
                    "session " + id + " was just made with other options");
@@ -235,9 +237,14 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   by_id_.emplace(id, session);
   session->opened();
   give_back_id(id);
+  co_return co_await when_in_log({session, true});
+}
+
+/// Also one that was there before may not be in the log yet.
+Task<Result<OpenedSession>> Directory::when_in_log(OpenedSession opened) {
   Result<void> committed = co_await context_.journal.committed();
   if (!committed.has_value()) co_return fail(std::move(committed.error()));
-  co_return OpenedSession{session, true};
+  co_return opened;
 }
 
 Task<void> Directory::shutdown() {

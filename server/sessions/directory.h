@@ -55,6 +55,7 @@ class Directory {
 
  private:
   Task<Result<Session*>> load(SessionNo no);
+  Task<Result<OpenedSession>> when_in_log(OpenedSession opened);
   Task<Result<SessionRow>> make_row(const OpenRequest* request);
   Task<void> take_id(std::string id);
   void give_back_id(const std::string& id);
