@@ -153,10 +153,13 @@ Task<void> Api::wait_for_ending(Session* session, std::string turn, Duration tim
 }
 
 Task<Result<TurnRow>> Api::look_up_turn(Session* session, std::string id) {
-  // What memory says may be newer than the log, and nothing is shown before it is in the log.
+  // What memory says may be newer than the log, and nothing is shown before it is in the log: what
+  // it says now will be there then, what it says then need not.
+  std::optional<TurnRow> now;
+  if (const TurnRow* known = session->find_turn(id)) now = *known;
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return fail(std::move(in_log.error()));
-  if (const TurnRow* known = session->find_turn(id)) co_return *known;
+  if (now) co_return std::move(*now);
   const SessionNo no = session->session_no();
   Result<std::optional<TurnRow>> stored =
       co_await context_.read([no, id](Store& store) { return store.find_turn(no, id); });
