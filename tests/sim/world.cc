@@ -387,6 +387,7 @@ void World::check_log() {
   const Result<server::OwnerEpoch> opened = store.open();
   if (!opened.has_value()) return wrong("the store does not open: " + opened.error().message);
   for (Group& group : groups_) {
+    if (!group.story.wrong.empty()) wrong(group.story.id + ": " + group.story.wrong);
     Result<server::SessionNo> no = store.find_session("default", group.story.id);
     if (!no.has_value()) {
       wrong("session " + group.story.id + " vanished: " + no.error().message);
@@ -488,7 +489,6 @@ std::string contradiction(const SessionStory& told, const LogStory& log,
 
 void World::check_group(Group& group, server::SessionNo no, server::Store& store) {
   const std::string name = "session " + group.story.id + ": ";
-  if (!group.story.wrong.empty()) wrong(name + group.story.wrong);
   std::string error;
   const std::string frames = whole_log(no, store, error);
   if (!error.empty()) wrong(name + "the log cannot be read: " + error);
