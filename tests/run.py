@@ -25,6 +25,16 @@ def gtest_suites(build):
                 yield name.removesuffix("_tests"), [path, "--gtest_brief=1"], False
 
 
+def fuzz_suites(build):
+    """Every parser's corpus through its fuzz target, each file a test."""
+    folder = os.path.join(build, "tests", "fuzz")
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if name.endswith("_replay"):
+            parser = name.removesuffix("_replay")
+            corpus = os.path.join(ROOT, "tests", "fuzz", "corpus", parser)
+            yield f"fuzz/{parser}", [os.path.join(folder, name), corpus], False
+
+
 def python_suites():
     """Every test_*.py under e2e, real_agents and tidy; they use the machine's ports and cores, so one at a time."""
     for folder in ("tidy", "e2e", "real_agents"):
@@ -39,6 +49,7 @@ def count(output, code):
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
     failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
     skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
+    passed += sum(int(n) for n in re.findall(r"^(\d+) files$", output, re.M))
     ran = re.findall(r"^Ran (\d+) tests? in", output, re.M)
     if ran:
         bad = sum(int(n) for n in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)", output))
@@ -79,7 +90,7 @@ def main():
     options = parser.parse_args()
     build = os.path.join(ROOT, options.build)
     environment = {**os.environ, **SANITIZER, "BERTH": os.path.join(build, "server", "berth"), "BERTH_FULL": "1" if options.full else ""}
-    suites = [s for s in [*gtest_suites(build), *python_suites()]
+    suites = [s for s in [*gtest_suites(build), *fuzz_suites(build), *python_suites()]
               if not options.only or any(word in s[0] for word in options.only)]
     timeout = 2400 if options.full else 900
     parallel = [s for s in suites if not s[2]]
