@@ -234,7 +234,8 @@ void Journal::stop() {
 
 bool Journal::Committed::await_ready() {
   // What is in flight counts as well: records of an earlier batch may be what the caller waits for.
-  waiter_.ok = journal_.filling_->empty() && !journal_.in_flight_;
+  // A journal that stopped is empty because it dropped what it could not commit.
+  waiter_.ok = !journal_.stopped_ && journal_.filling_->empty() && !journal_.in_flight_;
   return waiter_.ok || journal_.stopped_;
 }
 
