@@ -74,6 +74,9 @@ def run_suite(suite, environment, timeout):
         output, failed = output + "\nno test ran\n", 1
     print(f"{'ok  ' if failed == 0 else 'FAIL'} {name:28} {passed:5} passed {failed:3} failed {skipped:3} skipped"
           f" {time.monotonic() - started:7.1f} s", flush=True)
+    reasons = re.findall(r": Skipped\n(.+)\n", output)
+    for reason in sorted(set(reasons)):
+        print(f"     skipped: {reasons.count(reason)} times: {reason}", flush=True)
     if failed:
         print(output[-20000:], flush=True)
     else:
