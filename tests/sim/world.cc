@@ -17,6 +17,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 
 namespace berth::sim_test {
 
@@ -526,17 +527,21 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   }
 }
 
-/// No agent may have heard of a prompt whose turn is not in the log.
+/// No agent may have heard of a prompt whose turn is not in the log, and of none twice: a client
+/// that got no answer repeats its prompt, and then it must not have been sent before.
 void World::check_agents_memory() {
+  std::map<std::string, int> heard;
   for (const std::string& path : machine_.disk().list(kMemory)) {
-    std::string_view rest = machine_.disk().find(path)->content;
-    for (std::size_t at = rest.find("key-"); at != rest.npos; at = rest.find("key-")) {
-      rest.remove_prefix(at);
-      const std::string_view key = rest.substr(0, rest.find("-end") + 4);
+    const Result<JsonDoc> memory = JsonDoc::parse(machine_.disk().find(path)->content);
+    if (!memory.has_value()) continue;
+    for (const JsonView& entry : memory->root().elements("history")) {
+      const std::string prompt(entry.get_string("prompt").value_or(""));
+      const std::size_t at = prompt.find("key-");
+      const std::string key = prompt.substr(at, prompt.find("-end", at) + 4 - at);
+      if (++heard[key] > 1) wrong("agents were given " + key + " twice");
       if (started_prompts_.find(key) == std::string::npos) {
-        wrong("an agent was given " + std::string(key) + ", which no log has started");
+        wrong("an agent was given " + key + ", which no log has started");
       }
-      rest.remove_prefix(key.size());
     }
   }
 }
