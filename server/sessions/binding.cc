@@ -48,6 +48,7 @@ void Binding::attach() {
     port_ = std::move(*made);
   }
   attaching_ = true;
+  attach_began_ = context_.reactor().clock().now();
   gone_.reset();
   ++row_.attach_epoch;
   save();
@@ -171,7 +172,9 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   }
   writer.key("config_failures").begin_array();
   for (const std::string& what : attached.config_failures) writer.string(what);
-  writer.end_array().end_object();
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+      context_.reactor().clock().now() - attach_began_);
+  writer.end_array().member_int64("attach_ms", took.count()).end_object();
   session_.append("agent.attached", row_.agent, data);
   session_.on_agent_ready(*this);
 }

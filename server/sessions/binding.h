@@ -95,6 +95,7 @@ class Binding final : private AgentSink, private RoomListener {
   BindingRow row_;
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
+  TimePoint attach_began_;
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that
   Event gone_;
