@@ -116,7 +116,7 @@ class SlowReader(unittest.TestCase):
 
             figure("growth of the server in MiB", f"{grown:.1f}")
             if RSS_COUNTS:
-            self.assertLess(grown, GROWTH_MAX_MIB)
+                self.assertLess(grown, GROWTH_MAX_MIB)
 
             wait_until(lambda: client.get("/v1/info")["sse_closed"]["stalled"] == 1, 15,
                        lambda: f"the stuck reader is not closed: {client.get('/v1/info')}")
