@@ -1,5 +1,6 @@
 #include <berth/server/app.h>
 
+#include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 #include <berth/server/agents/acp_agent.h>
@@ -17,10 +18,7 @@ constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
 /// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
 /// of them.
 std::string tag_of(const std::string& state_directory) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : state_directory) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  }
+  const std::uint64_t hash = fnv1a(state_directory);
   static constexpr char kHex[] = "0123456789abcdef";
   std::string tag = "berth-";
   for (int shift = 60; shift >= 0; shift -= 4) tag += kHex[(hash >> shift) & 15];

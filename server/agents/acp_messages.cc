@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/version.h>
 
 #include <algorithm>
 #include <cctype>
@@ -25,7 +26,7 @@ std::string initialize_params() {
       .key("clientInfo")
       .begin_object()
       .member("name", "berth")
-      .member("version", "0.1.0")
+      .member("version", kVersion)
       .end_object()
       .end_object();
   return out;

@@ -143,10 +143,6 @@ void RpcConnection::reply_error(std::string_view raw_id, int code, std::string_v
   send(std::move(line));
 }
 
-void RpcConnection::answer(Pending pending, RpcReply reply) {
-  pending.call->on_reply(std::move(reply));
-}
-
 void RpcConnection::arm_deadline() {
   TimePoint first{};
   for (const auto& [id, pending] : pending_) {
@@ -169,10 +165,10 @@ void RpcConnection::fail_expired() {
       continue;
     }
     it = pending_.erase(it);
-    answer(pending,
-           {{},
-            {},
-            make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time")});
+    pending.call->on_reply(
+        {{},
+         {},
+         make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time")});
   }
   arm_deadline();
 }
@@ -297,7 +293,7 @@ void RpcConnection::on_line(Line& line) {
       } else {
         reply.error = routed.error;
       }
-      answer(pending, std::move(reply));
+      pending.call->on_reply(std::move(reply));
       return;
     }
   }
@@ -358,10 +354,10 @@ void RpcConnection::check_closed() {
   close_stdin();
   const auto unanswered = std::exchange(pending_, {});
   for (const auto& [id, pending] : unanswered) {
-    answer(pending, {{},
-                     {},
-                     make_error(ErrorKind::unavailable, "agent_ended",
-                                "the agent ended: " + io::describe(status_))});
+    pending.call->on_reply({{},
+                            {},
+                            make_error(ErrorKind::unavailable, "agent_ended",
+                                       "the agent ended: " + io::describe(status_))});
   }
   process_.reset();
   closed_.set();

@@ -142,7 +142,6 @@ class RpcConnection final : private io::ExitListener, private LineSink {
   void fail_expired();
   void arm_deadline();
   void check_closed();
-  void answer(Pending pending, RpcReply reply);
 
   io::Platform& platform_;
   io::Reactor& reactor_;

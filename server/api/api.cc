@@ -3,6 +3,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/rows_json.h>
+#include <berth/server/version.h>
 
 #include <utility>
 
@@ -182,7 +183,7 @@ Api::Answer Api::info(ApiCall*) {
   JsonWriter writer(body);
   writer.begin_object()
       .member("name", "berth")
-      .member("version", "0.1.0")
+      .member("version", kVersion)
       .member("engine", context_.reactor().engine_name())
       .member_int64("pid", info_.pid)
       .member("state_dir", info_.state_directory)

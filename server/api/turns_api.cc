@@ -1,6 +1,7 @@
 // Turns and the questions that they raise.
 #include <berth/server/api/api.h>
 
+#include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 #include <berth/server/api/body.h>
@@ -17,11 +18,9 @@ namespace {
 constexpr std::size_t kIdempotencyKeyMax = 255;
 constexpr std::uint64_t kWaitMax = 600;  // seconds of Prefer: wait
 
-/// FNV-1a: tells a retry from another request under the same key; no secret depends on it.
+/// Tells a retry from another request under the same key; no secret depends on it.
 std::string hash_of(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return std::to_string(hash) + "-" + std::to_string(text.size());
+  return std::to_string(fnv1a(text)) + "-" + std::to_string(text.size());
 }
 
 /// Seconds of `Prefer: wait=N`, 0 without.

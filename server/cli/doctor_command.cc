@@ -6,6 +6,7 @@
 #include <berth/server/cli/commands.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
+#include <berth/server/version.h>
 
 #include <fmt/format.h>
 
