@@ -1,4 +1,4 @@
-// io/reactor.h — one shard's event loop: the interface that the engines (uring, sim; asio later)
+// io/reactor.h — one shard's event loop: the interface that the engines (uring, asio, sim)
 // implement.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,7 +60,15 @@ class OpAccess {
 /// delivered before).
 class ReadOp : public Op {
  public:
+  /// How the bytes come, where the engine has the choice (only `uring` has); the promises are the
+  /// same.
+  enum class Way : std::uint8_t {
+    readiness,  ///< Wait, then read(2): best on pipes.
+    buffers,    ///< Sockets only: the kernel receives into buffers that it was given before.
+  };
+
   Handle handle = kNoHandle;
+  Way way = Way::readiness;
   /// Most bytes delivered in one turn of the loop, so that one loud writer cannot delay the others.
   std::size_t turn_budget = 64 * 1024;
 
@@ -105,6 +114,53 @@ class PollOp : public Op {
   virtual void on_ready(int error) = 0;
 };
 
+/// Where to listen or connect: `127.0.0.1:8420`, `[::1]:0` or `unix:/path`.
+struct Address {
+  std::string text;
+};
+
+/// Makes one connection (dial.h tries several addresses). Cancellation: total (a connection that
+/// won the race is delivered).
+class ConnectOp : public Op {
+ public:
+  Address address;
+
+  /// Called once: error 0 and a connection, non-blocking, now the callee's to close; or kNoHandle
+  /// and an errno (EINVAL: the address cannot be read, ECANCELED).
+  virtual void on_connected(Handle connection, int error) = 0;
+};
+
+/// Waits until a child of this very process has ended, and does not reap it (the status stays for
+/// waitid or wait4). Costs no descriptor on `uring`. Cancellation: total.
+class WaitOp : public Op {
+ public:
+  int pid = 0;
+
+  /// Called once: 0 when it has ended, ECHILD when it is no child of ours (any more), ECANCELED.
+  virtual void on_ended(int error) = 0;
+};
+
+/// One step with a file: io_uring where there is one, else a thread that may block; the reactor
+/// goes on meanwhile. Paths, bytes and the operation stay until on_file. Cancellation: terminal (a
+/// step that has begun ends as it ends; its result says what happened).
+class FileOp : public Op {
+ public:
+  enum class Kind : std::uint8_t { open, read, write, fsync, fdatasync, rename, unlink, close };
+  Kind kind = Kind::open;
+  Handle file = kNoHandle;         ///< All but open, rename and unlink.
+  const char* path = nullptr;      ///< open, rename and unlink; absolute.
+  const char* new_path = nullptr;  ///< rename: what it is called afterwards.
+  int flags = 0;                   ///< open: as open(2); O_CLOEXEC is added.
+  unsigned mode = 0600;            ///< open with O_CREAT.
+  std::span<char> into;            ///< read: where the bytes go.
+  std::span<const char> from;      ///< write: what to write.
+  std::uint64_t offset = 0;        ///< read and write: bytes from the start of the file.
+
+  /// Called once: the new handle (open), how many bytes (read: 0 is the end of the file; write: may
+  /// be less than asked), else 0; or minus an errno (-ECANCELED: it was never begun).
+  virtual void on_file(std::int64_t result) = 0;
+};
+
 /// Fires once at a time. disarm() is immediate: no callback follows it.
 class TimerOp : public Op {
  public:
@@ -121,12 +177,8 @@ class TurnHook : public ListNode {
   ~TurnHook() = default;
 };
 
-/// Where to listen or connect: `127.0.0.1:8420`, `[::1]:0` or `unix:/path`.
-struct Address {
-  std::string text;
-};
-
-/// One thread's loop. Everything is called on its thread but post_remote() and stop().
+/// One thread's loop. Everything is called on its thread but post_remote() and stop(). It belongs
+/// to the thread of the first run() or poll(); before that, to whoever made it.
 ///
 /// Callbacks are never run inside the call that starts an operation: completions are collected,
 /// then run.
@@ -138,6 +190,9 @@ class Reactor : public Executor {
   virtual void start(WriteOp& op) = 0;
   virtual void start(AcceptOp& op) = 0;
   virtual void start(PollOp& op) = 0;
+  virtual void start(ConnectOp& op) = 0;
+  virtual void start(WaitOp& op) = 0;
+  virtual void start(FileOp& op) = 0;
   /// Fires `op` at `when` or at the next turn if that is past. Re-arming an armed timer moves it.
   virtual void arm(TimerOp& op, TimePoint when) = 0;
   virtual void disarm(TimerOp& op) = 0;
@@ -154,6 +209,9 @@ class Reactor : public Executor {
   virtual void cancel(WriteOp& op) = 0;
   virtual void cancel(AcceptOp& op) = 0;
   virtual void cancel(PollOp& op) = 0;
+  virtual void cancel(ConnectOp& op) = 0;
+  virtual void cancel(WaitOp& op) = 0;
+  virtual void cancel(FileOp& op) = 0;
 
   /// Closes a handle on which no operation is started.
   virtual void close(Handle handle) = 0;
@@ -172,13 +230,26 @@ class Reactor : public Executor {
 
   /// Like post(), from any thread; the only other entry that is thread-safe besides stop().
   virtual void post_remote(Runnable& runnable) = 0;
+  /// The same for a caller on the thread of `sender`, another reactor: between two `uring` engines
+  /// the wake-up then travels with what the sender submits anyway.
+  virtual void post_from(Reactor& sender, Runnable& runnable) = 0;
+  /// Gives an open handle, on which nothing is started, to another reactor of the same engine;
+  /// returns what it is called there. On the thread of either, while the other does not use it.
+  virtual Handle hand_over(Handle handle, Reactor& to) = 0;
 
   /// Runs until stop(). `poll()` runs one turn without waiting and says whether anything happened.
   virtual void run() = 0;
   virtual bool poll() = 0;
   virtual void stop() = 0;
 
-  /// "uring", "sim", ...: for logs and `berth doctor`.
+  /// For a loop of somebody else's, who then calls poll(): a descriptor that is readable when there
+  /// is something to run, and when the next turn is due without it (nullopt: never; now or earlier:
+  /// at once). Ask for the deadline again after each poll() and after each start from outside of
+  /// it. kNoHandle where there is none (`sim`).
+  virtual int wait_fd() = 0;
+  virtual std::optional<TimePoint> next_deadline() = 0;
+
+  /// "uring", "asio", "sim": for logs and `berth doctor`.
   virtual std::string_view engine_name() const = 0;
 };
 

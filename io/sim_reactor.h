@@ -53,6 +53,9 @@ class SimReactor final : public Reactor {
   void start(WriteOp& op) override;
   void start(AcceptOp& op) override;
   void start(PollOp& op) override;
+  void start(ConnectOp&) override { BERTH_ASSERT(false); }
+  void start(WaitOp&) override { BERTH_ASSERT(false); }
+  void start(FileOp&) override { BERTH_ASSERT(false); }
   void arm(TimerOp& op, TimePoint when) override;
   void disarm(TimerOp& op) override;
   void pause(ReadOp& op) override;
@@ -61,6 +64,9 @@ class SimReactor final : public Reactor {
   void cancel(WriteOp& op) override { request_cancel(op); }
   void cancel(AcceptOp& op) override { request_cancel(op); }
   void cancel(PollOp& op) override { request_cancel(op); }
+  void cancel(ConnectOp&) override {}
+  void cancel(WaitOp&) override {}
+  void cancel(FileOp&) override {}
   void close(Handle handle) override;
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
@@ -69,6 +75,10 @@ class SimReactor final : public Reactor {
   Result<Handle> adopt(int fd) override;
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post_remote(Runnable& runnable) override { remote_.push_back(runnable); }
+  void post_from(Reactor&, Runnable& runnable) override { post_remote(runnable); }
+  Handle hand_over(Handle handle, Reactor&) override { return handle; }
+  int wait_fd() override { return kNoHandle; }
+  std::optional<TimePoint> next_deadline() override { return ready_at(); }
   void run() override;
   bool poll() override { return machine_.poll(*this); }
   void stop() override { stop_ = true; }

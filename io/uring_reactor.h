@@ -48,6 +48,9 @@ class UringReactor final : public Reactor {
   void start(WriteOp& op) override;
   void start(AcceptOp& op) override;
   void start(PollOp& op) override;
+  void start(ConnectOp&) override { BERTH_ASSERT(false); }
+  void start(WaitOp&) override { BERTH_ASSERT(false); }
+  void start(FileOp&) override { BERTH_ASSERT(false); }
   void arm(TimerOp& op, TimePoint when) override;
   void disarm(TimerOp& op) override;
   void pause(ReadOp& op) override;
@@ -56,6 +59,9 @@ class UringReactor final : public Reactor {
   void cancel(WriteOp& op) override;
   void cancel(AcceptOp& op) override;
   void cancel(PollOp& op) override;
+  void cancel(ConnectOp&) override {}
+  void cancel(WaitOp&) override {}
+  void cancel(FileOp&) override {}
   void close(Handle handle) override;
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
@@ -65,6 +71,10 @@ class UringReactor final : public Reactor {
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post(Runnable& runnable) override { posted_.push_back(runnable); }
   void post_remote(Runnable& runnable) override;
+  void post_from(Reactor&, Runnable& runnable) override { post_remote(runnable); }
+  Handle hand_over(Handle handle, Reactor&) override { return handle; }
+  int wait_fd() override { return kNoHandle; }
+  std::optional<TimePoint> next_deadline() override { return timers_.next(); }
   void run() override;
   bool poll() override;
   void stop() override;
