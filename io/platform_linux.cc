@@ -1,8 +1,9 @@
+#include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
 #include <berth/io/platform_linux.h>
 #include <berth/io/process_table.h>
 #include <berth/io/resolver.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -67,7 +68,7 @@ class LinuxPlatform final : public Platform {
   ProcessEnvironment environment_;
   // These three go in the opposite order: processes need a reactor that turns, finished jobs one
   // that exists.
-  std::unique_ptr<UringReactor> reactor_;
+  std::unique_ptr<FdReactor> reactor_;
   std::unique_ptr<OffloadThreads> offload_;
   std::unique_ptr<ProcessHost> processes_;
 };
@@ -80,7 +81,7 @@ Result<void> LinuxPlatform::init(LogSink& log, const LinuxOptions& options) {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);  // up to the hard limit is always allowed
   }
-  Result<std::unique_ptr<UringReactor>> reactor = UringReactor::create();
+  Result<std::unique_ptr<FdReactor>> reactor = make_uring_reactor();
   if (!reactor.has_value()) return fail(std::move(reactor.error()));
   reactor_ = std::move(*reactor);
   Result<std::unique_ptr<OffloadThreads>> offload = OffloadThreads::start(options.offload);

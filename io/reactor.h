@@ -29,8 +29,8 @@ class Reactor;
 
 /// Base of all operations: intrusive, owned by the caller, who keeps it alive and in place until
 /// its last callback. An engine keeps what it needs about an operation in these words, so that
-/// starting one never allocates.
-class Op : public ListNode {
+/// starting one never allocates. (Its alignment leaves four bits of its address for the kind.)
+class alignas(16) Op : public ListNode {
  public:
   bool started() const { return started_; }
 

@@ -71,7 +71,7 @@ std::string try_multishot_poll(UringRing& ring) {
   ring.poll_multishot(pipe_ends[0], POLLIN, 1);
   if (::write(pipe_ends[1], "x", 1) != 1) problem = "cannot write to a pipe";
   ring.enter(std::chrono::seconds(1));
-  std::array<UringCompletion, 1> got = {};
+  std::array<Completion, 1> got = {};
   if (ring.reap(got) != 1 || got[0].result < 0 || !got[0].more) {
     problem = "a multishot poll of a pipe gave no event (Linux 5.13 and later have it)";
   }
@@ -139,13 +139,12 @@ std::string missing_uring_parts(io_uring& ring) {
 
 UringProbe probe_uring() {
   UringProbe probe;
-  Result<UringRing> ring = UringRing::create(UringSizes{8, 16});
+  Result<std::unique_ptr<UringRing>> ring = UringRing::create(UringSizes{8, 16});
   if (!ring.has_value()) {
     probe.reason = ring.error().message;
     return probe;
   }
-  ring->enable();
-  probe.reason = try_multishot_poll(*ring);
+  probe.reason = try_multishot_poll(**ring);
   probe.usable = probe.reason.empty();
   if (probe.usable) probe.reason = "SINGLE_ISSUER, DEFER_TASKRUN, multishot poll: all there";
   return probe;

@@ -1,6 +1,7 @@
 #include <berth/io/uring_ring.h>
 
 #include <berth/core/assert.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/uring_probe.h>
 
 #include <liburing.h>
@@ -30,7 +31,7 @@ void UringRing::Close::operator()(io_uring* ring) const {
 
 UringRing::~UringRing() = default;
 
-Result<UringRing> UringRing::create(const UringSizes& sizes) {
+Result<std::unique_ptr<UringRing>> UringRing::create(const UringSizes& sizes) {
   io_uring_params params = {};
   params.flags = kSetupFlags;
   params.cq_entries = sizes.completions;
@@ -43,8 +44,8 @@ Result<UringRing> UringRing::create(const UringSizes& sizes) {
     error.errno_value = -status;
     return fail(std::move(error));
   }
-  UringRing ring(std::unique_ptr<io_uring, Close>(raw.release()));
-  std::string missing = missing_uring_parts(*ring.ring_);
+  std::unique_ptr<UringRing> ring(new UringRing(std::unique_ptr<io_uring, Close>(raw.release())));
+  std::string missing = missing_uring_parts(*ring->ring_);
   if (!missing.empty()) return fail(ErrorKind::unsupported, "uring_unusable", std::move(missing));
   return ring;
 }
@@ -100,6 +101,15 @@ void UringRing::cancel(std::uint64_t user_data) {
   io_uring_sqe_set_data64(entry, 0);
 }
 
+bool UringRing::has_work() const {
+  return kernel_has_work() || io_uring_sq_ready(ring_.get()) > 0 ||
+         io_uring_cq_ready(ring_.get()) > 0;
+}
+
+int UringRing::wait_fd() const {
+  return ring_->ring_fd;
+}
+
 bool UringRing::kernel_has_work() const {
   const unsigned flags = __atomic_load_n(ring_->sq.kflags, __ATOMIC_RELAXED);
   return (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
@@ -108,6 +118,7 @@ bool UringRing::kernel_has_work() const {
 void UringRing::enter(std::optional<Duration> timeout) {
   // Errors mean "nothing happened": ETIME, EINTR, or EBUSY and EAGAIN as above. The loop comes
   // back.
+  if (!enabled_) enable();
   io_uring* ring = ring_.get();
   if (!timeout.has_value()) {
     ++enters_;
@@ -131,15 +142,15 @@ void UringRing::enter(std::optional<Duration> timeout) {
   }
 }
 
-std::size_t UringRing::reap(std::span<UringCompletion> out) {
+std::size_t UringRing::reap(std::span<Completion> out) {
   io_uring* ring = ring_.get();
   unsigned head = 0;
   std::size_t count = 0;
   io_uring_cqe* completion = nullptr;
   io_uring_for_each_cqe(ring, head, completion) {
     if (count == out.size()) break;
-    out[count++] = UringCompletion{completion->user_data, completion->res,
-                                   (completion->flags & IORING_CQE_F_MORE) != 0};
+    out[count++] = Completion{completion->user_data, completion->res,
+                              (completion->flags & IORING_CQE_F_MORE) != 0, completion->flags};
   }
   if (count > 0) io_uring_cq_advance(ring, static_cast<unsigned>(count));
   return count;
@@ -147,6 +158,12 @@ std::size_t UringRing::reap(std::span<UringCompletion> out) {
 
 std::uint64_t UringRing::overflow_count() const {
   return __atomic_load_n(ring_->cq.koverflow, __ATOMIC_RELAXED);
+}
+
+Result<std::unique_ptr<FdReactor>> make_uring_reactor(const UringSizes& sizes) {
+  Result<std::unique_ptr<UringRing>> ring = UringRing::create(sizes);
+  if (!ring.has_value()) return fail(std::move(ring.error()));
+  return FdReactor::create("uring", std::move(*ring));
 }
 
 }  // namespace berth::io

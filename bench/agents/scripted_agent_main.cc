@@ -1,7 +1,8 @@
 // The scripted agent as a program: speaks ACP on stdin and stdout.
 #include <berth/core/scope.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include "scripted_agent.h"
 
@@ -61,7 +62,7 @@ int main(int argc, char** argv) {
   io::UringSizes sizes;
   sizes.submissions = 16;
   sizes.completions = 64;
-  Result<std::unique_ptr<io::UringReactor>> reactor = io::UringReactor::create(sizes);
+  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_uring_reactor(sizes);
   if (!reactor.has_value()) return complain(reactor.error());
   Result<io::Handle> input = (*reactor)->adopt(STDIN_FILENO);
   Result<io::Handle> output = (*reactor)->adopt(STDOUT_FILENO);

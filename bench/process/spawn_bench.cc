@@ -7,8 +7,9 @@
 // a figure is the median of the rounds. "held" is how many other children (cat, three pipes each)
 // live meanwhile.
 #include <berth/core/assert.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/process_direct.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <fcntl.h>
 #include <fmt/core.h>
@@ -180,7 +181,7 @@ void run_rounds(io::Reactor& reactor, Hosts& hosts, int held, int rounds) {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 3;
-  auto reactor = io::UringReactor::create();
+  auto reactor = io::make_uring_reactor();
   if (!reactor.has_value()) {
     fmt::print(stderr, "{}\n", reactor.error().message);
     return 1;

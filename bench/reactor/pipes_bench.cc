@@ -10,7 +10,8 @@
 //   active
 
 #include <berth/core/prng.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/fd_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -118,7 +119,7 @@ class BerthReader {
     lines_ = 0;
     while (lines_ < wanted) reactor_->poll();
   }
-  const UringStats& stats() const { return reactor_->stats(); }
+  const FdReactorStats& stats() const { return reactor_->stats(); }
 
  private:
   class Reading final : public ReadOp {
@@ -132,7 +133,7 @@ class BerthReader {
    private:
     std::size_t& lines_;
   };
-  std::unique_ptr<UringReactor> reactor_ = UringReactor::create().value();
+  std::unique_ptr<FdReactor> reactor_ = make_uring_reactor().value();
   std::deque<Reading> readings_;
   std::size_t lines_ = 0;
 };

@@ -5,7 +5,8 @@
 // bare loop of write(2) (CPU per delivery). Both sides alternate in rounds. Exits with 1 when a
 // limit of the targets is missed.
 
-#include <berth/io/uring_reactor.h>
+#include <berth/io/fd_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -139,7 +140,7 @@ class BerthPair {
   }
 
  private:
-  std::unique_ptr<UringReactor> reactor_ = UringReactor::create().value();
+  std::unique_ptr<FdReactor> reactor_ = make_uring_reactor().value();
   std::string message_ = std::string(kPingBytes, 'x');
   End near_;
   End far_;
@@ -208,7 +209,7 @@ struct Sockets {
 
 bool measure_fan_out(std::size_t count, int rounds) {
   Sockets sockets(count);
-  std::unique_ptr<UringReactor> reactor = UringReactor::create().value();
+  std::unique_ptr<FdReactor> reactor = make_uring_reactor().value();
   std::string event(kEventBytes, 'e');
   std::deque<Writing> writes(count);
   for (std::size_t i = 0; i < count; ++i) writes[i].handle = sockets.near[i];

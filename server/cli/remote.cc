@@ -2,9 +2,10 @@
 
 #include <berth/core/scope.h>
 #include <berth/core/uri.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
 #include <berth/io/signals.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
 
@@ -29,7 +30,7 @@ Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
 
 class HttpRemote final : public Remote {
  public:
-  HttpRemote(Terminal& terminal, std::unique_ptr<io::UringReactor> reactor, io::HttpOrigin origin,
+  HttpRemote(Terminal& terminal, std::unique_ptr<io::FdReactor> reactor, io::HttpOrigin origin,
              std::string url, std::string token, io::SignalFd signals)
       : terminal_(terminal),
         reactor_(std::move(reactor)),
@@ -101,7 +102,7 @@ class HttpRemote final : public Remote {
   void complain(const io::HttpClientResponse& response);
 
   Terminal& terminal_;
-  std::unique_ptr<io::UringReactor> reactor_;
+  std::unique_ptr<io::FdReactor> reactor_;
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
@@ -245,7 +246,7 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
     return nullptr;
   }
   io::SignalFd signals = io::SignalFd::block({SIGINT});
-  Result<std::unique_ptr<io::UringReactor>> reactor = io::UringReactor::create();
+  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_uring_reactor();
   if (!reactor.has_value()) {
     terminal.complain(reactor.error().message);
     return nullptr;

@@ -1,8 +1,9 @@
 // Starts a shell script through a direct process host and then sits there, to be killed without
 // warning.
 //   crashing_starter MODE TAG SCRIPT      prints the script's pid
+#include <berth/io/fd_reactor.h>
 #include <berth/io/process_direct.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ int main(int argc, char** argv) {
   options.tree_kill = mode == "ProcWalk" ? TreeKill::proc_walk : TreeKill::cgroup;
   options.clone3 = mode != "CgroupWithoutClone3";
   berth::NullLog log;
-  auto reactor = UringReactor::create();
+  auto reactor = make_uring_reactor();
   if (!reactor.has_value()) return 3;
   auto host = make_direct_process_host(log, options);
   if (!host.has_value()) return 4;

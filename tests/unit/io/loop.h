@@ -3,7 +3,8 @@
 #pragma once
 
 #include <berth/core/assert.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/fd_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <chrono>
 #include <memory>
@@ -13,7 +14,7 @@ namespace berth::io {
 class Loop {
  public:
   Loop() {
-    auto created = UringReactor::create();
+    auto created = make_uring_reactor();
     BERTH_ASSERT(created.has_value());
     reactor_ = std::move(*created);
   }

@@ -1,5 +1,6 @@
+#include <berth/io/fd_reactor.h>
 #include <berth/io/stream.h>
-#include <berth/io/uring_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include "allocation_count.h"
 #include "reactor_conformance.h"

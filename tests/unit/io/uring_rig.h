@@ -3,7 +3,8 @@
 
 #include "reactor_conformance.h"
 
-#include <berth/io/uring_reactor.h>
+#include <berth/io/fd_reactor.h>
+#include <berth/io/uring_ring.h>
 
 #include <unistd.h>
 #include <array>
@@ -14,8 +15,8 @@ namespace berth::io {
 
 class UringRig final : public ReactorRig {
  public:
-  explicit UringRig(const UringSizes& sizes = {}) : reactor_(UringReactor::create(sizes).value()) {}
-  UringReactor& uring() { return *reactor_; }
+  explicit UringRig(const UringSizes& sizes = {}) : reactor_(make_uring_reactor(sizes).value()) {}
+  FdReactor& uring() { return *reactor_; }
   Reactor& reactor() override { return *reactor_; }
   PipeEnds make_pipe() override {
     std::array<int, 2> ends = {-1, -1};
@@ -29,7 +30,7 @@ class UringRig final : public ReactorRig {
   bool has_threads() const override { return true; }
 
  private:
-  std::unique_ptr<UringReactor> reactor_;
+  std::unique_ptr<FdReactor> reactor_;
 };
 
 }  // namespace berth::io

@@ -1,4 +1,4 @@
-// io/uring_tags.h — what the engine writes into user_data: the operation and, in its low bits, its
+// io/op_tags.h — what FdReactor writes into user_data: the operation and, in its low bits, its
 // kind.
 #pragma once
 
@@ -11,8 +11,18 @@ namespace berth::io {
 
 /// An address never dangles: an operation stays alive until its last callback, which comes after
 /// its last completion.
-enum class Tag : std::uint64_t { cancel = 0, wake, read, write, accept, poll };
-inline constexpr std::uint64_t kTagMask = 7;
+enum class Tag : std::uint64_t {
+  cancel = 0,
+  wake,
+  read,
+  write,
+  accept,
+  poll,
+  connect,
+  wait,
+  file,
+};
+inline constexpr std::uint64_t kTagMask = 15;
 static_assert(alignof(Op) > kTagMask);
 
 inline std::uint64_t user_data(Tag tag, Op* op) {

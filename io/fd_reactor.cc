@@ -1,8 +1,8 @@
-#include <berth/io/uring_reactor.h>
+#include <berth/io/fd_reactor.h>
 
 #include <berth/io/fd_io.h>
 #include <berth/io/net.h>
-#include <berth/io/uring_tags.h>
+#include <berth/io/op_tags.h>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -23,36 +23,36 @@ constexpr int kRoundsMax = 16;
 
 }  // namespace
 
-Result<std::unique_ptr<UringReactor>> UringReactor::create(const UringSizes& sizes) {
-  Result<UringRing> ring = UringRing::create(sizes);
-  if (!ring.has_value()) return fail(std::move(ring.error()));
+Result<std::unique_ptr<FdReactor>> FdReactor::create(std::string_view name,
+                                                     std::unique_ptr<Poller> poller) {
   const int wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (wake_fd < 0) return fail(errno_error(errno, "eventfd"));
-  return std::unique_ptr<UringReactor>(new UringReactor(std::move(*ring), wake_fd));
+  return std::unique_ptr<FdReactor>(new FdReactor(name, std::move(poller), wake_fd));
 }
 
-UringReactor::UringReactor(UringRing ring, int wake_fd)
-    : ring_(std::move(ring)),
+FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller, int wake_fd)
+    : name_(name),
+      poller_(std::move(poller)),
       wake_fd_(wake_fd),
       completions_(kCompletionsPerReap),
       hot_(kHotBytes + kReadPadding) {
   clock_.start_turn();
-  ring_.poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
+  poller_->poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
 }
 
-UringReactor::~UringReactor() {
+FdReactor::~FdReactor() {
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
   disarm(watchdog_);
   disarm(accept_retry_);
   ::close(wake_fd_);
 }
 
-void UringReactor::TurnClock::start_turn() {
+void FdReactor::TurnClock::start_turn() {
   now_ = std::chrono::steady_clock::now();
   wall_.reset();
 }
 
-WallTime UringReactor::TurnClock::wall() const {
+WallTime FdReactor::TurnClock::wall() const {
   if (!wall_.has_value()) {
     const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
     wall_ = std::chrono::duration_cast<WallTime>(since_epoch);
@@ -62,17 +62,16 @@ WallTime UringReactor::TurnClock::wall() const {
 
 // --- the turn ---
 
-void UringReactor::run() {
+void FdReactor::run() {
   while (!stop_requested_.load(std::memory_order_acquire)) turn(true);
   stop_requested_.store(false, std::memory_order_release);
 }
 
-bool UringReactor::poll() {
+bool FdReactor::poll() {
   return turn(false);
 }
 
-bool UringReactor::turn(bool may_wait) {
-  if (!ring_.enabled()) ring_.enable();
+bool FdReactor::turn(bool may_wait) {
   ++stats_.turns;
   ran_ = false;
   enter(may_wait && !has_work());
@@ -88,29 +87,34 @@ bool UringReactor::turn(bool may_wait) {
 }
 
 // Whether the next turn has something to run before any completion comes.
-bool UringReactor::has_work() const {
+bool FdReactor::has_work() const {
   return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_reads_.empty() ||
          !ended_writes_.empty() || !ended_accepts_.empty() || !ended_polls_.empty() ||
          stop_requested_.load(std::memory_order_relaxed);
 }
 
-void UringReactor::enter(bool may_wait) {
+std::optional<TimePoint> FdReactor::next_deadline() {
+  if (has_work() || poller_->has_work()) return TimePoint::min();
+  return timers_.next();
+}
+
+void FdReactor::enter(bool may_wait) {
   if (!may_wait) {
-    ring_.enter(Duration::zero());
+    poller_->enter(Duration::zero());
     return;
   }
   const std::optional<TimePoint> next = timers_.next();
   if (!next.has_value()) {
-    ring_.enter(std::nullopt);
+    poller_->enter(std::nullopt);
     return;
   }
   const Duration wait = *next - std::chrono::steady_clock::now();
-  ring_.enter(std::max(wait, Duration::zero()));
+  poller_->enter(std::max(wait, Duration::zero()));
 }
 
-void UringReactor::collect_completions() {
+void FdReactor::collect_completions() {
   for (;;) {
-    const std::size_t count = ring_.reap(completions_);
+    const std::size_t count = poller_->reap(completions_);
     for (std::size_t i = 0; i < count; ++i) dispatch(completions_[i]);
     stats_.completions += count;
     if (count < completions_.size()) return;
@@ -119,13 +123,13 @@ void UringReactor::collect_completions() {
 
 // Nothing is called back here; an operation that is done goes to the list that its callback is
 // called from.
-void UringReactor::dispatch(const UringCompletion& completion) {
+void FdReactor::dispatch(const Completion& completion) {
   switch (tag_of(completion.user_data)) {
     case Tag::cancel:
       return;
     case Tag::wake:
       if (!completion.more) {
-        ring_.poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
+        poller_->poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
       }
       collect_remote();
       return;
@@ -141,10 +145,14 @@ void UringReactor::dispatch(const UringCompletion& completion) {
     case Tag::poll:
       poll_event(*op_of<PollOp>(completion.user_data), completion);
       return;
+    case Tag::connect:
+    case Tag::wait:
+    case Tag::file:
+      BERTH_ASSERT(false);
   }
 }
 
-void UringReactor::run_timers() {
+void FdReactor::run_timers() {
   // All that are due leave the heap first: what a callback arms for now fires in the next turn.
   while (TimerOp* timer = timers_.pop_due(clock_.now())) due_.push_back(*timer);
   while (TimerOp* timer = due_.pop_front()) {
@@ -154,7 +162,7 @@ void UringReactor::run_timers() {
   }
 }
 
-void UringReactor::run_rounds() {
+void FdReactor::run_rounds() {
   for (int round = 0; round < kRoundsMax; ++round) {
     if (!run_ends() && posted_.empty()) return;
     running_.splice_back(posted_);
@@ -165,15 +173,74 @@ void UringReactor::run_rounds() {
   }
 }
 
+// --- operations ---
+
+void FdReactor::begin(Op& op) {
+  BERTH_ASSERT(!op.started());
+  OpAccess::started(op) = true;
+  OpAccess::cancelled(op) = false;
+  OpAccess::paused(op) = false;
+  OpAccess::armed(op) = false;
+  OpAccess::word(op) = 0;
+  ++started_;
+}
+
+// After this, and before the last callback, the engine knows nothing of `op`: the callback may
+// start or destroy it.
+void FdReactor::ended(Op& op) {
+  OpAccess::started(op) = false;
+  --started_;
+  ran_ = true;
+}
+
+// Last callbacks. Only of what had ended when this was called: a callback that writes again, to
+// somebody who takes everything at once, must not keep the turn from ending.
+bool FdReactor::run_ends() {
+  if (ended_reads_.empty() && ended_writes_.empty() && ended_accepts_.empty() &&
+      ended_polls_.empty()) {
+    return false;
+  }
+  IntrusiveList<ReadOp> reads;
+  IntrusiveList<WriteOp> writes;
+  IntrusiveList<AcceptOp> accepts;
+  IntrusiveList<PollOp> polls;
+  reads.splice_back(ended_reads_);
+  writes.splice_back(ended_writes_);
+  accepts.splice_back(ended_accepts_);
+  polls.splice_back(ended_polls_);
+  while (WriteOp* op = writes.pop_front()) {
+    const int error = static_cast<int>(OpAccess::word(*op));
+    ended(*op);
+    op->on_written(error);
+  }
+  while (ReadOp* op = reads.pop_front()) {
+    forget_read(*op);
+    const int error = state_of(*op).error;
+    ended(*op);
+    op->on_read_end(error);
+  }
+  while (PollOp* op = polls.pop_front()) {
+    const int error = static_cast<int>(OpAccess::word(*op));
+    ended(*op);
+    op->on_ready(error);
+  }
+  while (AcceptOp* op = accepts.pop_front()) {
+    const int error = static_cast<int>(OpAccess::word(*op));
+    ended(*op);
+    op->on_accept_end(error);
+  }
+  return true;
+}
+
 // --- timers ---
 
-void UringReactor::arm(TimerOp& op, TimePoint when) {
+void FdReactor::arm(TimerOp& op, TimePoint when) {
   static_cast<ListNode&>(op).unlink();  // it may be due in this very turn
   OpAccess::started(op) = true;
   timers_.insert(op, when);
 }
 
-void UringReactor::disarm(TimerOp& op) {
+void FdReactor::disarm(TimerOp& op) {
   static_cast<ListNode&>(op).unlink();
   timers_.remove(op);
   OpAccess::started(op) = false;
@@ -181,7 +248,7 @@ void UringReactor::disarm(TimerOp& op) {
 
 // --- other threads ---
 
-void UringReactor::post_remote(Runnable& runnable) {
+void FdReactor::post_remote(Runnable& runnable) {
   {
     const std::lock_guard lock(remote_mutex_);
     remote_.push_back(runnable);
@@ -191,18 +258,18 @@ void UringReactor::post_remote(Runnable& runnable) {
   wake();
 }
 
-void UringReactor::stop() {
+void FdReactor::stop() {
   stop_requested_.store(true, std::memory_order_release);
   wake();
 }
 
-void UringReactor::wake() {
+void FdReactor::wake() {
   // Fails only when the counter is at its end, and then it is readable anyway.
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
 }
 
-void UringReactor::collect_remote() {
+void FdReactor::collect_remote() {
   std::uint64_t count = 0;
   [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
   const std::lock_guard lock(remote_mutex_);
@@ -212,27 +279,28 @@ void UringReactor::collect_remote() {
 
 // --- handles ---
 
-void UringReactor::close(Handle handle) {
+void FdReactor::close(Handle handle) {
+  poller_->forget(handle);
   ::close(handle);
 }
 
-void UringReactor::shutdown_write(Handle handle) {
+void FdReactor::shutdown_write(Handle handle) {
   ::shutdown(handle, SHUT_WR);
 }
 
-Result<Handle> UringReactor::listen(const Address& address) {
+Result<Handle> FdReactor::listen(const Address& address) {
   return net::listen(address);
 }
 
-Result<Address> UringReactor::local_address(Handle handle) {
+Result<Address> FdReactor::local_address(Handle handle) {
   return net::address_of(handle);
 }
 
-Result<Handle> UringReactor::connect(const Address& address) {
+Result<Handle> FdReactor::connect(const Address& address) {
   return net::connect(address);
 }
 
-Result<Handle> UringReactor::adopt(int fd) {
+Result<Handle> FdReactor::adopt(int fd) {
   if (const int error = make_nonblocking(fd); error != 0) {
     return fail(errno_error(error, "adopting a descriptor"));
   }

@@ -1,10 +1,10 @@
-// io/uring_reactor.h — the io_uring engine: readiness by multishot poll, bytes by read(2) and
-// write(2).
+// io/fd_reactor.h — the engines on real descriptors: bytes by read(2) and write(2), readiness from
+// a Poller.
 #pragma once
 
+#include <berth/io/poller.h>
 #include <berth/io/reactor.h>
 #include <berth/io/timer_heap.h>
-#include <berth/io/uring_ring.h>
 
 #include <array>
 #include <atomic>
@@ -14,33 +14,37 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace berth::io {
 
-struct UringStats {
+struct FdReactorStats {
   std::uint64_t turns = 0;
   std::uint64_t completions = 0;
   std::uint64_t reads = 0;          ///< read(2) calls.
   std::uint64_t polls_rearmed = 0;  ///< Multishot polls that the kernel ended and we started again.
-  std::uint64_t watchdog_finds =
-      0;  ///< Readable handles that had been quiet although nothing said so.
+  /// Readable handles that had been quiet although nothing said so.
+  std::uint64_t watchdog_finds = 0;
 };
 
-/// A turn of the loop: one io_uring_enter (submits and waits), then all completions are collected,
-/// then callbacks run: timers, connections, reads, ends, posted runnables, turn hooks. Time stands
-/// still within a turn.
+/// A turn of the loop: one enter() of the poller (submits and waits), then all completions are
+/// collected, then callbacks run: timers, connections, reads, ends, posted runnables, turn hooks.
+/// Time stands still within a turn.
 ///
-/// Reading: poll events are edges. An operation whose handle may hold more stays on the ready list,
-/// without a new event, until a short read or EAGAIN; after a hang-up until the end of the stream.
+/// Each operation is a file of its own (op_read.cc, op_write.cc, ...), which also decides what a
+/// ring does for it and what plain system calls do. Reading: poll events are edges. An operation
+/// whose handle may hold more stays on the ready list, without a new event, until a short read or
+/// EAGAIN; after a hang-up until the end of the stream.
 ///
 /// May be constructed on any thread; the first run() or poll() binds it to its thread. No operation
 /// may be started when it is destroyed.
-class UringReactor final : public Reactor {
+class FdReactor final : public Reactor {
  public:
-  /// Error `unsupported` says in words why io_uring cannot be used here.
-  static Result<std::unique_ptr<UringReactor>> create(const UringSizes& sizes = {});
-  ~UringReactor() override;
+  /// `name` is a literal, for logs. Error `overloaded` when no descriptor is left for the wake-up.
+  static Result<std::unique_ptr<FdReactor>> create(std::string_view name,
+                                                   std::unique_ptr<Poller> poller);
+  ~FdReactor() override;
 
   Clock& clock() override { return clock_; }
 
@@ -73,14 +77,14 @@ class UringReactor final : public Reactor {
   void post_remote(Runnable& runnable) override;
   void post_from(Reactor&, Runnable& runnable) override { post_remote(runnable); }
   Handle hand_over(Handle handle, Reactor&) override { return handle; }
-  int wait_fd() override { return kNoHandle; }
-  std::optional<TimePoint> next_deadline() override { return timers_.next(); }
+  int wait_fd() override { return poller_->wait_fd(); }
+  std::optional<TimePoint> next_deadline() override;
   void run() override;
   bool poll() override;
   void stop() override;
-  std::string_view engine_name() const override { return "uring"; }
+  std::string_view engine_name() const override { return name_; }
 
-  const UringStats& stats() const { return stats_; }
+  const FdReactorStats& stats() const { return stats_; }
 
  private:
   /// Monotonic and wall time, each read at most once per turn.
@@ -97,69 +101,75 @@ class UringReactor final : public Reactor {
   /// Internal timers: members that call back into the reactor.
   class Watchdog final : public TimerOp {
    public:
-    explicit Watchdog(UringReactor& reactor) : reactor_(reactor) {}
+    explicit Watchdog(FdReactor& reactor) : reactor_(reactor) {}
     void on_timer() override { reactor_.look_for_lost_events(); }
 
    private:
-    UringReactor& reactor_;
+    FdReactor& reactor_;
   };
   class AcceptRetry final : public TimerOp {
    public:
-    explicit AcceptRetry(UringReactor& reactor) : reactor_(reactor) {}
+    explicit AcceptRetry(FdReactor& reactor) : reactor_(reactor) {}
     void on_timer() override { reactor_.retry_accepts(); }
 
    private:
-    UringReactor& reactor_;
+    FdReactor& reactor_;
   };
   struct Connection {
     AcceptOp* op;
     Handle handle;
   };
 
-  UringReactor(UringRing ring, int wake_fd);
+  FdReactor(std::string_view name, std::unique_ptr<Poller> poller, int wake_fd);
 
-  // The turn (uring_reactor.cc).
+  // The turn (fd_reactor.cc).
   bool turn(bool may_wait);
   bool has_work() const;
   void enter(bool may_wait);
   void collect_completions();
-  void dispatch(const UringCompletion& completion);
+  void dispatch(const Completion& completion);
   void collect_remote();
   void run_timers();
   void run_rounds();
   void wake();
 
-  // Operations (uring_ops.cc).
+  void begin(Op& op);
+  void ended(Op& op);
+  bool run_ends();
+
+  // op_read.cc
   void poll_read(ReadOp& op);
-  void read_event(ReadOp& op, const UringCompletion& completion);
+  void read_event(ReadOp& op, const Completion& completion);
   void mark_ready(ReadOp& op);
   void run_ready_reads();
   std::size_t read_turn(ReadOp& op);
   void wait_for_more(ReadOp& op);
   void end_read(ReadOp& op, int error);
   void forget_read(ReadOp& op);
-  void write_more(WriteOp& op);
-  void write_event(WriteOp& op, const UringCompletion& completion);
-  void finish_write(WriteOp& op, int error);
-  void poll_accept(AcceptOp& op);
-  void accept_event(AcceptOp& op, const UringCompletion& completion);
-  void retry_accepts();
-  void poll_event(PollOp& op, const UringCompletion& completion);
-  void begin(Op& op);
-  void ended(Op& op);
-  void run_connections();
-  bool run_ends();
   void look_for_lost_events();
+  // op_write.cc
+  void write_more(WriteOp& op);
+  void write_event(WriteOp& op, const Completion& completion);
+  void finish_write(WriteOp& op, int error);
+  // op_accept.cc
+  void poll_accept(AcceptOp& op);
+  void accept_event(AcceptOp& op, const Completion& completion);
+  int accept_waiting(AcceptOp& op);
+  void retry_accepts();
+  void run_connections();
+  // op_poll.cc
+  void poll_event(PollOp& op, const Completion& completion);
 
-  UringRing ring_;
+  const std::string_view name_;
+  const std::unique_ptr<Poller> poller_;
   const int wake_fd_;
   TurnClock clock_;
   TimerHeap timers_;
-  std::vector<UringCompletion> completions_;  // room for the next ones
-  std::vector<char> hot_;             // where every read lands; touched once, then always warm
-  std::vector<ReadOp*> reads_;        // all started reads, for the watchdog
-  std::size_t next_checked_ = 0;      // the watchdog's place in reads_
-  std::vector<Connection> accepted_;  // of this turn
+  std::vector<Completion> completions_;  // room for the next ones
+  std::vector<char> hot_;                // where every read lands; touched once, then always warm
+  std::vector<ReadOp*> reads_;           // all started reads, for the watchdog
+  std::size_t next_checked_ = 0;         // the watchdog's place in reads_
+  std::vector<Connection> accepted_;     // of this turn
 
   IntrusiveList<ReadOp> ready_;
   IntrusiveList<ReadOp> reading_;  // what is served next
@@ -177,7 +187,7 @@ class UringReactor final : public Reactor {
   AcceptRetry accept_retry_{*this};
   std::size_t started_ = 0;  // operations, timers not counted
   bool ran_ = false;         // something ran in this turn
-  UringStats stats_;
+  FdReactorStats stats_;
 
   std::mutex remote_mutex_;
   IntrusiveList<Runnable> remote_;  // guarded by remote_mutex_
