@@ -2,7 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
-#include <berth/server/version.h>
+#include <berth/core/version.h>
 
 #include <algorithm>
 #include <cctype>

@@ -1,9 +1,9 @@
 #include <berth/server/api/api.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/core/version.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/rows_json.h>
-#include <berth/server/version.h>
 
 #include <utility>
 

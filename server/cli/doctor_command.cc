@@ -1,12 +1,12 @@
 // berth doctor: what this machine can do. berth version.
 #include <berth/core/json_writer.h>
+#include <berth/core/version.h>
 #include <berth/io/files_linux.h>
 #include <berth/io/uring_probe.h>
 #include <berth/server/cli/cli.h>
 #include <berth/server/cli/commands.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
-#include <berth/server/version.h>
 
 #include <fmt/format.h>
 
