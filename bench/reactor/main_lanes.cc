@@ -1,0 +1,35 @@
+// The lanes of the main program: bare system calls and berth.
+#include "bare_lanes.h"
+#include "berth_lanes.h"
+
+#include <berth/io/fd_reactor.h>
+#include <berth/io/uring_ring.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace berth::bench {
+
+std::unique_ptr<io::Reactor> make_engine(std::string_view) {
+  auto engine = io::make_uring_reactor();
+  if (engine.has_value()) return std::move(*engine);
+  std::fprintf(stderr, "%s\n", engine.error().message.c_str());
+  std::exit(1);
+}
+
+std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view contestant) {
+  if (contestant == "epoll" || contestant == "writev") {
+    std::unique_ptr<Lane> lane = make_bare_stream_lane(scenario, contestant == "writev");
+    return lane != nullptr ? std::move(lane) : make_bare_loop_lane(scenario);
+  }
+  const std::string_view engine = contestant.substr(0, contestant.find('-'));
+  BerthWay way = BerthWay::operations;
+  if (contestant.ends_with("-streams")) way = BerthWay::streams;
+  if (contestant.ends_with("-remote")) way = BerthWay::remote;
+  std::unique_ptr<Lane> lane = make_berth_pipes_lane(scenario, engine, way);
+  if (lane == nullptr) lane = make_berth_socket_lane(scenario, engine, way);
+  if (lane == nullptr) lane = make_berth_loop_lane(scenario, engine, way);
+  return lane;
+}
+
+}  // namespace berth::bench

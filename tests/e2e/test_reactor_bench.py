@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""The reactor's bench, quickly: every contestant delivers every message, berth allocates nothing. Never how fast."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from berth_server import BINARY
+from summary import main
+
+BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "reactor", "berth-reactor-bench")
+# By job, so that a contestant that dropped out is noticed.
+STREAMS = {"epoll", "uring", "asio-epoll", "asio-uring"}
+EXPECTED = {
+    "pipes-1000": STREAMS | {"uring-streams"},
+    "pipes-1000-100": STREAMS | {"uring-streams"},
+    "raw-1000": STREAMS,
+    "fan-out-1000": STREAMS,
+    "burst-1000": STREAMS | {"writev"},
+    "ping-pong": STREAMS | {"uring-streams"},
+    "timers-cancel-10k": {"epoll", "uring", "asio-epoll"},
+    "timers-cancel-100k": {"epoll", "uring", "asio-epoll"},
+    "timers-fire-10k": {"epoll", "uring", "asio-epoll"},
+    "timers-fire-100k": {"epoll", "uring", "asio-epoll"},
+    "post-batch": STREAMS | {"uring-remote"},
+    "post-ball": STREAMS | {"uring-remote"},
+}
+
+
+class ReactorBench(unittest.TestCase):
+    def test_every_contestant_does_every_job_and_berth_allocates_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="berth-bench-") as folder:
+            path = os.path.join(folder, "result.json")
+            # The program itself ends with 1 when a message is lost or counted twice.
+            done = subprocess.run([BENCH, "--quick", "--json", path], capture_output=True, text=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(path, encoding="utf-8") as file:
+                result = json.load(file)
+        took_part = {s["name"]: {c["name"] for c in s["contestants"]} for s in result["scenarios"]}
+        self.assertEqual(took_part, EXPECTED)
+        for scenario in result["scenarios"]:
+            for contestant in scenario["contestants"]:
+                self.assertGreater(contestant["cpu_ns"][1], 0, contestant)
+                if contestant["name"] == "uring":
+                    self.assertEqual(contestant["allocations"], 0, scenario["name"])
+        self.assertIn("kernel", result["machine"])
+
+    def test_a_wrong_option_is_told(self):
+        done = subprocess.run([BENCH, "--fast"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("usage:", done.stderr)
+
+
+if __name__ == "__main__":
+    main()
