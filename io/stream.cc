@@ -32,6 +32,9 @@ class HandleStream final : public ByteStream {
 
   Task<Result<void>> write(std::string_view bytes) override;
   void cancel_read() override;
+  void cancel_write() override {
+    if (writing_.started()) reactor_.cancel(writing_);
+  }
   void shutdown_write() override;
   Task<void> close() override;
 

@@ -33,6 +33,8 @@ class ByteStream {
 
   /// Ends a pending read with `cancelled`; later reads too.
   virtual void cancel_read() = 0;
+  /// Ends a running write with `cancelled`; the stream is then only good for close().
+  virtual void cancel_write() = 0;
   /// No more bytes from us; the peer reads end of stream. Not while a write runs.
   virtual void shutdown_write() = 0;
   /// Ends all operations, waits for the kernel's last word on them and closes. Idempotent.
