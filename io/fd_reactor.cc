@@ -44,6 +44,7 @@ FdReactor::~FdReactor() {
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
   disarm(watchdog_);
   disarm(accept_retry_);
+  disarm(connect_retry_);
   ::close(wake_fd_);
 }
 
@@ -88,8 +89,7 @@ bool FdReactor::turn(bool may_wait) {
 
 // Whether the next turn has something to run before any completion comes.
 bool FdReactor::has_work() const {
-  return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_reads_.empty() ||
-         !ended_writes_.empty() || !ended_accepts_.empty() || !ended_polls_.empty() ||
+  return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_.empty() ||
          stop_requested_.load(std::memory_order_relaxed);
 }
 
@@ -146,7 +146,11 @@ void FdReactor::dispatch(const Completion& completion) {
       poll_event(*op_of<PollOp>(completion.user_data), completion);
       return;
     case Tag::connect:
+      connect_event(*op_of<ConnectOp>(completion.user_data), completion);
+      return;
     case Tag::wait:
+      wait_event(*op_of<WaitOp>(completion.user_data), completion);
+      return;
     case Tag::file:
       BERTH_ASSERT(false);
   }
@@ -196,40 +200,59 @@ void FdReactor::ended(Op& op) {
 // Last callbacks. Only of what had ended when this was called: a callback that writes again, to
 // somebody who takes everything at once, must not keep the turn from ending.
 bool FdReactor::run_ends() {
-  if (ended_reads_.empty() && ended_writes_.empty() && ended_accepts_.empty() &&
-      ended_polls_.empty()) {
-    return false;
-  }
-  IntrusiveList<ReadOp> reads;
-  IntrusiveList<WriteOp> writes;
-  IntrusiveList<AcceptOp> accepts;
-  IntrusiveList<PollOp> polls;
-  reads.splice_back(ended_reads_);
-  writes.splice_back(ended_writes_);
-  accepts.splice_back(ended_accepts_);
-  polls.splice_back(ended_polls_);
-  while (WriteOp* op = writes.pop_front()) {
+  if (ended_.empty()) return false;
+  Ended due;
+  due.splice_back(ended_);
+  while (WriteOp* op = due.writes.pop_front()) {
     const int error = static_cast<int>(OpAccess::word(*op));
     ended(*op);
     op->on_written(error);
   }
-  while (ReadOp* op = reads.pop_front()) {
+  while (ReadOp* op = due.reads.pop_front()) {
     forget_read(*op);
     const int error = state_of(*op).error;
     ended(*op);
     op->on_read_end(error);
   }
-  while (PollOp* op = polls.pop_front()) {
+  while (PollOp* op = due.polls.pop_front()) {
     const int error = static_cast<int>(OpAccess::word(*op));
     ended(*op);
     op->on_ready(error);
   }
-  while (AcceptOp* op = accepts.pop_front()) {
+  while (AcceptOp* op = due.accepts.pop_front()) {
     const int error = static_cast<int>(OpAccess::word(*op));
     ended(*op);
     op->on_accept_end(error);
   }
+  run_handle_ends(due);
   return true;
+}
+
+void FdReactor::run_handle_ends(Ended& due) {
+  while (ConnectOp* op = due.connects.pop_front()) {
+    const HandleState state = handle_state_of(*op);
+    ended(*op);
+    op->on_connected(state.handle, state.error);
+  }
+  while (WaitOp* op = due.waits.pop_front()) {
+    const int error = handle_state_of(*op).error;
+    ended(*op);
+    op->on_ended(error);
+  }
+}
+
+bool FdReactor::Ended::empty() const {
+  return reads.empty() && writes.empty() && accepts.empty() && polls.empty() && connects.empty() &&
+         waits.empty();
+}
+
+void FdReactor::Ended::splice_back(Ended& other) {
+  reads.splice_back(other.reads);
+  writes.splice_back(other.writes);
+  accepts.splice_back(other.accepts);
+  polls.splice_back(other.polls);
+  connects.splice_back(other.connects);
+  waits.splice_back(other.waits);
 }
 
 // --- timers ---

@@ -52,8 +52,8 @@ class FdReactor final : public Reactor {
   void start(WriteOp& op) override;
   void start(AcceptOp& op) override;
   void start(PollOp& op) override;
-  void start(ConnectOp&) override { BERTH_ASSERT(false); }
-  void start(WaitOp&) override { BERTH_ASSERT(false); }
+  void start(ConnectOp& op) override;
+  void start(WaitOp& op) override;
   void start(FileOp&) override { BERTH_ASSERT(false); }
   void arm(TimerOp& op, TimePoint when) override;
   void disarm(TimerOp& op) override;
@@ -63,8 +63,8 @@ class FdReactor final : public Reactor {
   void cancel(WriteOp& op) override;
   void cancel(AcceptOp& op) override;
   void cancel(PollOp& op) override;
-  void cancel(ConnectOp&) override {}
-  void cancel(WaitOp&) override {}
+  void cancel(ConnectOp& op) override;
+  void cancel(WaitOp& op) override;
   void cancel(FileOp&) override {}
   void close(Handle handle) override;
   void shutdown_write(Handle handle) override;
@@ -115,6 +115,26 @@ class FdReactor final : public Reactor {
    private:
     FdReactor& reactor_;
   };
+  class ConnectRetry final : public TimerOp {
+   public:
+    explicit ConnectRetry(FdReactor& reactor) : reactor_(reactor) {}
+    void on_timer() override { reactor_.retry_connects(); }
+
+   private:
+    FdReactor& reactor_;
+  };
+  /// Operations whose last callback is due.
+  struct Ended {
+    IntrusiveList<ReadOp> reads;
+    IntrusiveList<WriteOp> writes;
+    IntrusiveList<AcceptOp> accepts;
+    IntrusiveList<PollOp> polls;
+    IntrusiveList<ConnectOp> connects;
+    IntrusiveList<WaitOp> waits;
+
+    bool empty() const;
+    void splice_back(Ended& other);
+  };
   struct Connection {
     AcceptOp* op;
     Handle handle;
@@ -136,6 +156,7 @@ class FdReactor final : public Reactor {
   void begin(Op& op);
   void ended(Op& op);
   bool run_ends();
+  void run_handle_ends(Ended& due);
 
   // op_read.cc
   void poll_read(ReadOp& op);
@@ -159,6 +180,15 @@ class FdReactor final : public Reactor {
   void run_connections();
   // op_poll.cc
   void poll_event(PollOp& op, const Completion& completion);
+  // op_connect.cc
+  void try_connect(ConnectOp& op);
+  void retry_connects();
+  void connect_event(ConnectOp& op, const Completion& completion);
+  void finish_connect(ConnectOp& op, int error);
+  // op_wait.cc
+  void wait_for_end(WaitOp& op);
+  void wait_event(WaitOp& op, const Completion& completion);
+  void finish_wait(WaitOp& op, int error);
 
   const std::string_view name_;
   const std::unique_ptr<Poller> poller_;
@@ -173,11 +203,9 @@ class FdReactor final : public Reactor {
 
   IntrusiveList<ReadOp> ready_;
   IntrusiveList<ReadOp> reading_;  // what is served next
-  IntrusiveList<ReadOp> ended_reads_;
-  IntrusiveList<WriteOp> ended_writes_;
-  IntrusiveList<AcceptOp> ended_accepts_;
-  IntrusiveList<AcceptOp> starved_accepts_;  // no descriptor was free
-  IntrusiveList<PollOp> ended_polls_;
+  Ended ended_;
+  IntrusiveList<AcceptOp> starved_accepts_;    // no descriptor was free
+  IntrusiveList<ConnectOp> starved_connects_;  // the listener's queue was full
   IntrusiveList<TimerOp> due_;
   IntrusiveList<Runnable> posted_;
   IntrusiveList<Runnable> running_;  // the part of posted_ that this round runs
@@ -185,6 +213,7 @@ class FdReactor final : public Reactor {
 
   Watchdog watchdog_{*this};
   AcceptRetry accept_retry_{*this};
+  ConnectRetry connect_retry_{*this};
   std::size_t started_ = 0;  // operations, timers not counted
   bool ran_ = false;         // something ran in this turn
   FdReactorStats stats_;

@@ -76,12 +76,6 @@ void set_flag(int fd, int level, int name) {
   ::setsockopt(fd, level, name, &on, sizeof on);  // a refusal costs speed or comfort, nothing else
 }
 
-int open_socket(int family) {
-  const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd >= 0 && family != AF_UNIX) set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
-  return fd;
-}
-
 // True when the file was a socket that nobody listens on, and is gone now.
 bool remove_stale_socket(const SocketAddress& address) {
   const auto* target = reinterpret_cast<const sockaddr_un*>(&address.storage);
@@ -152,6 +146,16 @@ std::string to_text(const SocketAddress& address) {
   return std::string(kUnixPrefix) + (named ? target->sun_path : "");
 }
 
+Handle open_socket(int family) {
+  const int fd = ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && family != AF_UNIX) set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+  return fd;
+}
+
+int begin_connect(Handle socket, const SocketAddress& target) {
+  return ::connect(socket, raw(target), target.length) == 0 ? 0 : errno;
+}
+
 Result<Handle> listen(const Address& address) {
   Result<SocketAddress> target = parse(address.text);
   if (!target.has_value()) return fail(std::move(target.error()));
@@ -171,8 +175,8 @@ Result<Handle> connect(const Address& address) {
   if (!target.has_value()) return fail(std::move(target.error()));
   Fd socket(open_socket(target->family()));
   if (socket.get() < 0) return fail(socket_error(errno, "opening a socket for", address));
-  if (::connect(socket.get(), raw(*target), target->length) != 0 && errno != EINPROGRESS) {
-    return fail(socket_error(errno, "connecting to", address));
+  if (const int error = begin_connect(socket.get(), *target); error != 0 && error != EINPROGRESS) {
+    return fail(socket_error(error, "connecting to", address));
   }
   return socket.release();
 }

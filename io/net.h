@@ -27,6 +27,11 @@ std::string to_text(const SocketAddress& address);
 /// more is replaced. Errors: `conflict` ("address_in_use"), `invalid`, `denied`.
 Result<Handle> listen(const Address& address);
 
+/// A stream socket, non-blocking, close-on-exec, with TCP_NODELAY; -1 and errno.
+Handle open_socket(int family);
+/// connect(2) on it: 0 when the connection stands, else the errno (EINPROGRESS: it is begun).
+int begin_connect(Handle socket, const SocketAddress& target);
+
 /// A socket whose connection is begun; TCP_NODELAY.
 Result<Handle> connect(const Address& address);
 

@@ -57,12 +57,12 @@ void FdReactor::accept_event(AcceptOp& op, const Completion& completion) {
   OpAccess::armed(op) = false;
   if (OpAccess::cancelled(op)) {
     OpAccess::word(op) = ECANCELED;
-    ended_accepts_.push_back(op);
+    ended_.accepts.push_back(op);
   } else if (error == 0 || error == EAGAIN || error == ECONNABORTED) {
     poll_accept(op);
   } else if (ends_accepting(error)) {
     OpAccess::word(op) = static_cast<std::uint64_t>(error);
-    ended_accepts_.push_back(op);
+    ended_.accepts.push_back(op);
   } else {
     starved_accepts_.push_back(op);
     if (!accept_retry_.started()) arm(accept_retry_, clock_.now() + kAcceptRetryDelay);
@@ -103,7 +103,7 @@ void FdReactor::cancel(AcceptOp& op) {
     OpAccess::cancelled(op) = true;
     OpAccess::word(op) = ECANCELED;
     op.unlink();
-    ended_accepts_.push_back(op);
+    ended_.accepts.push_back(op);
   }
 }
 

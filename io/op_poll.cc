@@ -16,7 +16,7 @@ void FdReactor::start(PollOp& op) {
 void FdReactor::poll_event(PollOp& op, const Completion& completion) {
   OpAccess::armed(op) = false;
   OpAccess::word(op) = static_cast<std::uint64_t>(completion.result < 0 ? -completion.result : 0);
-  ended_polls_.push_back(op);
+  ended_.polls.push_back(op);
 }
 
 void FdReactor::cancel(PollOp& op) {

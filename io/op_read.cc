@@ -48,7 +48,7 @@ void FdReactor::read_event(ReadOp& op, const Completion& completion) {
   if (!completion.more) OpAccess::armed(op) = false;
   ReadState state = state_of(op);
   if (state.ending) {
-    if (!completion.more) ended_reads_.push_back(op);
+    if (!completion.more) ended_.reads.push_back(op);
     return;
   }
   if (completion.result < 0) return end_read(op, -completion.result);
@@ -130,7 +130,7 @@ void FdReactor::end_read(ReadOp& op, int error) {
   if (OpAccess::armed(op)) {
     poller_->cancel(user_data(Tag::read, &op));
   } else {
-    ended_reads_.push_back(op);
+    ended_.reads.push_back(op);
   }
 }
 

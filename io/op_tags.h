@@ -54,4 +54,20 @@ inline void set_state(ReadOp& op, ReadState state) {
   OpAccess::word(op) = std::bit_cast<std::uint64_t>(state);
 }
 
+/// What the engine keeps in the engine word of a connection that begins, or a wait for a child.
+struct HandleState {
+  std::int32_t handle = kNoHandle;  // what it made and has not delivered
+  std::uint16_t error = 0;
+  std::uint16_t retrying : 1 = 0;  // waits for a timer
+  std::uint16_t unused : 15 = 0;
+};
+static_assert(sizeof(HandleState) == sizeof(std::uint64_t));
+
+inline HandleState handle_state_of(Op& op) {
+  return std::bit_cast<HandleState>(OpAccess::word(op));
+}
+inline void set_handle_state(Op& op, HandleState state) {
+  OpAccess::word(op) = std::bit_cast<std::uint64_t>(state);
+}
+
 }  // namespace berth::io

@@ -39,7 +39,7 @@ void FdReactor::write_event(WriteOp& op, const Completion& completion) {
 
 void FdReactor::finish_write(WriteOp& op, int error) {
   OpAccess::word(op) = static_cast<std::uint64_t>(error);
-  ended_writes_.push_back(op);
+  ended_.writes.push_back(op);
 }
 
 void FdReactor::cancel(WriteOp& op) {

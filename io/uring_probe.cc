@@ -137,6 +137,14 @@ std::string missing_uring_parts(io_uring& ring) {
   return missing;
 }
 
+bool uring_has(io_uring& ring, int opcode) {
+  io_uring_probe* known = io_uring_get_probe_ring(&ring);
+  if (known == nullptr) return false;
+  const bool has = io_uring_opcode_supported(known, opcode) != 0;
+  io_uring_free_probe(known);
+  return has;
+}
+
 UringProbe probe_uring() {
   UringProbe probe;
   Result<std::unique_ptr<UringRing>> ring = UringRing::create(UringSizes{8, 16});

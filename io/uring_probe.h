@@ -23,6 +23,9 @@ std::string explain_uring_failure(int errno_value, const UringFacts& facts);
 /// The names of what this engine needs and the ring's kernel lacks; empty when nothing is missing.
 std::string missing_uring_parts(io_uring& ring);
 
+/// Whether the ring's kernel knows this operation, one of those the engine can do without.
+bool uring_has(io_uring& ring, int opcode);
+
 struct UringProbe {
   bool usable = false;
   std::string reason;  ///< Why not; or what was found.

@@ -2,11 +2,13 @@
 
 #include <berth/core/assert.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/uring_abi.h>
 #include <berth/io/uring_probe.h>
 
 #include <liburing.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
@@ -47,6 +49,7 @@ Result<std::unique_ptr<UringRing>> UringRing::create(const UringSizes& sizes) {
   std::unique_ptr<UringRing> ring(new UringRing(std::unique_ptr<io_uring, Close>(raw.release())));
   std::string missing = missing_uring_parts(*ring->ring_);
   if (!missing.empty()) return fail(ErrorKind::unsupported, "uring_unusable", std::move(missing));
+  ring->has_waitid_ = uring_has(*ring->ring_, abi::kOpWaitid);
   return ring;
 }
 
@@ -89,6 +92,13 @@ void UringRing::poll_once(int fd, unsigned mask, std::uint64_t user_data) {
 void UringRing::accept_multishot(int listener, std::uint64_t user_data) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_multishot_accept(entry, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::waitid(int pid, int options, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_rw(abi::kOpWaitid, entry, pid, nullptr, P_PID, 0);
+  entry->file_index = static_cast<std::uint32_t>(options);
   io_uring_sqe_set_data64(entry, user_data);
 }
 

@@ -41,6 +41,10 @@ class UringRing final : public Poller {
   void poll_once(int fd, unsigned mask, std::uint64_t user_data) override;
   /// Connections come as results: non-blocking, close-on-exec descriptors.
   void accept_multishot(int listener, std::uint64_t user_data);
+  /// Whether the kernel knows waitid() as a request (Linux 6.7).
+  bool has_waitid() const { return has_waitid_; }
+  /// Tells once, 0, that the child ended; `options` as of waitid(2).
+  void waitid(int pid, int options, std::uint64_t user_data);
   /// The answer to the cancel itself is silent, or has user_data 0 when nothing was found.
   void cancel(std::uint64_t user_data) override;
 
@@ -65,6 +69,7 @@ class UringRing final : public Poller {
 
   std::unique_ptr<io_uring, Close> ring_;
   bool enabled_ = false;
+  bool has_waitid_ = false;
   std::uint64_t enters_ = 0;
 };
 

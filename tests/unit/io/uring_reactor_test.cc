@@ -3,6 +3,7 @@
 #include <berth/io/uring_ring.h>
 
 #include "allocation_count.h"
+#include "plain_rig.h"
 #include "reactor_conformance.h"
 #include "uring_rig.h"
 
@@ -32,6 +33,9 @@ std::unique_ptr<ReactorRig> make_uring_rig() {
 std::unique_ptr<ReactorRig> make_tiny_rig() {
   return std::make_unique<UringRig>(kTinySizes);
 }
+std::unique_ptr<ReactorRig> make_plain_rig() {
+  return std::make_unique<UringRig>(make_plain_reactor());
+}
 
 template <typename Fn>
 bool poll_until(Reactor& reactor, Fn happened) {
@@ -57,6 +61,9 @@ INSTANTIATE_TEST_SUITE_P(Uring, ReactorConformance,
 // again.
 INSTANTIATE_TEST_SUITE_P(TinyUring, ReactorConformance,
                          testing::Values(EngineUnderTest{"tiny", make_tiny_rig}), engine_name_of);
+// Without what only a ring can do: the way of an engine on an epoll set.
+INSTANTIATE_TEST_SUITE_P(Plain, ReactorConformance,
+                         testing::Values(EngineUnderTest{"plain", make_plain_rig}), engine_name_of);
 
 TEST(UringReactor, RearmsPollsThatAFullCompletionRingEnded) {
   UringRig rig(kTinySizes);

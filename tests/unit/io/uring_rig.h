@@ -16,6 +16,7 @@ namespace berth::io {
 class UringRig final : public ReactorRig {
  public:
   explicit UringRig(const UringSizes& sizes = {}) : reactor_(make_uring_reactor(sizes).value()) {}
+  explicit UringRig(std::unique_ptr<FdReactor> reactor) : reactor_(std::move(reactor)) {}
   FdReactor& uring() { return *reactor_; }
   Reactor& reactor() override { return *reactor_; }
   PipeEnds make_pipe() override {
