@@ -1,10 +1,10 @@
 #include <berth/git/checkout.h>
 #include <berth/git/failure.h>
+#include <berth/git/file_writer.h>
 #include <berth/git/files.h>
 
 #include <fcntl.h>
 #include <git2.h>
-#include <git2/sys/filter.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,118 +90,30 @@ void remember(const git_index_entry* entry, const struct stat& st) {
 
 class Filler {
  public:
-  Filler(git_repository* repository, git_odb* odb, int root, std::string path, bool may_convert)
-      : repository_(repository),
-        odb_(odb),
-        folders_(root),
-        path_(std::move(path)),
-        may_convert_(may_convert) {}
+  Filler(FileWriter writer, int root, std::string path)
+      : writer_(std::move(writer)), folders_(root), path_(std::move(path)) {}
 
   Result<void> write(const git_index_entry* entry) {
-    const std::string_view name = entry->path;
+    const std::string name = entry->path;
     if (!is_safe_relative(name)) {
-      return fail(ErrorKind::invalid, "bad_tree", path_ + ": the tree names '" + entry->path + "'");
+      return fail(ErrorKind::invalid, "bad_tree", path_ + ": the tree names '" + name + "'");
     }
     const int folder = folders_.folder_of(name);
-    if (folder < 0) return failed("mkdir", entry->path);
-    const std::string leaf(name.substr(name.rfind('/') + 1));
-    switch (entry->mode) {
-      case GIT_FILEMODE_COMMIT:
-        if (::mkdirat(folder, leaf.c_str(), 0777) < 0) return failed("mkdir", entry->path);
-        return {};
-      case GIT_FILEMODE_LINK:
-        return write_link(folder, leaf, entry);
-      default:
-        return write_file(folder, leaf, entry);
+    if (folder < 0 && (errno == EEXIST || errno == ELOOP || errno == ENOTDIR)) {
+      return fail(ErrorKind::conflict, "path_occupied", path_ + "/" + name + ": is in the way");
     }
+    if (folder < 0) return fail(errno_error(errno, "mkdir " + path_ + "/" + name));
+    Result<struct stat> st =
+        writer_.write(folder, name.substr(name.rfind('/') + 1), name, entry->id, entry->mode);
+    if (!st) return fail(std::move(st).error());
+    if (entry->mode != GIT_FILEMODE_COMMIT) remember(entry, *st);
+    return {};
   }
 
  private:
-  tl::unexpected<Error> failed(const char* call, const char* name) const {
-    if (errno == EEXIST || errno == ELOOP || errno == ENOTDIR) {
-      return fail(ErrorKind::conflict, "path_occupied", path_ + "/" + name + ": is in the way");
-    }
-    return fail(errno_error(errno, std::string(call) + " " + path_ + "/" + name));
-  }
-
-  Result<void> write_link(int folder, const std::string& leaf, const git_index_entry* entry) {
-    Handle<git_odb_object> object;
-    const int rc = git_odb_read(out(object), odb_, &entry->id);
-    if (rc != 0) return libgit2_fail(rc, entry->path);
-    const std::string target(static_cast<const char*>(git_odb_object_data(object.get())),
-                             git_odb_object_size(object.get()));
-    if (::symlinkat(target.c_str(), folder, leaf.c_str()) < 0)
-      return failed("symlink", entry->path);
-    struct stat st{};
-    if (::fstatat(folder, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) {
-      return failed("stat", entry->path);
-    }
-    remember(entry, st);
-    return {};
-  }
-
-  Result<void> write_file(int folder, const std::string& leaf, const git_index_entry* entry) {
-    if (may_convert_) {
-      git_filter_list* filters = nullptr;
-      int rc = git_filter_list_load(&filters, repository_, nullptr, entry->path,
-                                    GIT_FILTER_TO_WORKTREE, GIT_FILTER_ALLOW_UNSAFE);
-      if (rc != 0) return libgit2_fail(rc, entry->path);
-      if (filters != nullptr) {
-        Result<void> written = write_converted(folder, leaf, entry, filters);
-        git_filter_list_free(filters);
-        return written;
-      }
-    }
-    Handle<git_odb_object> object;
-    const int rc = git_odb_read(out(object), odb_, &entry->id);
-    if (rc != 0) return libgit2_fail(rc, entry->path);
-    return write_bytes(folder, leaf, entry,
-                       static_cast<const char*>(git_odb_object_data(object.get())),
-                       git_odb_object_size(object.get()));
-  }
-
-  Result<void> write_converted(int folder, const std::string& leaf, const git_index_entry* entry,
-                               git_filter_list* filters) {
-    Handle<git_blob> blob;
-    int rc = git_blob_lookup(out(blob), repository_, &entry->id);
-    git_buf converted = GIT_BUF_INIT;
-    if (rc == 0) rc = git_filter_list_apply_to_blob(&converted, filters, blob.get());
-    if (rc != 0) return libgit2_fail(rc, entry->path);
-    Result<void> written = write_bytes(folder, leaf, entry, converted.ptr, converted.size);
-    git_buf_dispose(&converted);
-    return written;
-  }
-
-  Result<void> write_bytes(int folder, const std::string& leaf, const git_index_entry* entry,
-                           const char* data, std::size_t size) {
-    const mode_t mode = (entry->mode & 0100) != 0 ? 0777 : 0666;  // the umask takes its part
-    const int fd =
-        ::openat(folder, leaf.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (fd < 0) return failed("open", entry->path);
-    while (size > 0) {
-      const ssize_t n = ::write(fd, data, size);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        const int error = errno;
-        ::close(fd);
-        return fail(errno_error(error, "write " + path_ + "/" + entry->path));
-      }
-      data += n;
-      size -= static_cast<std::size_t>(n);
-    }
-    struct stat st{};
-    const int rc = ::fstat(fd, &st);
-    ::close(fd);
-    if (rc < 0) return failed("stat", entry->path);
-    remember(entry, st);
-    return {};
-  }
-
-  git_repository* repository_;
-  git_odb* odb_;
+  FileWriter writer_;
   FolderChain folders_;
   std::string path_;
-  bool may_convert_;
 };
 
 bool is_attributes_file(std::string_view path) {
@@ -268,7 +180,7 @@ Result<void> fill_folder(git_repository* repository, const git_tree* tree, const
 
   const bool convert = may_convert(repository, index.get());
   const std::size_t count = git_index_entrycount(index.get());
-  Filler filler(repository, odb.get(), root, path, convert);
+  Filler filler(FileWriter(repository, odb.get(), path, convert), root, path);
   for (int turn = convert ? 0 : 1; turn <= (convert ? 2 : 1); ++turn) {
     for (std::size_t i = 0; i < count; ++i) {
       const git_index_entry* entry = git_index_get_byindex(index.get(), i);

@@ -15,6 +15,13 @@ struct Patience {
   const std::atomic<bool>* cancelled = nullptr;
   /// The call ends with `timed_out` soon after.
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  /// For tests: told the name of each step before it is taken, and may end the process there.
+  void (*on_step)(const char* what) = nullptr;
+
+  /// Tells that a step which changes something on disk comes next.
+  void note(const char* what) const {
+    if (on_step != nullptr) on_step(what);
+  }
 
   bool exhausted() const {
     if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) return true;

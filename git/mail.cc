@@ -1,0 +1,105 @@
+#include <berth/git/mail.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+
+namespace berth::git {
+namespace {
+
+bool is_plain(std::string_view text) {
+  for (const char c : text) {
+    if (c < 0x20 || c > 0x7e) return false;
+  }
+  return text.find("=?") == std::string_view::npos;
+}
+
+/// RFC 2047, "Q"; an encoded word has at most 75 characters and never splits a UTF-8 sequence.
+std::string header_text(std::string_view text) {
+  if (is_plain(text)) return std::string(text);
+  constexpr std::string_view kOpen = "=?UTF-8?q?";
+  std::string out;
+  std::string word;
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t length = 1;
+    while (i + length < text.size() && (text[i + length] & 0xC0) == 0x80) ++length;
+    std::string piece;
+    for (const char c : text.substr(i, length)) {
+      const bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+      std::array<char, 4> hex = {c, '\0'};
+      if (!safe) {
+        std::snprintf(hex.data(), hex.size(), "=%02X", static_cast<unsigned char>(c));
+      }
+      piece += hex.data();
+    }
+    if (kOpen.size() + word.size() + piece.size() + 2 > 75) {
+      out.append(kOpen).append(word).append("?=\n ");
+      word.clear();
+    }
+    word += piece;
+    i += length;
+  }
+  return out.append(kOpen).append(word).append("?=");
+}
+
+/// "Sat, 21 Nov 2026 08:00:00 +0000"
+std::string mail_date(std::int64_t time_s) {
+  namespace chrono = std::chrono;
+  const chrono::sys_seconds time{chrono::seconds(time_s)};
+  const auto day = chrono::floor<chrono::days>(time);
+  const chrono::year_month_day date(day);
+  const chrono::hh_mm_ss clock(time - day);
+  constexpr std::array<const char*, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::array<char, 64> text = {};
+  std::snprintf(text.data(), text.size(), "%s, %u %s %d %02d:%02d:%02d +0000",
+                kDays[chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
+                kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
+  return text.data();
+}
+
+/// mbox: a line of the body that begins like the next message, and one that would end the body.
+void append_body(std::string& out, std::string_view body) {
+  while (!body.empty()) {
+    const std::string_view line = body.substr(0, body.find('\n'));
+    body.remove_prefix(std::min(body.size(), line.size() + 1));
+    if (line.starts_with("From ") || line == "---" || line.starts_with("diff --git ")) out += ' ';
+    out.append(line).append("\n");
+  }
+}
+
+}  // namespace
+
+std::string as_mail(const CommitText& text, const Change& change) {
+  std::string_view message = text.message;
+  const std::size_t start = message.find_first_not_of(" \t\r\n");
+  message.remove_prefix(start == std::string_view::npos ? message.size() : start);
+  const std::string_view subject = message.substr(0, message.find('\n'));
+  message.remove_prefix(std::min(message.size(), subject.size() + 1));
+  while (!message.empty() && message.front() == '\n') message.remove_prefix(1);
+  while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
+
+  // The time in the first line is git's own constant: it tells readers what kind of mbox this is.
+  std::string mail = "From " + std::string(40, '0') + " Mon Sep 17 00:00:00 2001\n";
+  mail += "From: " + header_text(text.author_name) + " <" + text.author_email + ">\n";
+  mail += "Date: " + mail_date(text.time_s) + "\n";
+  mail += "Subject: [PATCH] " + header_text(subject) + "\n";
+  mail +=
+      "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n"
+      "Content-Transfer-Encoding: 8bit\n\n";
+  append_body(mail, message);
+  if (!text.trailers.empty() && !message.empty()) mail += "\n";
+  for (const auto& [name, value] : text.trailers) mail += name + ": " + value + "\n";
+  mail += "---\n";
+  for (const FileChange& file : change.files) {
+    mail += " " + file.path + " | +" + std::to_string(file.additions) + " -" +
+            std::to_string(file.deletions) + "\n";
+  }
+  mail += "\n" + patch_text(change) + "-- \nberth\n\n";
+  return mail;
+}
+
+}  // namespace berth::git
