@@ -185,6 +185,7 @@ Result<void> fill_folder(git_repository* repository, const git_tree* tree, const
     for (std::size_t i = 0; i < count; ++i) {
       const git_index_entry* entry = git_index_get_byindex(index.get(), i);
       if (convert && turn_of(entry) != turn) continue;
+      patience.note("a file");
       Result<void> written = filler.write(entry);
       if (!written) return written;
       if (i % 64 == 0) {
@@ -192,6 +193,7 @@ Result<void> fill_folder(git_repository* repository, const git_tree* tree, const
       }
     }
   }
+  patience.note("the index");
   rc = git_index_write(index.get());
   if (rc != 0) return libgit2_fail(rc, path + ": index");
   return {};

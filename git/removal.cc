@@ -192,6 +192,7 @@ Result<Removal> remove_worktree(const RemoveWorktree& request, WorkLoss& report)
   if (Result<void> patient = request.patience.check("removing the worktree"); !patient) {
     return fail(std::move(patient).error());
   }
+  request.patience.note("folder");
   if (*ours) {
     if (Result<void> gone = remove_folder(request, removal); !gone) {
       return fail(std::move(gone).error());
@@ -201,16 +202,20 @@ Result<Removal> remove_worktree(const RemoveWorktree& request, WorkLoss& report)
   if (!opened) return fail(std::move(opened).error());
   const std::string registration =
       detail::registration_of(opened->location.common_dir, request.worktree.key);
+  request.patience.note("registration");
   Result<bool> pruned = detail::delete_tree(registration, {});
   if (!pruned) return fail(std::move(pruned).error());
+  request.patience.note("branch");
   if (Result<void> branch = remove_branch(request, *opened, removal); !branch) {
     return fail(std::move(branch).error());
   }
+  request.patience.note("private index");
   if (!request.private_index.empty()) {
     if (Result<void> gone = detail::remove_file_if_exists(request.private_index); !gone) {
       return fail(std::move(gone).error());
     }
   }
+  request.patience.note("trash");
   if (request.delete_now && !removal.trash.empty()) {
     Result<bool> deleted = detail::delete_tree(removal.trash, request.patience);
     if (deleted && *deleted) removal.trash.clear();  // else it stays for empty_trash

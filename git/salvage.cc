@@ -87,6 +87,7 @@ Result<Salvage> salvage_worktree(const SalvageRequest& request) {
                                                     "berth salvage", request.time_s);
   if (!commit) return fail(std::move(commit).error());
 
+  request.patience.note("salvage ref");
   std::string name = request.name;
   if (name.empty()) {
     Result<std::int64_t> last = detail::highest_number(repository, "refs/berth/x/" + key + "/");

@@ -62,6 +62,7 @@ class TreeReader {
     if (done) done = apply();
     if (done) done = check_submodules();
     if (!done) return fail(std::move(done).error());
+    request_.patience.note("tree");
     git_oid tree;
     const int rc = git_index_write_tree_to(&tree, index(), repository_);
     if (rc != 0) return libgit2_fail(rc, request_.worktree.path + ": tree");
@@ -172,6 +173,7 @@ class TreeReader {
     for (const std::string& path : findings_.removed) git_index_remove(index(), path.c_str(), 0);
     std::size_t done = 0;
     for (const std::string& path : findings_.present) {
+      request_.patience.note("a file");
       if (Result<void> stored = store(path); !stored) return stored;
       if (++done % 16 == 0) {
         Result<void> patient = request_.patience.check("storing the working files");

@@ -180,6 +180,7 @@ Result<void> fill(const Creation& creation) {
   if (!tree) return fail(std::move(tree).error());
   Result<void> filled =
       detail::fill_folder(repository.get(), tree->get(), creation.path, creation.request.patience);
+  creation.request.patience.note("private index");
   if (filled && !creation.request.private_index.empty()) {
     filled = detail::copy_file(creation.registration + "/index", creation.request.private_index);
   }
@@ -192,12 +193,18 @@ Result<void> make(Creation& creation) {
   if (kind != PathKind::missing && !detail::is_empty_folder(creation.path)) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
+  const Patience& patience = creation.request.patience;
+  patience.note("old registration");
   Result<void> done = clear_registration(creation);
+  patience.note("refs");
   if (done) done = make_refs(creation);
+  patience.note("registration");
   if (done) done = claim_registration(creation.registration);
   if (!done) return done;
+  patience.note("links");
   done = make_links(creation);
   if (done) done = fill(creation);
+  patience.note("unlock");
   if (done) return detail::remove_file_if_exists(creation.registration + "/locked");
   // Best effort: what stays is marked as half made, and the next attempt removes it.
   if (clear_leftovers(creation)) static_cast<void>(clear_registration(creation));

@@ -1,3 +1,4 @@
+#include "kill_at_step.h"
 #include "temp_repository.h"
 
 #include <berth/git/apply.h>
@@ -5,11 +6,6 @@
 #include <berth/git/mail.h>
 #include <berth/git/restore.h>
 
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <string>
 
@@ -270,27 +266,6 @@ TEST_F(GitApply, RefusesWhatItCannotMean) {
   made = request(ApplyTo::working_files);
   made.repository = root_ + "/bare";
   EXPECT_STREQ(apply_change(made).error().code, "bare_repository");
-}
-
-// Kills the process before each step that changes something; what is there afterwards is the old
-// state or, after finish_apply(), the new one.
-int steps_until_kill = 0;
-void count_down(const char*) {
-  if (--steps_until_kill == 0) ::kill(::getpid(), SIGKILL);
-}
-
-/// True if `work` ended before its `steps`-th step.
-template <typename Work>
-bool ran_to_its_end(int steps, Work work) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    steps_until_kill = steps;
-    ::_exit(work() ? 0 : 1);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-  return !WIFSIGNALED(status);
 }
 
 class GitApplyKilled : public GitApply, public testing::WithParamInterface<ApplyTo> {};
