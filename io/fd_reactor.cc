@@ -1,6 +1,7 @@
 #include <berth/io/fd_reactor.h>
 
 #include <berth/io/fd_io.h>
+#include <berth/io/file_worker.h>
 #include <berth/io/net.h>
 #include <berth/io/op_tags.h>
 
@@ -42,6 +43,7 @@ FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller, int 
 
 FdReactor::~FdReactor() {
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
+  file_worker_.reset();         // its thread may just be waking us
   disarm(watchdog_);
   disarm(accept_retry_);
   disarm(connect_retry_);
@@ -152,7 +154,8 @@ void FdReactor::dispatch(const Completion& completion) {
       wait_event(*op_of<WaitOp>(completion.user_data), completion);
       return;
     case Tag::file:
-      BERTH_ASSERT(false);
+      file_event(*op_of<FileOp>(completion.user_data), completion);
+      return;
   }
 }
 
@@ -224,11 +227,11 @@ bool FdReactor::run_ends() {
     ended(*op);
     op->on_accept_end(error);
   }
-  run_handle_ends(due);
+  run_other_ends(due);
   return true;
 }
 
-void FdReactor::run_handle_ends(Ended& due) {
+void FdReactor::run_other_ends(Ended& due) {
   while (ConnectOp* op = due.connects.pop_front()) {
     const HandleState state = handle_state_of(*op);
     ended(*op);
@@ -239,11 +242,16 @@ void FdReactor::run_handle_ends(Ended& due) {
     ended(*op);
     op->on_ended(error);
   }
+  while (FileOp* op = due.files.pop_front()) {
+    const std::int64_t result = static_cast<std::int64_t>(OpAccess::word(*op));
+    ended(*op);
+    op->on_file(result);
+  }
 }
 
 bool FdReactor::Ended::empty() const {
   return reads.empty() && writes.empty() && accepts.empty() && polls.empty() && connects.empty() &&
-         waits.empty();
+         waits.empty() && files.empty();
 }
 
 void FdReactor::Ended::splice_back(Ended& other) {
@@ -253,6 +261,7 @@ void FdReactor::Ended::splice_back(Ended& other) {
   polls.splice_back(other.polls);
   connects.splice_back(other.connects);
   waits.splice_back(other.waits);
+  files.splice_back(other.files);
 }
 
 // --- timers ---

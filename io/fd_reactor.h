@@ -19,6 +19,8 @@
 
 namespace berth::io {
 
+class FileWorker;
+
 struct FdReactorStats {
   std::uint64_t turns = 0;
   std::uint64_t completions = 0;
@@ -54,7 +56,7 @@ class FdReactor final : public Reactor {
   void start(PollOp& op) override;
   void start(ConnectOp& op) override;
   void start(WaitOp& op) override;
-  void start(FileOp&) override { BERTH_ASSERT(false); }
+  void start(FileOp& op) override;
   void arm(TimerOp& op, TimePoint when) override;
   void disarm(TimerOp& op) override;
   void pause(ReadOp& op) override;
@@ -65,7 +67,7 @@ class FdReactor final : public Reactor {
   void cancel(PollOp& op) override;
   void cancel(ConnectOp& op) override;
   void cancel(WaitOp& op) override;
-  void cancel(FileOp&) override {}
+  void cancel(FileOp& op) override;
   void close(Handle handle) override;
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
@@ -123,6 +125,14 @@ class FdReactor final : public Reactor {
    private:
     FdReactor& reactor_;
   };
+  class FilesDone final : public Runnable {
+   public:
+    explicit FilesDone(FdReactor& reactor) : reactor_(reactor) {}
+    void run() override { reactor_.collect_files(); }
+
+   private:
+    FdReactor& reactor_;
+  };
   /// Operations whose last callback is due.
   struct Ended {
     IntrusiveList<ReadOp> reads;
@@ -131,6 +141,7 @@ class FdReactor final : public Reactor {
     IntrusiveList<PollOp> polls;
     IntrusiveList<ConnectOp> connects;
     IntrusiveList<WaitOp> waits;
+    IntrusiveList<FileOp> files;
 
     bool empty() const;
     void splice_back(Ended& other);
@@ -156,7 +167,7 @@ class FdReactor final : public Reactor {
   void begin(Op& op);
   void ended(Op& op);
   bool run_ends();
-  void run_handle_ends(Ended& due);
+  void run_other_ends(Ended& due);
 
   // op_read.cc
   void poll_read(ReadOp& op);
@@ -189,6 +200,10 @@ class FdReactor final : public Reactor {
   void wait_for_end(WaitOp& op);
   void wait_event(WaitOp& op, const Completion& completion);
   void finish_wait(WaitOp& op, int error);
+  // op_file.cc
+  void file_event(FileOp& op, const Completion& completion);
+  void collect_files();
+  void finish_file(FileOp& op, std::int64_t result);
 
   const std::string_view name_;
   const std::unique_ptr<Poller> poller_;
@@ -214,6 +229,7 @@ class FdReactor final : public Reactor {
   Watchdog watchdog_{*this};
   AcceptRetry accept_retry_{*this};
   ConnectRetry connect_retry_{*this};
+  FilesDone files_done_{*this};
   std::size_t started_ = 0;  // operations, timers not counted
   bool ran_ = false;         // something ran in this turn
   FdReactorStats stats_;
@@ -222,6 +238,8 @@ class FdReactor final : public Reactor {
   IntrusiveList<Runnable> remote_;  // guarded by remote_mutex_
   bool woken_ = false;  // guarded by remote_mutex_: wake_fd_ was written and not yet read
   std::atomic<bool> stop_requested_ = false;
+
+  std::unique_ptr<FileWorker> file_worker_;  // without a ring, from the first step with a file on
 };
 
 }  // namespace berth::io

@@ -5,12 +5,14 @@
 #include <berth/io/uring_abi.h>
 #include <berth/io/uring_probe.h>
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace berth::io {
@@ -23,6 +25,9 @@ constexpr unsigned kSetupFlags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER
 
 /// Calls to fetch completions in one turn at most: a turn must end though events keep coming.
 constexpr int kDrainMax = 64;
+
+/// The kernel's threads for steps that block: so many for files, so many for the rest.
+constexpr unsigned kFileThreadsMax = 4;
 
 }  // namespace
 
@@ -61,6 +66,8 @@ void UringRing::enable() {
                          nullptr, 0) == 0);
   // Saves the descriptor look-up in each call; a kernel without room for it just goes on without.
   io_uring_register_ring_fd(ring_.get());
+  std::array<unsigned, 2> threads = {kFileThreadsMax, kFileThreadsMax};
+  io_uring_register_iowq_max_workers(ring_.get(), threads.data());
 }
 
 io_uring_sqe* UringRing::next_entry() {
@@ -99,6 +106,49 @@ void UringRing::waitid(int pid, int options, std::uint64_t user_data) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_rw(abi::kOpWaitid, entry, pid, nullptr, P_PID, 0);
   entry->file_index = static_cast<std::uint32_t>(options);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::open(const char* path, int flags, unsigned mode, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_openat(entry, AT_FDCWD, path, flags, mode);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::read(int fd, std::span<char> into, std::uint64_t offset, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_read(entry, fd, into.data(), static_cast<unsigned>(into.size()), offset);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::write(int fd, std::span<const char> from, std::uint64_t offset,
+                      std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_write(entry, fd, from.data(), static_cast<unsigned>(from.size()), offset);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::fsync(int fd, Sync what, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_fsync(entry, fd, what == Sync::data ? IORING_FSYNC_DATASYNC : 0);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::rename(const char* path, const char* new_path, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_renameat(entry, AT_FDCWD, path, AT_FDCWD, new_path, 0);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::unlink(const char* path, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_unlinkat(entry, AT_FDCWD, path, 0);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::close(int fd, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_close(entry, fd);
   io_uring_sqe_set_data64(entry, user_data);
 }
 

@@ -45,6 +45,16 @@ class UringRing final : public Poller {
   bool has_waitid() const { return has_waitid_; }
   /// Tells once, 0, that the child ended; `options` as of waitid(2).
   void waitid(int pid, int options, std::uint64_t user_data);
+  /// Steps with files, as the system calls of that name; paths stay until the completion. The
+  /// kernel takes those that block on a few threads of its own (kFileThreadsMax).
+  enum class Sync : bool { all, data };
+  void open(const char* path, int flags, unsigned mode, std::uint64_t user_data);
+  void read(int fd, std::span<char> into, std::uint64_t offset, std::uint64_t user_data);
+  void write(int fd, std::span<const char> from, std::uint64_t offset, std::uint64_t user_data);
+  void fsync(int fd, Sync what, std::uint64_t user_data);
+  void rename(const char* path, const char* new_path, std::uint64_t user_data);
+  void unlink(const char* path, std::uint64_t user_data);
+  void close(int fd, std::uint64_t user_data);
   /// The answer to the cancel itself is silent, or has user_data 0 when nothing was found.
   void cancel(std::uint64_t user_data) override;
 

@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -19,6 +22,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace berth::io {
@@ -46,6 +51,16 @@ class Wait final : public WaitOp {
     ++calls;
   }
   int error = -1;
+  int calls = 0;
+};
+
+class Step final : public FileOp {
+ public:
+  void on_file(std::int64_t value) override {
+    result = value;
+    ++calls;
+  }
+  std::int64_t result = 0;
   int calls = 0;
 };
 
@@ -101,6 +116,7 @@ class FdOps : public testing::TestWithParam<Way> {
     reactor_ = GetParam().make();
     directory_ = std::filesystem::temp_directory_path() / "berth-ops-XXXXXX";
     ASSERT_NE(::mkdtemp(directory_.data()), nullptr);
+    reactor_->poll();
     before_ = open_descriptors();
   }
   void TearDown() override {
@@ -112,13 +128,21 @@ class FdOps : public testing::TestWithParam<Way> {
   template <typename Fn>
   bool run_until(Fn happened) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!happened() && std::chrono::steady_clock::now() < deadline) {
+    while (!happened()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
       Alarm tick([this] { reactor_->stop(); });
       reactor_->arm(tick, reactor_->clock().now() + std::chrono::milliseconds(1));
       reactor_->run();
       reactor_->disarm(tick);
     }
-    return happened();
+    return true;
+  }
+  std::int64_t run(Step& step) {
+    const int before = step.calls;
+    reactor().start(step);
+    EXPECT_EQ(step.calls, before) << "called back inside of start()";
+    EXPECT_TRUE(run_until([&] { return step.calls > before; }));
+    return step.result;
   }
   std::string path(const char* name) { return directory_ + "/" + name; }
 
@@ -275,6 +299,195 @@ TEST_P(FdOps, NoticesThatAChildWasReapedBySomebodyElse) {
   child.reap();
   ASSERT_TRUE(run_until([&] { return wait.calls == 1; }));
   EXPECT_EQ(wait.error, ECHILD);
+}
+
+TEST_P(FdOps, WritesAndReadsAFileThatItMakesRenamesAndRemoves) {
+  const std::string first = path("first");
+  const std::string second = path("second");
+  const std::string text = pattern(100'000);
+  std::string back(200'000, '-');
+  Step step;
+  step.path = first.c_str();
+  step.flags = O_RDWR | O_CREAT | O_EXCL;
+  step.mode = 0640;
+  const auto file = static_cast<Handle>(run(step));
+  ASSERT_GE(file, 0);
+  EXPECT_EQ(::fcntl(file, F_GETFD), FD_CLOEXEC);
+  step.file = file;
+  step.kind = FileOp::Kind::write;
+  step.from = text;
+  step.offset = 50;
+  EXPECT_EQ(run(step), 100'000);
+  step.kind = FileOp::Kind::fdatasync;
+  EXPECT_EQ(run(step), 0);
+  step.kind = FileOp::Kind::fsync;
+  EXPECT_EQ(run(step), 0);
+  step.kind = FileOp::Kind::read;
+  step.into = back;
+  EXPECT_EQ(run(step), 100'000);
+  EXPECT_TRUE(back.substr(0, 100'000) == text);
+  step.offset = 100'050;
+  EXPECT_EQ(run(step), 0) << "the end of the file";
+  step.kind = FileOp::Kind::close;
+  EXPECT_EQ(run(step), 0);
+  step.kind = FileOp::Kind::rename;
+  step.new_path = second.c_str();
+  EXPECT_EQ(run(step), 0);
+  EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_EQ(std::filesystem::file_size(second), 100'050U);
+  step.kind = FileOp::Kind::unlink;
+  EXPECT_EQ(run(step), -ENOENT);
+  step.path = second.c_str();
+  EXPECT_EQ(run(step), 0);
+  EXPECT_FALSE(std::filesystem::exists(second));
+}
+
+TEST_P(FdOps, SaysWhyAStepWithAFileFailed) {
+  const std::string missing = path("missing");
+  Step step;
+  step.path = missing.c_str();
+  EXPECT_EQ(run(step), -ENOENT);
+  step.path = directory_.c_str();
+  step.flags = O_WRONLY;
+  EXPECT_EQ(run(step), -EISDIR);
+  step.file = 987'654;
+  step.kind = FileOp::Kind::fsync;
+  EXPECT_EQ(run(step), -EBADF);
+}
+
+TEST_P(FdOps, TellsOfEachCancelledStepOnceWhetherItWasTaken) {
+  for (int turns = 0; turns < 4; ++turns) {
+    const std::string made = path("made");
+    Step step;
+    step.path = made.c_str();
+    step.flags = O_CREAT | O_WRONLY;
+    reactor().start(step);
+    for (int i = 0; i < turns; ++i) reactor().poll();
+    const int calls = step.calls;
+    reactor().cancel(step);
+    reactor().cancel(step);
+    EXPECT_EQ(step.calls, calls) << "called back inside of cancel()";
+    ASSERT_TRUE(run_until([&] { return step.calls == 1; }));
+    for (int i = 0; i < 10; ++i) reactor().poll();
+    EXPECT_EQ(step.calls, 1);
+    EXPECT_EQ(std::filesystem::exists(made), step.result >= 0);
+    if (step.result >= 0) {
+      reactor().close(static_cast<Handle>(step.result));
+      std::filesystem::remove(made);
+    } else {
+      EXPECT_EQ(step.result, -ECANCELED);
+    }
+  }
+}
+
+// Opening a FIFO blocks until somebody writes to it. (A ring opens it as if with O_NONBLOCK.)
+class FileOpOnAThread : public FdOps {};
+INSTANTIATE_TEST_SUITE_P(Ways, FileOpOnAThread,
+                         testing::Values(Way{"plain", [] { return make_plain_reactor(); }}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(FileOpOnAThread, CancelsWhatHasNotBegunAndEndsWhatHasAsItEnds) {
+  const std::string fifo = path("fifo");
+  const std::string made = path("made");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  Step blocked;
+  blocked.path = fifo.c_str();
+  Step waiting;
+  waiting.path = made.c_str();
+  waiting.flags = O_CREAT | O_WRONLY;
+  reactor().start(blocked);
+  reactor().start(waiting);
+  int writer = -1;  // opens only while the reader is about to
+  ASSERT_TRUE(run_until([&] {
+    writer = ::open(fifo.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return writer >= 0;
+  }));
+  ASSERT_TRUE(run_until([&] { return blocked.calls == 1 && waiting.calls == 1; }));
+  ::close(writer);
+  for (const Step* step : {&blocked, &waiting}) reactor().close(static_cast<Handle>(step->result));
+  std::filesystem::remove(made);
+
+  reactor().start(blocked);  // the thread is held up
+  reactor().start(waiting);
+  reactor().cancel(waiting);
+  ASSERT_TRUE(run_until([&] { return waiting.calls == 2; }));
+  EXPECT_EQ(waiting.result, -ECANCELED);
+  EXPECT_FALSE(std::filesystem::exists(made));
+  EXPECT_EQ(blocked.calls, 1);
+  ASSERT_TRUE(run_until([&] {  // a writer finds a reader only when that step has begun
+    writer = ::open(fifo.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return writer >= 0;
+  }));
+  reactor().cancel(blocked);
+  ASSERT_TRUE(run_until([&] { return blocked.calls == 2; }));
+  ASSERT_GE(blocked.result, 0);
+  ::close(writer);
+  reactor().close(static_cast<Handle>(blocked.result));
+}
+
+TEST_P(FdOps, TakesManyStepsAtOnce) {
+  constexpr std::size_t kSteps = 200;
+  const std::string name = path("many");
+  Step step;
+  step.path = name.c_str();
+  step.flags = O_RDWR | O_CREAT;
+  const auto file = static_cast<Handle>(run(step));
+  ASSERT_GE(file, 0);
+  std::vector<Step> steps(kSteps);
+  for (std::size_t i = 0; i < kSteps; ++i) {
+    steps[i].kind = FileOp::Kind::write;
+    steps[i].file = file;
+    steps[i].from = std::string_view("0123456789").substr(i % 10, 1);
+    steps[i].offset = i;
+    reactor().start(steps[i]);
+  }
+  ASSERT_TRUE(run_until([&] {
+    return std::all_of(steps.begin(), steps.end(), [](const Step& s) { return s.calls == 1; });
+  }));
+  std::string back(kSteps + 1, '-');
+  step.kind = FileOp::Kind::read;
+  step.file = file;
+  step.into = back;
+  EXPECT_EQ(run(step), static_cast<std::int64_t>(kSteps));
+  for (std::size_t i = 0; i < kSteps; ++i) ASSERT_EQ(back[i], "0123456789"[i % 10]) << i;
+  reactor().close(file);
+}
+
+TEST_P(FdOps, AllocatesNothingInSteadyState) {
+  if (!allocation_count().has_value()) GTEST_SKIP() << "a sanitizer counts for itself";
+  const Handle listener = reactor().listen(Address{"127.0.0.1:0"}).value();
+  Dial dial(reactor().local_address(listener).value().text);
+  Forked child;
+  Wait wait(child.pid);
+  const std::string name = path("steady");
+  Step step;
+  step.path = name.c_str();
+  step.flags = O_RDWR | O_CREAT;
+  const auto file = static_cast<Handle>(run(step));
+  step.file = file;
+  step.kind = FileOp::Kind::write;
+  step.from = name;
+  const auto round = [&] {
+    const int done = step.calls + dial.calls + wait.calls;
+    reactor().start(step);
+    reactor().start(dial);
+    reactor().start(wait);
+    reactor().poll();
+    reactor().cancel(wait);
+    for (int i = 0; i < 1'000'000 && step.calls + dial.calls + wait.calls < done + 3; ++i) {
+      reactor().poll();
+    }
+    ::close(::accept(listener, nullptr, nullptr));
+    reactor().close(dial.connection);
+  };
+  round();
+  const std::size_t before = allocation_count().value();
+  for (int i = 0; i < 20; ++i) round();
+  EXPECT_EQ(allocation_count().value(), before);
+  EXPECT_EQ(step.calls, 22);
+  EXPECT_EQ(dial.calls, 21);
+  EXPECT_EQ(wait.calls, 21);
+  for (const Handle handle : {file, listener}) reactor().close(handle);
 }
 
 TEST(WaitOpOnARing, CostsNoDescriptor) {
