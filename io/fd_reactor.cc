@@ -4,9 +4,10 @@
 #include <berth/io/file_worker.h>
 #include <berth/io/net.h>
 #include <berth/io/op_tags.h>
+#include <berth/io/remote_inbox.h>
+#include <berth/io/uring_ring.h>
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <algorithm>
@@ -26,28 +27,29 @@ constexpr int kRoundsMax = 16;
 
 Result<std::unique_ptr<FdReactor>> FdReactor::create(std::string_view name,
                                                      std::unique_ptr<Poller> poller) {
-  const int wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (wake_fd < 0) return fail(errno_error(errno, "eventfd"));
-  return std::unique_ptr<FdReactor>(new FdReactor(name, std::move(poller), wake_fd));
+  Result<std::shared_ptr<RemoteInbox>> inbox = RemoteInbox::create();
+  if (!inbox.has_value()) return fail(std::move(inbox.error()));
+  return std::unique_ptr<FdReactor>(new FdReactor(name, std::move(poller), std::move(*inbox)));
 }
 
-FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller, int wake_fd)
+FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller,
+                     std::shared_ptr<RemoteInbox> inbox)
     : name_(name),
       poller_(std::move(poller)),
-      wake_fd_(wake_fd),
+      inbox_(std::move(inbox)),
       completions_(kCompletionsPerReap),
       hot_(kHotBytes + kReadPadding) {
   clock_.start_turn();
-  poller_->poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
+  poller_->poll_multishot(inbox_->wake_fd(), POLLIN, user_data(Tag::wake, nullptr));
 }
 
 FdReactor::~FdReactor() {
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
   file_worker_.reset();         // its thread may just be waking us
+  inbox_->close();
   disarm(watchdog_);
   disarm(accept_retry_);
   disarm(connect_retry_);
-  ::close(wake_fd_);
 }
 
 void FdReactor::TurnClock::start_turn() {
@@ -67,6 +69,7 @@ WallTime FdReactor::TurnClock::wall() const {
 
 void FdReactor::run() {
   while (!stop_requested_.load(std::memory_order_acquire)) turn(true);
+  submit_messages();
   stop_requested_.store(false, std::memory_order_release);
 }
 
@@ -78,7 +81,9 @@ bool FdReactor::turn(bool may_wait) {
   ++stats_.turns;
   ran_ = false;
   enter(may_wait && !has_work());
+  if (!open_) open_inbox();
   clock_.start_turn();
+  in_turn_ = true;
   collect_completions();
   run_timers();
   run_connections();
@@ -86,7 +91,15 @@ bool FdReactor::turn(bool may_wait) {
   run_rounds();
   const bool ran = ran_;
   if (ran) hooks_.for_each([](TurnHook& hook) { hook.on_turn_end(); });
+  in_turn_ = false;
   return ran;
+}
+
+// Only now, since the kernel refuses messages to a ring that was never entered.
+void FdReactor::open_inbox() {
+  open_ = true;
+  UringRing* ring = poller_->ring();
+  if (ring != nullptr && ring->has_messages()) inbox_->open(ring->wait_fd());
 }
 
 // Whether the next turn has something to run before any completion comes.
@@ -131,9 +144,16 @@ void FdReactor::dispatch(const Completion& completion) {
       return;
     case Tag::wake:
       if (!completion.more) {
-        poller_->poll_multishot(wake_fd_, POLLIN, user_data(Tag::wake, nullptr));
+        poller_->poll_multishot(inbox_->wake_fd(), POLLIN, user_data(Tag::wake, nullptr));
       }
-      collect_remote();
+      inbox_->clear_wake();
+      inbox_->take(posted_);
+      return;
+    case Tag::message:
+      inbox_->take(posted_);
+      return;
+    case Tag::undelivered:
+      undelivered_event(number_of(completion.user_data));
       return;
     case Tag::read:
       read_event(*op_of<ReadOp>(completion.user_data), completion);
@@ -280,33 +300,9 @@ void FdReactor::disarm(TimerOp& op) {
 
 // --- other threads ---
 
-void FdReactor::post_remote(Runnable& runnable) {
-  {
-    const std::lock_guard lock(remote_mutex_);
-    remote_.push_back(runnable);
-    if (woken_) return;
-    woken_ = true;
-  }
-  wake();
-}
-
 void FdReactor::stop() {
   stop_requested_.store(true, std::memory_order_release);
-  wake();
-}
-
-void FdReactor::wake() {
-  // Fails only when the counter is at its end, and then it is readable anyway.
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
-}
-
-void FdReactor::collect_remote() {
-  std::uint64_t count = 0;
-  [[maybe_unused]] const ssize_t got = ::read(wake_fd_, &count, sizeof count);
-  const std::lock_guard lock(remote_mutex_);
-  woken_ = false;
-  posted_.splice_back(remote_);
+  inbox_->wake();
 }
 
 // --- handles ---
@@ -314,6 +310,12 @@ void FdReactor::collect_remote() {
 void FdReactor::close(Handle handle) {
   poller_->forget(handle);
   ::close(handle);
+}
+
+Handle FdReactor::hand_over(Handle handle, Reactor& to) {
+  static_cast<void>(to);
+  poller_->forget(handle);
+  return handle;
 }
 
 void FdReactor::shutdown_write(Handle handle) {

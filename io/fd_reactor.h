@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -20,6 +19,7 @@
 namespace berth::io {
 
 class FileWorker;
+class RemoteInbox;
 
 struct FdReactorStats {
   std::uint64_t turns = 0;
@@ -77,8 +77,8 @@ class FdReactor final : public Reactor {
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post(Runnable& runnable) override { posted_.push_back(runnable); }
   void post_remote(Runnable& runnable) override;
-  void post_from(Reactor&, Runnable& runnable) override { post_remote(runnable); }
-  Handle hand_over(Handle handle, Reactor&) override { return handle; }
+  void post_from(Reactor& sender, Runnable& runnable) override;
+  Handle hand_over(Handle handle, Reactor& to) override;
   int wait_fd() override { return poller_->wait_fd(); }
   std::optional<TimePoint> next_deadline() override;
   void run() override;
@@ -146,12 +146,19 @@ class FdReactor final : public Reactor {
     bool empty() const;
     void splice_back(Ended& other);
   };
+  /// A reactor that this one has sent messages to.
+  struct Peer {
+    std::shared_ptr<RemoteInbox> inbox;
+    std::uint64_t submission = 0;  // of our ring, that its last message went with
+    bool messaged = false;
+  };
   struct Connection {
     AcceptOp* op;
     Handle handle;
   };
 
-  FdReactor(std::string_view name, std::unique_ptr<Poller> poller, int wake_fd);
+  FdReactor(std::string_view name, std::unique_ptr<Poller> poller,
+            std::shared_ptr<RemoteInbox> inbox);
 
   // The turn (fd_reactor.cc).
   bool turn(bool may_wait);
@@ -159,10 +166,9 @@ class FdReactor final : public Reactor {
   void enter(bool may_wait);
   void collect_completions();
   void dispatch(const Completion& completion);
-  void collect_remote();
   void run_timers();
   void run_rounds();
-  void wake();
+  void open_inbox();
 
   void begin(Op& op);
   void ended(Op& op);
@@ -200,6 +206,11 @@ class FdReactor final : public Reactor {
   void wait_for_end(WaitOp& op);
   void wait_event(WaitOp& op, const Completion& completion);
   void finish_wait(WaitOp& op, int error);
+  // op_post.cc
+  Peer* peer_of(const std::shared_ptr<RemoteInbox>& inbox);
+  void send_message(Peer& peer, int ring_fd);
+  void undelivered_event(std::uint64_t index);
+  void submit_messages();
   // op_file.cc
   void file_event(FileOp& op, const Completion& completion);
   void collect_files();
@@ -207,7 +218,7 @@ class FdReactor final : public Reactor {
 
   const std::string_view name_;
   const std::unique_ptr<Poller> poller_;
-  const int wake_fd_;
+  const std::shared_ptr<RemoteInbox> inbox_;
   TurnClock clock_;
   TimerHeap timers_;
   std::vector<Completion> completions_;  // room for the next ones
@@ -234,9 +245,9 @@ class FdReactor final : public Reactor {
   bool ran_ = false;         // something ran in this turn
   FdReactorStats stats_;
 
-  std::mutex remote_mutex_;
-  IntrusiveList<Runnable> remote_;  // guarded by remote_mutex_
-  bool woken_ = false;  // guarded by remote_mutex_: wake_fd_ was written and not yet read
+  std::vector<Peer> peers_;
+  bool in_turn_ = false;
+  bool open_ = false;  // others may send messages to our ring
   std::atomic<bool> stop_requested_ = false;
 
   std::unique_ptr<FileWorker> file_worker_;  // without a ring, from the first step with a file on

@@ -21,12 +21,20 @@ enum class Tag : std::uint64_t {
   connect,
   wait,
   file,
+  message,      // from another ring: something was posted
+  undelivered,  // with a number, not an operation: the message to that peer
 };
 inline constexpr std::uint64_t kTagMask = 15;
 static_assert(alignof(Op) > kTagMask);
 
 inline std::uint64_t user_data(Tag tag, Op* op) {
   return std::bit_cast<std::uint64_t>(op) | static_cast<std::uint64_t>(tag);
+}
+inline std::uint64_t numbered(Tag tag, std::uint64_t number) {
+  return (number << 4) | static_cast<std::uint64_t>(tag);
+}
+inline std::uint64_t number_of(std::uint64_t user_data) {
+  return user_data >> 4;
 }
 inline Tag tag_of(std::uint64_t user_data) {
   return static_cast<Tag>(user_data & kTagMask);

@@ -55,6 +55,9 @@ Result<std::unique_ptr<UringRing>> UringRing::create(const UringSizes& sizes) {
   std::string missing = missing_uring_parts(*ring->ring_);
   if (!missing.empty()) return fail(ErrorKind::unsupported, "uring_unusable", std::move(missing));
   ring->has_waitid_ = uring_has(*ring->ring_, abi::kOpWaitid);
+  // The first kernels with both did not always wake a DEFER_TASKRUN ring for a message. WAITID is
+  // younger (6.7) than the mending.
+  ring->has_messages_ = ring->has_waitid_ && uring_has(*ring->ring_, IORING_OP_MSG_RING);
   return ring;
 }
 
@@ -75,6 +78,7 @@ io_uring_sqe* UringRing::next_entry() {
   while (entry == nullptr) {
     if (!enabled_) enable();
     ++enters_;
+    ++submissions_;
     const int status = io_uring_submit(ring_.get());
     // No room for completions, or no memory, right now: entering lets the kernel move on.
     BERTH_ASSERT(status >= 0 || status == -EBUSY || status == -EAGAIN || status == -EINTR);
@@ -107,6 +111,13 @@ void UringRing::waitid(int pid, int options, std::uint64_t user_data) {
   io_uring_prep_rw(abi::kOpWaitid, entry, pid, nullptr, P_PID, 0);
   entry->file_index = static_cast<std::uint32_t>(options);
   io_uring_sqe_set_data64(entry, user_data);
+}
+
+void UringRing::message(int ring_fd, std::uint64_t message, std::uint64_t failed) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_msg_ring(entry, ring_fd, 0, message, 0);
+  entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  io_uring_sqe_set_data64(entry, failed);
 }
 
 void UringRing::open(const char* path, int flags, unsigned mode, std::uint64_t user_data) {
@@ -180,6 +191,7 @@ void UringRing::enter(std::optional<Duration> timeout) {
   // back.
   if (!enabled_) enable();
   io_uring* ring = ring_.get();
+  if (io_uring_sq_ready(ring) > 0) ++submissions_;
   if (!timeout.has_value()) {
     ++enters_;
     io_uring_submit_and_wait(ring, 1);

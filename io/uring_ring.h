@@ -45,6 +45,13 @@ class UringRing final : public Poller {
   bool has_waitid() const { return has_waitid_; }
   /// Tells once, 0, that the child ended; `options` as of waitid(2).
   void waitid(int pid, int options, std::uint64_t user_data);
+  /// Whether messages between rings can be relied on.
+  bool has_messages() const { return has_messages_; }
+  /// A completion with user_data `message` for the ring `ring_fd` of whatever thread; one for us,
+  /// `failed`, only if it could not be delivered.
+  void message(int ring_fd, std::uint64_t message, std::uint64_t failed);
+  /// How often what was queued has been handed over: while it stays, nothing queued has left.
+  std::uint64_t submissions() const { return submissions_; }
   /// Steps with files, as the system calls of that name; paths stay until the completion. The
   /// kernel takes those that block on a few threads of its own (kFileThreadsMax).
   enum class Sync : bool { all, data };
@@ -80,6 +87,8 @@ class UringRing final : public Poller {
   std::unique_ptr<io_uring, Close> ring_;
   bool enabled_ = false;
   bool has_waitid_ = false;
+  bool has_messages_ = false;
+  std::uint64_t submissions_ = 0;
   std::uint64_t enters_ = 0;
 };
 

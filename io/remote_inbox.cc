@@ -1,0 +1,64 @@
+#include <berth/io/remote_inbox.h>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+namespace berth::io {
+
+Result<std::shared_ptr<RemoteInbox>> RemoteInbox::create() {
+  Fd wake_fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!wake_fd.valid()) return fail(errno_error(errno, "eventfd"));
+  return std::shared_ptr<RemoteInbox>(new RemoteInbox(std::move(wake_fd)));
+}
+
+RemoteInbox::Wake RemoteInbox::push(Runnable& runnable) {
+  const std::lock_guard lock(mutex_);
+  posted_.push_back(runnable);
+  return woken_ ? Wake::nobody : Wake::caller;
+}
+
+void RemoteInbox::push_and_wake(Runnable& runnable) {
+  {
+    const std::lock_guard lock(mutex_);
+    posted_.push_back(runnable);
+    if (woken_) return;
+    woken_ = true;
+  }
+  wake();
+}
+
+void RemoteInbox::wake() {
+  // Fails only when the counter is at its end, and then it is readable anyway.
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof one);
+}
+
+void RemoteInbox::clear_wake() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = ::read(wake_fd_.get(), &count, sizeof count);
+}
+
+void RemoteInbox::take(IntrusiveList<Runnable>& into) {
+  const std::lock_guard lock(mutex_);
+  woken_ = false;
+  into.splice_back(posted_);
+}
+
+int RemoteInbox::ring_fd() {
+  const std::lock_guard lock(mutex_);
+  return ring_fd_;
+}
+
+void RemoteInbox::open(int ring_fd) {
+  const std::lock_guard lock(mutex_);
+  ring_fd_ = ring_fd;
+}
+
+void RemoteInbox::close() {
+  open(-1);
+}
+
+}  // namespace berth::io
