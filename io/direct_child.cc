@@ -1,9 +1,9 @@
 #include <berth/io/cgroup.h>
+#include <berth/io/child_start.h>
 #include <berth/io/direct_child.h>
 
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -158,18 +158,9 @@ void DirectChild::tree_still_lives() {
 
 bool DirectChild::reap() {
   if (reaped_) return true;
-  siginfo_t info = {};
-  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_), &info, WEXITED | WNOHANG) != 0) {
-    // EAGAIN: how a non-blocking pidfd says "not yet". ECHILD: somebody else has reaped it (or
-    // SIGCHLD is ignored); its status is lost and reads "killed".
-    reaped_ = errno != EAGAIN;
-    return reaped_;
-  }
-  if (info.si_pid == 0) return false;  // not yet
-  reaped_ = true;
-  status_.kind = info.si_code == CLD_EXITED ? ExitStatus::Kind::exited : ExitStatus::Kind::killed;
-  status_.value = info.si_status;
-  return true;
+  const Reaped answer = reap_child(pidfd_, status_);
+  reaped_ = answer != Reaped::not_yet;  // a status that was lost reads "killed"
+  return reaped_;
 }
 
 void DirectChild::tell() {

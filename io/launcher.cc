@@ -239,6 +239,7 @@ struct Launcher::Child {
   char* const* environment = nullptr;
   const char* directory = nullptr;
   int parent_pid = 0;
+  bool outlives_parent = false;
   int group_fd = -1;  // cgroup.procs, when the child has to enter by itself
   int stdio[3] = {-1, -1, -1};
   rlimit descriptors = {};  // rlim_cur 0: leave it
@@ -256,8 +257,10 @@ BERTH_UNWATCHED void Launcher::child_main(Child& child) {
   child.step = Step::session;
   if (::syscall(SYS_setsid) < 0) return;
   child.step = Step::death_signal;
-  if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return;
-  if (::syscall(SYS_getppid) != child.parent_pid) return;  // it died just before
+  if (!child.outlives_parent) {
+    if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return;
+    if (::syscall(SYS_getppid) != child.parent_pid) return;  // it died just before
+  }
 
   // Until here the table of descriptors is the parent's too: now we take a copy of its first few
   // entries.
@@ -373,6 +376,7 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
   child.arguments = prepared->arguments.data();
   child.environment = prepared->environment.data();
   child.directory = spec.working_directory.c_str();
+  child.outlives_parent = extras.outlives_us;
   if (extras.descriptors_soft != 0 && ::getrlimit(RLIMIT_NOFILE, &child.descriptors) == 0) {
     child.descriptors.rlim_cur =
         std::min<rlim_t>(extras.descriptors_soft, child.descriptors.rlim_max);

@@ -21,6 +21,8 @@ struct LaunchExtras {
   std::string marker;
   /// Its soft limit of open files; 0 leaves it ours.
   std::uint64_t descriptors_soft = 0;
+  /// It is not killed with the thread that launches it.
+  bool outlives_us = false;
   /// The control group that it is in from its first instruction on; empty for none.
   std::string cgroup;
 };

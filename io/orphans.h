@@ -27,6 +27,11 @@ bool is_orphan_marker(std::string_view marker, std::string_view tag_prefix,
 int kill_orphan_groups(const std::string& mount, std::string_view tag_prefix,
                        std::string_view own_instance);
 
+/// Kills all that the host of that instance has started and that its groups or marks still name:
+/// for one that was lost. `mount` may be empty. Relatives of this process are not spared. Waits
+/// like kill_orphan_groups.
+int kill_instance(const std::string& mount, std::string_view instance);
+
 /// Removes groups of any tag that are empty and whose host is gone: crashed hosts cannot, and
 /// nobody may ever come again with their tag.
 void remove_dead_groups(const std::string& mount);

@@ -87,7 +87,10 @@ Result<void> LinuxPlatform::init(LogSink& log, const LinuxOptions& options) {
   Result<std::unique_ptr<OffloadThreads>> offload = OffloadThreads::start(options.offload);
   if (!offload.has_value()) return fail(std::move(offload.error()));
   offload_ = std::move(*offload);
-  Result<std::unique_ptr<ProcessHost>> host = make_direct_process_host(log, processes);
+  Result<std::unique_ptr<ProcessHost>> host =
+      options.process_keeping == ProcessKeeping::keeper
+          ? make_keeper_process_host(log, {processes, options.keeper_program})
+          : make_direct_process_host(log, processes);
   if (!host.has_value()) return fail(std::move(host.error()));
   processes_ = std::move(*host);
   log.write(LogLevel::info, "platform",

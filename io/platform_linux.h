@@ -6,14 +6,22 @@
 #include <berth/io/offload_threads.h>
 #include <berth/io/platform.h>
 #include <berth/io/process_direct.h>
+#include <berth/io/process_keeper.h>
 
 #include <memory>
 
 namespace berth::io {
 
+enum class ProcessKeeping : std::uint8_t {
+  direct,  ///< Children of this program: process_direct.h.
+  keeper,  ///< By the helper program, so that none survives: process_keeper.h.
+};
+
 struct LinuxOptions {
   OffloadOptions offload;
-  DirectOptions processes;
+  ProcessKeeping process_keeping = ProcessKeeping::direct;
+  DirectOptions processes;     ///< For both.
+  std::string keeper_program;  ///< Empty: find_keeper().
   /// Raises the soft limit of open files to the hard one: an agent takes four descriptors. Agents
   /// start with the limit that was there before (programs that use select() break above 1024).
   bool raise_descriptor_limit = true;

@@ -4,6 +4,7 @@
 #include <berth/core/result.h>
 #include <berth/io/reactor.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,11 +22,20 @@ struct ProcessId {
   bool operator==(const ProcessId&) const = default;
 };
 
+/// What a process and those of its descendants that it waited for have used.
+struct ResourceUsage {
+  std::chrono::microseconds user{0};
+  std::chrono::microseconds system{0};
+  std::uint64_t resident_max = 0;  ///< Bytes; of the largest one process, not the sum.
+  bool operator==(const ResourceUsage&) const = default;
+};
+
 /// How a process ended. `killed` also stands for every end without a recorded status: never 0 by
 /// default.
 struct ExitStatus {
   enum class Kind : std::uint8_t { exited, killed } kind = Kind::killed;
-  int value = 0;  ///< Exit code, or the signal's number (0 when unknown).
+  int value = 0;        ///< Exit code, or the signal's number (0 when unknown).
+  ResourceUsage usage;  ///< Zeros when no status was recorded.
 };
 
 /// "exit code 3", "killed by signal 9".

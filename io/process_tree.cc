@@ -170,6 +170,34 @@ std::vector<TreeSweep> kill_trees(std::span<const TreeSeed> seeds,
   return Killer(seeds, spared).run();
 }
 
+std::size_t kill_own_descendants() {
+  std::unordered_set<int> family = {::getpid()};
+  std::vector<ProcessId> stopped;
+  for (int round = 0; round < kRoundsMax; ++round) {
+    const std::optional<ProcessList> list = list_processes();
+    if (!list.has_value()) break;
+    std::unordered_multimap<int, const ProcStat*> children;
+    for (const ProcStat& process : list->processes) children.emplace(process.parent, &process);
+    std::vector<int> ahead = {::getpid()};
+    bool found_new = false;
+    while (!ahead.empty()) {
+      const auto [begin, end] = children.equal_range(ahead.back());
+      ahead.pop_back();
+      for (auto at = begin; at != end; ++at) {
+        const ProcStat& process = *at->second;
+        ahead.push_back(process.id.pid);
+        if (process.ended() || !family.insert(process.id.pid).second) continue;
+        if (send_signal(process.id, SIGSTOP) != 0) continue;  // it is gone, or another user's
+        stopped.push_back(process.id);
+        found_new = true;
+      }
+    }
+    if (!found_new) break;
+  }
+  for (const ProcessId& id : stopped) send_signal(id, SIGKILL);
+  return stopped.size();
+}
+
 std::unordered_set<int> own_family(std::span<const ProcStat> processes) {
   std::unordered_map<int, int> parent_of;
   for (const ProcStat& process : processes) parent_of[process.id.pid] = process.parent;

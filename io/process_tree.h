@@ -53,6 +53,11 @@ struct TreeSweep {
 std::vector<TreeSweep> kill_trees(std::span<const TreeSeed> seeds,
                                   const std::unordered_set<int>& spared);
 
+/// Kills all that descends from this process, as it can be seen at this moment: call it until
+/// nothing is left. Returns how many running ones it has sent SIGKILL; other users' are not
+/// counted.
+std::size_t kill_own_descendants();
+
 /// This process, its ancestors and its descendants.
 std::unordered_set<int> own_family(std::span<const ProcStat> processes);
 

@@ -5,6 +5,7 @@
 #include <berth/io/platform_linux.h>
 #include <berth/io/signals.h>
 #include <berth/server/app.h>
+#include <berth/server/cli/environment.h>
 #include <berth/server/sessions/workspaces_git.h>
 #include <berth/server/store/sqlite_store.h>
 
@@ -33,6 +34,20 @@ class StderrLog final : public LogSink {
 int complain(const Error& error) {
   std::fprintf(stderr, "berth: %s\n", error.message.c_str());
   return 1;
+}
+
+/// BERTH_PROCESSES is for machines where the helper program cannot run.
+Result<io::LinuxOptions> machine_options() {
+  io::LinuxOptions options;
+  options.process_keeping = io::ProcessKeeping::keeper;
+  const std::string wish = ProgramEnvironment().get("BERTH_PROCESSES").value_or("keeper");
+  if (wish == "direct") {
+    options.process_keeping = io::ProcessKeeping::direct;
+  } else if (wish != "keeper") {
+    return fail(ErrorKind::invalid, "bad_environment",
+                "BERTH_PROCESSES is '" + wish + "', not keeper or direct");
+  }
+  return options;
 }
 
 Result<Config> read_config(io::Platform& platform, const ServeOptions& options) {
@@ -101,7 +116,9 @@ Task<void> run(App* app, io::Platform* platform, StopToken stop, bool quiet, int
 int serve_command(const ServeOptions& options) {
   StderrLog log;
   io::SignalFd signals = io::SignalFd::block({SIGINT, SIGTERM});  // before any thread starts
-  Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, {});
+  Result<io::LinuxOptions> machine = machine_options();
+  if (!machine.has_value()) return complain(machine.error());
+  Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, *machine);
   if (!platform.has_value()) return complain(platform.error());
   Result<Config> config = read_config(**platform, options);
   if (!config.has_value()) return complain(config.error());

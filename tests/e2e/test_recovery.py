@@ -16,6 +16,7 @@ from berth_server import Server, make_repository, processes_with, wait_until
 from summary import figure, main
 
 ENDED_WITHIN_MS = 100
+GONE_WITHIN_S = 2
 
 
 def alive(pid):
@@ -90,6 +91,29 @@ class Recovery(unittest.TestCase):
         again = self.client.prompt(session, "write b.txt two", wait=10)
         self.assertEqual(again["state"], "completed")
         wait_until(lambda: len(self.client.get(f"/v1/sessions/{session}/changes")["files"]) == 2)
+
+    def test_kill_9_of_berth_leaves_no_process_without_a_restart(self):
+        sessions = [self.client.open()["id"] for _ in range(5)]
+        for session in sessions:
+            self.client.prompt(session, "spawn 4323\nspawn 4324\nstream 100000 100 50")
+
+        def environment_of(pid):
+            with open(f"/proc/{pid}/environ", encoding="utf-8") as environ:
+                return next(e for e in environ.read().split("\0") if e.startswith("BERTH_TAG="))
+
+        def agents():
+            found = [a for s in sessions for a in self.client.agents(s)]
+            return len(found) == 5 and all(a["pid"] for a in found) and found
+
+        tags = [environment_of(a["pid"]) for a in wait_until(agents)]
+        # The agent and two sleepers in sessions of their own.
+        wait_until(lambda: all(len(processes_with(tag)) == 3 for tag in tags))
+        mine = [pid for tag in tags for pid in processes_with(tag)]
+        killed = time.monotonic()
+        self.server.kill()
+        wait_until(lambda: not any(alive(pid) for pid in mine), GONE_WITHIN_S,
+                   lambda: f"left: {[pid for pid in mine if alive(pid)]}")
+        figure("ms from kill -9 of berth until all 15 processes were gone", round((time.monotonic() - killed) * 1000))
 
     def test_kill_9_at_random_moments_never_breaks_the_log(self):
         rng = random.Random(7)

@@ -1,8 +1,9 @@
-// Starts a shell script through a direct process host and then sits there, to be killed without
+// Starts a shell script through a process host and then sits there, to be killed without
 // warning.
 //   crashing_starter MODE TAG SCRIPT      prints the script's pid
 #include <berth/io/fd_reactor.h>
 #include <berth/io/process_direct.h>
+#include <berth/io/process_keeper.h>
 #include <berth/io/uring_ring.h>
 
 #include <unistd.h>
@@ -23,12 +24,13 @@ int main(int argc, char** argv) {
   if (argc != 4) return 2;
   DirectOptions options;
   const std::string mode = argv[1];
-  options.tree_kill = mode == "ProcWalk" ? TreeKill::proc_walk : TreeKill::cgroup;
+  options.tree_kill = mode.ends_with("ProcWalk") ? TreeKill::proc_walk : TreeKill::cgroup;
   options.clone3 = mode != "CgroupWithoutClone3";
   berth::NullLog log;
   auto reactor = make_uring_reactor();
   if (!reactor.has_value()) return 3;
-  auto host = make_direct_process_host(log, options);
+  auto host = mode.starts_with("Keeper") ? make_keeper_process_host(log, {options, BERTH_KEEPER})
+                                         : make_direct_process_host(log, options);
   if (!host.has_value()) return 4;
   LaunchSpec spec;
   spec.command = "/bin/sh";

@@ -1,8 +1,10 @@
 #include "child.h"
+#include "starter.h"
 
 #include <berth/io/cgroup.h>
 #include <berth/io/orphans.h>
 #include <berth/io/process_direct.h>
+#include <berth/io/process_keeper.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -24,6 +26,12 @@ namespace {
 struct Mode {
   const char* name;
   DirectOptions options;
+  bool kept = false;
+
+  Result<std::unique_ptr<ProcessHost>> make(LogSink& log) const {
+    if (kept) return make_keeper_process_host(log, {options, BERTH_KEEPER});
+    return make_direct_process_host(log, options);
+  }
 };
 
 void PrintTo(const Mode& mode, std::ostream* out) {
@@ -33,9 +41,11 @@ void PrintTo(const Mode& mode, std::ostream* out) {
 class ProcessHosts : public testing::TestWithParam<Mode> {
  protected:
   void SetUp() override {
-    auto made = make_direct_process_host(log_, GetParam().options);
+    auto made = GetParam().make(log_);
     if (!made.has_value()) GTEST_SKIP() << "no control groups here: " << made.error().message;
     host = std::move(*made);
+    // So that what is had once for all children is there before anything is counted.
+    EXPECT_TRUE(Child(loop, *host, shell("exit 0")).finish());
   }
   void TearDown() override {
     host.reset();
@@ -57,7 +67,9 @@ DirectOptions mode(TreeKill tree_kill, bool clone3 = true) {
 INSTANTIATE_TEST_SUITE_P(, ProcessHosts,
                          testing::Values(Mode{"Cgroup", mode(TreeKill::cgroup)},
                                          Mode{"CgroupWithoutClone3", mode(TreeKill::cgroup, false)},
-                                         Mode{"ProcWalk", mode(TreeKill::proc_walk)}),
+                                         Mode{"ProcWalk", mode(TreeKill::proc_walk)},
+                                         Mode{"KeeperCgroup", mode(TreeKill::cgroup), true},
+                                         Mode{"KeeperProcWalk", mode(TreeKill::proc_walk), true}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 /// What must be the same before and after: descriptors, children (zombies too), control groups.
@@ -287,11 +299,6 @@ TEST_P(ProcessHosts, WithoutDescriptorsItFailsAndLeavesNothing) {
   EXPECT_TRUE(loop.run_until([&] { return count() == before; })) << count() << ", not " << before;
 }
 
-/// Five processes: one in the shell's session, two daemons with sessions of their own, one below a
-/// daemon.
-constexpr const char* kTree =
-    "sleep 1000 & setsid sleep 1001 & (setsid sh -c 'sleep 1002 & sleep 1003' &); echo ready; wait";
-
 TEST_P(ProcessHosts, KillTreeReachesProcessesInSessionsOfTheirOwn) {
   Child child(loop, *host, shell(kTree));
   ASSERT_TRUE(child.wait_for_output("ready"));
@@ -357,6 +364,7 @@ TEST_P(ProcessHosts, DroppingTheHostKillsWhatIsLeft) {
 }
 
 TEST_P(ProcessHosts, AStatusThatSomebodyElseTookReadsKilled) {
+  if (GetParam().kept) GTEST_SKIP() << "nobody else can wait for the children of a keeper";
   Child child(loop, *host, shell("exit 0"));
   int status = 0;
   ASSERT_EQ(::waitpid(child.id.pid, &status, 0), child.id.pid);
@@ -398,45 +406,8 @@ TEST_P(ProcessHosts, TwoHundredAtOnceLeaveNothing) {
   EXPECT_EQ(count(), before);
 }
 
-/// A program that uses the same kind of host, starts `script` and then waits to be killed: see
-/// crashing_starter.cc.
-class Starter {
- public:
-  Starter(const std::string& mode, const std::string& tag, const std::string& script) {
-    int ends[2];
-    BERTH_ASSERT(::pipe2(ends, O_CLOEXEC) == 0);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(ends[1], 1);
-      ::execl(BERTH_CRASHING_STARTER, "crashing_starter", mode.c_str(), tag.c_str(), script.c_str(),
-              nullptr);
-      ::_exit(127);
-    }
-    ::close(ends[1]);
-    std::array<char, 64> line;
-    const ssize_t got = ::read(ends[0], line.data(), line.size());  // "started PID\n"
-    ::close(ends[0]);
-    if (got > 0) root = std::atoi(std::string(line.data(), static_cast<std::size_t>(got)).c_str());
-  }
-  ~Starter() { crash(); }
-  void crash() {
-    if (pid_ == 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = 0;
-  }
-  /// The agent dies with its starter, a moment later (its zombie may wait for a slow init).
-  bool root_lives() const {
-    const std::optional<ProcStat> stat = read_proc_stat(root);
-    return stat.has_value() && !stat->ended();
-  }
-  int root = 0;
-
- private:
-  pid_t pid_ = 0;
-};
-
 TEST_P(ProcessHosts, ReapsTheOrphansOfACrashedPredecessorAndNothingElse) {
+  if (GetParam().kept) GTEST_SKIP() << "a keeper leaves no orphans";
   const std::string tag = test_tag("crash");
   Starter starter(GetParam().name, tag + "-a", kTree);
   ASSERT_NE(starter.root, 0);

@@ -1,0 +1,118 @@
+// io/keeper_lane.h — one reactor's socket to the keeper (private to process_keeper.cc).
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/io/child_stdio.h>
+#include <berth/io/keeper_socket.h>
+#include <berth/io/keeper_wire.h>
+#include <berth/io/process_host.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+namespace berth::io::keeper {
+
+class LaneEnd;
+
+/// What the caller of spawn() holds.
+class KeptProcess final : public Process {
+ public:
+  ~KeptProcess() override;
+  ProcessId id() const override { return process_id; }
+  void kill_tree() override;
+  void signal(int number) override;
+
+  ProcessId process_id;
+  std::uint64_t number = 0;
+  LaneEnd* lane = nullptr;  // null once the exit has been told, or the keeper is lost
+};
+
+/// What a lane tells its host.
+class LaneOwner {
+ public:
+  virtual LogSink& log() = 0;
+  /// The keeper is gone, or does not make sense, or does not answer: called once, not from within a
+  /// spawn(). What it had started has to be ended by other means before this returns.
+  virtual void on_lane_lost(LaneEnd& lane) = 0;
+
+ protected:
+  ~LaneOwner() = default;
+};
+
+/// Used on its reactor's thread only. Requests that wait for nothing are gathered and sent at the
+/// end of the turn; reports are read when the socket is readable.
+class LaneEnd {
+ public:
+  LaneEnd(LaneOwner& owner, Reactor& reactor) : owner_(owner), reactor_(reactor) {}
+  LaneEnd(const LaneEnd&) = delete;
+  LaneEnd& operator=(const LaneEnd&) = delete;
+  ~LaneEnd();
+
+  /// Takes our end of a socket to the keeper of that instance; again after a loss was told.
+  Result<void> open(Fd socket, const std::string& instance);
+
+  /// Asks for a start and waits for the answer (as the direct host waits for exec).
+  Result<std::unique_ptr<Process>> spawn(std::uint64_t number, const LaunchSpec& spec,
+                                         ExitListener& listener);
+  void kill(std::uint64_t number);
+  void signal(std::uint64_t number, int signal);
+  /// The holder of the process is gone: nobody wants to know.
+  void abandon(std::uint64_t number);
+
+  /// False before open() and once a loss was told: then open() it (again).
+  bool usable() const { return socket_ != kNoHandle && !loss_told_; }
+  const std::string& instance() const { return instance_; }
+  Reactor& reactor() { return reactor_; }
+  /// Tells nobody anything any more and stops watching; turns the reactor for that.
+  void close();
+
+ private:
+  struct Child {
+    ExitListener* listener = nullptr;  // null: abandoned
+    KeptProcess* process = nullptr;
+    std::uint64_t run = 0;  // of the keeper that has started it
+  };
+  struct Readable final : PollOp {
+    explicit Readable(LaneEnd& of) : lane(of) {}
+    void on_ready(int error) override { lane.on_readable(error); }
+    LaneEnd& lane;
+  };
+  struct Later final : Runnable {
+    explicit Later(LaneEnd& of) : lane(of) {}
+    void run() override { lane.on_turn(); }
+    LaneEnd& lane;
+  };
+
+  void on_readable(int error);
+  void on_turn();
+  void later();
+  void receive();
+  void dispatch();
+  void tell_end(const Ended& ended);
+  Result<Started> wait_for_answer(std::uint64_t number);
+  Result<void> send(const Start& request, const std::string& spec, const ChildStdio& stdio);
+  void request(const Request& request);
+  int send_waiting(std::string_view packet, std::span<const int> descriptors);
+  void flush();
+  void lose(const std::string& why);
+
+  LaneOwner& owner_;
+  Reactor& reactor_;
+  Handle socket_ = kNoHandle;
+  std::string instance_;
+  std::uint64_t run_ = 0;  // counts the keepers that were lost
+  Readable readable_{*this};
+  Later later_{*this};
+  PacketReader packet_;
+  std::string outgoing_;         // requests without descriptors
+  std::deque<Report> incoming_;  // read, not told yet
+  std::unordered_map<std::uint64_t, Child> children_;
+  bool lost_ = false;
+  bool loss_told_ = false;
+  bool closing_ = false;
+};
+
+}  // namespace berth::io::keeper

@@ -1,0 +1,46 @@
+// io/process_keeper.h — the ProcessHost that lets a small helper program keep its children.
+#pragma once
+
+#include <berth/core/log.h>
+#include <berth/core/result.h>
+#include <berth/io/process_direct.h>
+#include <berth/io/process_host.h>
+
+#include <memory>
+#include <string>
+
+namespace berth::io {
+
+struct KeeperOptions {
+  /// As for the direct host.
+  DirectOptions processes;
+  /// The helper program; empty: see find_keeper().
+  std::string program;
+};
+
+/// Where berth-keeper is: beside this very program or where `meson install` puts it from there
+/// (../libexec/berth/, ../lib/berth/). Error `not_found` ("no_keeper").
+Result<std::string> find_keeper();
+
+/// The server's default: nothing of what it starts survives this program, whatever ends it. The
+/// helper is the subreaper of all of them and kills their trees when its socket to us closes,
+/// kill -9 of us included; see io/keeper.h. Starts cost the same however large this program is.
+///
+/// Costs per child: 3 descriptors on our side (its pipes), 1 in the keeper. Per reactor that
+/// spawns: one socket. The keeper has the user, limits, umask and namespaces that this program had
+/// when it made the host.
+///
+/// If the keeper itself dies (somebody killed it), its children die with it, the rest of their
+/// trees is looked for and killed by us, listeners hear "killed", and the next spawn starts a new
+/// one: `unavailable` ("keeper_lost") if that fails.
+///
+/// What cannot be caught while its tree's agent lives on, without control groups: a daemon that
+/// left its session, whose parents are gone and that has wiped its environment. It ends when no
+/// tree is left, or with this program.
+///
+/// `log` and the reactors outlive the host. Destroy it outside of run(): children that are left are
+/// killed, and it waits for the keeper's end (5 s at most).
+Result<std::unique_ptr<ProcessHost>> make_keeper_process_host(LogSink& log,
+                                                              const KeeperOptions& options = {});
+
+}  // namespace berth::io
