@@ -44,6 +44,7 @@ FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller,
 }
 
 FdReactor::~FdReactor() {
+  host_.reset();
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
   file_worker_.reset();         // its thread may just be waking us
   inbox_->close();
@@ -68,19 +69,28 @@ WallTime FdReactor::TurnClock::wall() const {
 // --- the turn ---
 
 void FdReactor::run() {
-  while (!stop_requested_.load(std::memory_order_acquire)) turn(true);
+  if (host_ != nullptr) {
+    host_->run(stop_requested_);
+  } else {
+    while (!stop_requested_.load(std::memory_order_acquire)) turn(true);
+  }
   submit_messages();
   stop_requested_.store(false, std::memory_order_release);
 }
 
 bool FdReactor::poll() {
-  return turn(false);
+  const bool ran = turn(false);
+  if (host_ != nullptr) host_->on_turn_end();
+  return ran;
 }
 
 bool FdReactor::turn(bool may_wait) {
+  if (thread_ == std::thread::id{}) thread_ = std::this_thread::get_id();
+  BERTH_ASSERT(thread_ == std::this_thread::get_id());
+  BERTH_ASSERT(!in_turn_);
   ++stats_.turns;
   ran_ = false;
-  enter(may_wait && !has_work());
+  enter(may_wait && !has_work() && !stop_requested_.load(std::memory_order_relaxed));
   if (!open_) open_inbox();
   clock_.start_turn();
   in_turn_ = true;
@@ -95,17 +105,17 @@ bool FdReactor::turn(bool may_wait) {
   return ran;
 }
 
-// Only now, since the kernel refuses messages to a ring that was never entered.
+// Only now, since the kernel refuses messages to a ring that was never entered. A guest of another
+// loop may be out of it when a message comes: whoever posts to it must tell its host.
 void FdReactor::open_inbox() {
   open_ = true;
   UringRing* ring = poller_->ring();
-  if (ring != nullptr && ring->has_messages()) inbox_->open(ring->wait_fd());
+  if (ring != nullptr && ring->has_messages() && host_ == nullptr) inbox_->open(ring->ring_fd());
 }
 
 // Whether the next turn has something to run before any completion comes.
 bool FdReactor::has_work() const {
-  return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_.empty() ||
-         stop_requested_.load(std::memory_order_relaxed);
+  return !posted_.empty() || !ready_.empty() || !reading_.empty() || !ended_.empty();
 }
 
 std::optional<TimePoint> FdReactor::next_deadline() {
@@ -210,6 +220,7 @@ void FdReactor::begin(Op& op) {
   OpAccess::armed(op) = false;
   OpAccess::word(op) = 0;
   ++started_;
+  touch();
 }
 
 // After this, and before the last callback, the engine knows nothing of `op`: the callback may
@@ -290,19 +301,52 @@ void FdReactor::arm(TimerOp& op, TimePoint when) {
   static_cast<ListNode&>(op).unlink();  // it may be due in this very turn
   OpAccess::started(op) = true;
   timers_.insert(op, when);
+  touch();
 }
 
 void FdReactor::disarm(TimerOp& op) {
   static_cast<ListNode&>(op).unlink();
   timers_.remove(op);
   OpAccess::started(op) = false;
+  touch();
+}
+
+// --- somebody else's loop ---
+
+void FdReactor::attach(std::unique_ptr<LoopHost> host) {
+  BERTH_ASSERT(host_ == nullptr && thread_ == std::thread::id{});
+  host_ = std::move(host);
+  touch();
+}
+
+bool FdReactor::idle() const {
+  return started_ == 0 && timers_.size() == 0 && !has_work() && !poller_->has_work();
+}
+
+bool FdReactor::has_remote() {
+  return stop_requested_.load(std::memory_order_acquire) || !inbox_->empty();
+}
+
+// What a turn starts is planned for at its end.
+void FdReactor::touch() {
+  if (host_ != nullptr && !in_turn_) host_->on_outside_work();
+}
+
+void FdReactor::post(Runnable& runnable) {
+  posted_.push_back(runnable);
+  touch();
 }
 
 // --- other threads ---
 
 void FdReactor::stop() {
   stop_requested_.store(true, std::memory_order_release);
+  wake();
+}
+
+void FdReactor::wake() {
   inbox_->wake();
+  if (host_ != nullptr) host_->on_wake();
 }
 
 // --- handles ---
@@ -312,8 +356,7 @@ void FdReactor::close(Handle handle) {
   ::close(handle);
 }
 
-Handle FdReactor::hand_over(Handle handle, Reactor& to) {
-  static_cast<void>(to);
+Handle FdReactor::hand_over(Handle handle, Reactor&) {
   poller_->forget(handle);
   return handle;
 }

@@ -2,6 +2,7 @@
 // a Poller.
 #pragma once
 
+#include <berth/io/loop_host.h>
 #include <berth/io/poller.h>
 #include <berth/io/reactor.h>
 #include <berth/io/timer_heap.h>
@@ -14,6 +15,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace berth::io {
@@ -75,7 +77,7 @@ class FdReactor final : public Reactor {
   Result<Handle> connect(const Address& address) override;
   Result<Handle> adopt(int fd) override;
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
-  void post(Runnable& runnable) override { posted_.push_back(runnable); }
+  void post(Runnable& runnable) override;
   void post_remote(Runnable& runnable) override;
   void post_from(Reactor& sender, Runnable& runnable) override;
   Handle hand_over(Handle handle, Reactor& to) override;
@@ -85,6 +87,14 @@ class FdReactor final : public Reactor {
   bool poll() override;
   void stop() override;
   std::string_view engine_name() const override { return name_; }
+
+  /// From now on `host` runs the turns, and run() runs the host. Before the first turn, once. It is
+  /// destroyed first when the reactor is.
+  void attach(std::unique_ptr<LoopHost> host);
+  /// Nothing is started, armed or posted: only another thread could give it something to do.
+  bool idle() const;
+  /// Something from another thread, or stop(), waits for the next turn. On any thread.
+  bool has_remote();
 
   const FdReactorStats& stats() const { return stats_; }
 
@@ -169,6 +179,8 @@ class FdReactor final : public Reactor {
   void run_timers();
   void run_rounds();
   void open_inbox();
+  void wake();
+  void touch();
 
   void begin(Op& op);
   void ended(Op& op);
@@ -243,6 +255,7 @@ class FdReactor final : public Reactor {
   FilesDone files_done_{*this};
   std::size_t started_ = 0;  // operations, timers not counted
   bool ran_ = false;         // something ran in this turn
+  std::thread::id thread_;   // bound by the first turn
   FdReactorStats stats_;
 
   std::vector<Peer> peers_;
@@ -251,6 +264,7 @@ class FdReactor final : public Reactor {
   std::atomic<bool> stop_requested_ = false;
 
   std::unique_ptr<FileWorker> file_worker_;  // without a ring, from the first step with a file on
+  std::unique_ptr<LoopHost> host_;           // null: run() waits in the poller
 };
 
 }  // namespace berth::io

@@ -105,6 +105,7 @@ void FdReactor::cancel(AcceptOp& op) {
     op.unlink();
     ended_.accepts.push_back(op);
   }
+  touch();
 }
 
 }  // namespace berth::io

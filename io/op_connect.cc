@@ -97,6 +97,7 @@ void FdReactor::cancel(ConnectOp& op) {
     op.unlink();
     finish_connect(op, ECANCELED);
   }
+  touch();
 }
 
 }  // namespace berth::io

@@ -122,6 +122,7 @@ void FdReactor::cancel(FileOp& op) {
     OpAccess::cancelled(op) = true;
     poller_->cancel(user_data(Tag::file, &op));
   }
+  touch();
 }
 
 }  // namespace berth::io

@@ -23,6 +23,7 @@ void FdReactor::cancel(PollOp& op) {
   if (!op.started() || OpAccess::cancelled(op) || !OpAccess::armed(op)) return;
   OpAccess::cancelled(op) = true;
   poller_->cancel(user_data(Tag::poll, &op));
+  touch();
 }
 
 }  // namespace berth::io

@@ -15,7 +15,7 @@ constexpr std::size_t kPeersMax = 64;
 }  // namespace
 
 void FdReactor::post_remote(Runnable& runnable) {
-  inbox_->push_and_wake(runnable);
+  if (inbox_->push_and_wake(runnable) && host_ != nullptr) host_->on_wake();
 }
 
 void FdReactor::post_from(Reactor& sender, Runnable& runnable) {

@@ -143,6 +143,7 @@ void FdReactor::forget_read(ReadOp& op) {
   ReadState moved = state_of(last);
   moved.index = index;
   set_state(last, moved);
+  if (reads_.empty()) disarm(watchdog_);  // it must not keep a foreign loop awake
 }
 
 void FdReactor::pause(ReadOp& op) {
@@ -155,11 +156,13 @@ void FdReactor::resume(ReadOp& op) {
   BERTH_ASSERT(op.started());
   OpAccess::paused(op) = false;
   if (state_of(op).ready && !op.linked()) ready_.push_back(op);
+  touch();
 }
 
 void FdReactor::cancel(ReadOp& op) {
   if (!op.started() || state_of(op).ending) return;
   end_read(op, ECANCELED);
+  touch();
 }
 
 // Insurance, not part of the design: once a second some quiet handles are asked whether they are

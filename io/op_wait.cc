@@ -83,6 +83,7 @@ void FdReactor::cancel(WaitOp& op) {
   if (!op.started() || OpAccess::cancelled(op) || !OpAccess::armed(op)) return;
   OpAccess::cancelled(op) = true;
   poller_->cancel(user_data(Tag::wait, &op));
+  touch();
 }
 
 }  // namespace berth::io

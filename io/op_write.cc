@@ -47,6 +47,7 @@ void FdReactor::cancel(WriteOp& op) {
   if (!op.started() || OpAccess::cancelled(op) || !OpAccess::armed(op)) return;
   OpAccess::cancelled(op) = true;
   poller_->cancel(user_data(Tag::write, &op));
+  touch();
 }
 
 }  // namespace berth::io

@@ -50,8 +50,9 @@ class Poller {
   /// Copies completions out, oldest first; returns how many.
   virtual std::size_t reap(std::span<Completion> out) = 0;
 
-  /// Readable while an enter() would find completions.
-  virtual int wait_fd() const = 0;
+  /// Becomes readable when an enter() would find completions that were not there at the last one.
+  /// Asked for only when somebody else's loop does the waiting. -1 when descriptors are short.
+  virtual int wait_fd() = 0;
 
   /// The ring, for operations that only a ring can do; null where there is none.
   virtual UringRing* ring() { return nullptr; }

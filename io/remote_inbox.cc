@@ -20,14 +20,15 @@ RemoteInbox::Wake RemoteInbox::push(Runnable& runnable) {
   return woken_ ? Wake::nobody : Wake::caller;
 }
 
-void RemoteInbox::push_and_wake(Runnable& runnable) {
+bool RemoteInbox::push_and_wake(Runnable& runnable) {
   {
     const std::lock_guard lock(mutex_);
     posted_.push_back(runnable);
-    if (woken_) return;
+    if (woken_) return false;
     woken_ = true;
   }
   wake();
+  return true;
 }
 
 void RemoteInbox::wake() {
@@ -45,6 +46,11 @@ void RemoteInbox::take(IntrusiveList<Runnable>& into) {
   const std::lock_guard lock(mutex_);
   woken_ = false;
   into.splice_back(posted_);
+}
+
+bool RemoteInbox::empty() {
+  const std::lock_guard lock(mutex_);
+  return posted_.empty();
 }
 
 int RemoteInbox::ring_fd() {

@@ -21,14 +21,16 @@ class RemoteInbox {
   enum class Wake { nobody, caller };
   /// `nobody` when it will come by anyway.
   Wake push(Runnable& runnable);
-  /// push(), and wake() if need be.
-  void push_and_wake(Runnable& runnable);
+  /// push(), and wake() if need be; whether it was.
+  bool push_and_wake(Runnable& runnable);
   void wake();
 
   /// The reactor's thread: reads what woke it.
   void clear_wake();
   /// The reactor's thread: moves everything behind `into`.
   void take(IntrusiveList<Runnable>& into);
+
+  bool empty();
 
   /// Readable after wake().
   int wake_fd() const { return wake_fd_.get(); }

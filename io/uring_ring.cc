@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -36,7 +37,9 @@ void UringRing::Close::operator()(io_uring* ring) const {
   delete ring;
 }
 
-UringRing::~UringRing() = default;
+UringRing::~UringRing() {
+  if (event_fd_ >= 0) ::close(event_fd_);
+}
 
 Result<std::unique_ptr<UringRing>> UringRing::create(const UringSizes& sizes) {
   io_uring_params params = {};
@@ -177,8 +180,17 @@ bool UringRing::has_work() const {
          io_uring_cq_ready(ring_.get()) > 0;
 }
 
-int UringRing::wait_fd() const {
+int UringRing::ring_fd() const {
   return ring_->ring_fd;
+}
+
+int UringRing::wait_fd() {
+  if (event_fd_ >= 0) return event_fd_;
+  event_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (event_fd_ < 0) return -1;
+  // May fail only for want of memory, and on a ring that has one, and this one is new.
+  BERTH_ASSERT(io_uring_register_eventfd(ring_.get(), event_fd_) == 0);
+  return event_fd_;
 }
 
 bool UringRing::kernel_has_work() const {
@@ -191,6 +203,10 @@ void UringRing::enter(std::optional<Duration> timeout) {
   // back.
   if (!enabled_) enable();
   io_uring* ring = ring_.get();
+  if (event_fd_ >= 0) {  // before looking: what comes later makes it readable again
+    std::uint64_t signals = 0;
+    [[maybe_unused]] const ssize_t got = ::read(event_fd_, &signals, sizeof signals);
+  }
   if (io_uring_sq_ready(ring) > 0) ++submissions_;
   if (!timeout.has_value()) {
     ++enters_;

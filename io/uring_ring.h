@@ -70,7 +70,11 @@ class UringRing final : public Poller {
   bool has_work() const override;
   bool kernel_has_work() const override;
   std::size_t reap(std::span<Completion> out) override;
-  int wait_fd() const override;
+  /// An eventfd that the kernel signals for new work. Not the ring itself: with DEFER_TASKRUN its
+  /// descriptor is readable while work waits, but nobody who sleeps on it is woken (6.18).
+  int wait_fd() override;
+  /// Where other rings send messages to.
+  int ring_fd() const;
 
   std::uint64_t enter_count() const { return enters_; }
   /// How often the completion ring was full.
@@ -89,6 +93,7 @@ class UringRing final : public Poller {
   bool has_waitid_ = false;
   bool has_messages_ = false;
   std::uint64_t submissions_ = 0;
+  int event_fd_ = -1;  // made by wait_fd()
   std::uint64_t enters_ = 0;
 };
 

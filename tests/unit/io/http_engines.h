@@ -1,4 +1,4 @@
-// tests/unit/io/http_engines.h — the HTTP tests run on the real engine and on the simulated one.
+// tests/unit/io/http_engines.h — the HTTP tests run on the real engines and on the simulated one.
 #pragma once
 
 #include "http_rig.h"
@@ -22,7 +22,10 @@ class HttpSimRig final : public ReactorRig {
 };
 
 inline std::vector<EngineUnderTest> http_engines() {
-  std::vector<EngineUnderTest> all = {{"uring", [] { return std::make_unique<UringRig>(); }}};
+  std::vector<EngineUnderTest> all = {
+      {"uring", [] { return std::make_unique<UringRig>(); }},
+      {"asio", [] { return std::make_unique<FdRig>(make_asio_reactor().value()); }},
+      {"hosted", [] { return std::make_unique<HostedRig>(); }}};
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     all.push_back(
         {"sim" + std::to_string(seed), [seed] { return std::make_unique<HttpSimRig>(seed); }});

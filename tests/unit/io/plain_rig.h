@@ -25,7 +25,7 @@ class PlainPoller final : public Poller {
   bool has_work() const override { return under_->has_work(); }
   bool kernel_has_work() const override { return under_->kernel_has_work(); }
   std::size_t reap(std::span<Completion> out) override { return under_->reap(out); }
-  int wait_fd() const override { return under_->wait_fd(); }
+  int wait_fd() override { return under_->wait_fd(); }
 
  private:
   std::unique_ptr<UringRing> under_;
