@@ -95,6 +95,7 @@ bool FdReactor::turn(bool may_wait) {
   clock_.start_turn();
   in_turn_ = true;
   collect_completions();
+  if (!held_.empty()) free_buffers();
   run_timers();
   run_connections();
   run_ready_reads();

@@ -6,6 +6,7 @@
 #include <berth/io/poller.h>
 #include <berth/io/reactor.h>
 #include <berth/io/timer_heap.h>
+#include <berth/io/uring_buffers.h>
 
 #include <array>
 #include <atomic>
@@ -162,6 +163,10 @@ class FdReactor final : public Reactor {
     std::uint64_t submission = 0;  // of our ring, that its last message went with
     bool messaged = false;
   };
+  struct Receiving {
+    ReadOp* op;
+    Received received;
+  };
   struct Connection {
     AcceptOp* op;
     Handle handle;
@@ -188,6 +193,7 @@ class FdReactor final : public Reactor {
   void run_other_ends(Ended& due);
 
   // op_read.cc
+  void begin_read(ReadOp& op);
   void poll_read(ReadOp& op);
   void read_event(ReadOp& op, const Completion& completion);
   void mark_ready(ReadOp& op);
@@ -197,6 +203,21 @@ class FdReactor final : public Reactor {
   void end_read(ReadOp& op, int error);
   void forget_read(ReadOp& op);
   void look_for_lost_events();
+  // op_receive.cc
+  bool start_receive(ReadOp& op);
+  Received& received_of(ReadOp& op);
+  void receive_more(ReadOp& op);
+  void receive_event(ReadOp& op, const Completion& completion);
+  void forget_receive(ReadOp& op);
+  void read_instead(ReadOp& op);
+  std::size_t receive_turn(ReadOp& op);
+  std::size_t receive_by_read(ReadOp& op, std::size_t budget);
+  void quench(ReadOp& op);
+  void settle_receive(ReadOp& op);
+  void pause_receive(ReadOp& op);
+  void resume_receive(ReadOp& op);
+  void cancel_receive(ReadOp& op);
+  void free_buffers();
   // op_write.cc
   void write_more(WriteOp& op);
   void write_event(WriteOp& op, const Completion& completion);
@@ -235,12 +256,14 @@ class FdReactor final : public Reactor {
   TimerHeap timers_;
   std::vector<Completion> completions_;  // room for the next ones
   std::vector<char> hot_;                // where every read lands; touched once, then always warm
-  std::vector<ReadOp*> reads_;           // all started reads, for the watchdog
+  std::vector<ReadOp*> reads_;           // all other started reads, for the watchdog
+  std::vector<Receiving> receiving_;     // all started reads in the way `buffers`
   std::size_t next_checked_ = 0;         // the watchdog's place in reads_
   std::vector<Connection> accepted_;     // of this turn
 
   IntrusiveList<ReadOp> ready_;
   IntrusiveList<ReadOp> reading_;  // what is served next
+  IntrusiveList<ReadOp> held_;     // paused ones in the way `buffers`
   Ended ended_;
   IntrusiveList<AcceptOp> starved_accepts_;    // no descriptor was free
   IntrusiveList<ConnectOp> starved_connects_;  // the listener's queue was full

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <utility>
 
 namespace berth::io {
 
@@ -27,6 +28,10 @@ constexpr std::size_t kWatchdogBatch = 512;
 void FdReactor::start(ReadOp& op) {
   begin(op);
   BERTH_ASSERT(op.turn_budget > 0);
+  if (!start_receive(op)) begin_read(op);
+}
+
+void FdReactor::begin_read(ReadOp& op) {
   ReadState state;
   state.index = static_cast<std::uint32_t>(reads_.size());
   set_state(op, state);
@@ -43,6 +48,7 @@ void FdReactor::poll_read(ReadOp& op) {
 }
 
 void FdReactor::read_event(ReadOp& op, const Completion& completion) {
+  if (state_of(op).buffers) return receive_event(op, completion);
   // The kernel ends a multishot poll when the completion ring is full, and at once on what has no
   // readiness (a file). It is armed again when a read finds nothing more.
   if (!completion.more) OpAccess::armed(op) = false;
@@ -73,7 +79,7 @@ void FdReactor::run_ready_reads() {
   while (bytes < kTurnBytesMax) {
     ReadOp* op = reading_.pop_front();
     if (op == nullptr) return;
-    bytes += read_turn(*op);
+    bytes += state_of(*op).buffers ? receive_turn(*op) : read_turn(*op);
   }
 }
 
@@ -135,6 +141,7 @@ void FdReactor::end_read(ReadOp& op, int error) {
 }
 
 void FdReactor::forget_read(ReadOp& op) {
+  if (state_of(op).buffers) return forget_receive(op);
   const std::uint32_t index = state_of(op).index;
   BERTH_ASSERT(reads_[index] == &op);
   ReadOp& last = *reads_.back();
@@ -148,20 +155,35 @@ void FdReactor::forget_read(ReadOp& op) {
 
 void FdReactor::pause(ReadOp& op) {
   BERTH_ASSERT(op.started());
+  const ReadState state = state_of(op);
+  if (state.buffers && !state.ending) {
+    pause_receive(op);
+    touch();
+    return;
+  }
   OpAccess::paused(op) = true;
-  if (!state_of(op).ending) op.unlink();
+  if (!state.ending) op.unlink();
 }
 
 void FdReactor::resume(ReadOp& op) {
   BERTH_ASSERT(op.started());
-  OpAccess::paused(op) = false;
-  if (state_of(op).ready && !op.linked()) ready_.push_back(op);
+  const bool was_paused = std::exchange(OpAccess::paused(op), false);
+  const ReadState state = state_of(op);
+  if (state.buffers && was_paused && !state.ending) {
+    resume_receive(op);
+  } else if (state.ready && !op.linked()) {
+    ready_.push_back(op);
+  }
   touch();
 }
 
 void FdReactor::cancel(ReadOp& op) {
   if (!op.started() || state_of(op).ending) return;
-  end_read(op, ECANCELED);
+  if (state_of(op).buffers) {
+    cancel_receive(op);
+  } else {
+    end_read(op, ECANCELED);
+  }
   touch();
 }
 

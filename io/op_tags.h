@@ -46,12 +46,17 @@ T* op_of(std::uint64_t user_data) {
 
 /// What the engine keeps in the engine word of a read.
 struct ReadState {
-  std::uint32_t index = 0;        // in the reactor's list of reads
-  std::uint16_t error = 0;        // why it ends
-  std::uint16_t ready : 1 = 0;    // the handle may hold bytes; stays set while paused
-  std::uint16_t hung_up : 1 = 0;  // the peer is gone: read until the end of the stream
-  std::uint16_t ending : 1 = 0;   // on_read_end comes after the last completion
-  std::uint16_t unused : 13 = 0;
+  std::uint32_t index = 0;         // in the reactor's list of reads, or of sockets received from
+  std::uint16_t error = 0;         // why it ends
+  std::uint16_t ready : 1 = 0;     // the handle may hold bytes; stays set while paused
+  std::uint16_t hung_up : 1 = 0;   // the peer is gone: read until the end of the stream
+  std::uint16_t ending : 1 = 0;    // on_read_end comes after the last completion
+  std::uint16_t buffers : 1 = 0;   // received by the ring (op_receive.cc), and so for the others:
+  std::uint16_t polling : 1 = 0;   // no buffer was free: waits for readiness
+  std::uint16_t readable : 1 = 0;  // and came to it
+  std::uint16_t quenched : 1 = 0;  // the kernel was asked to stop receiving
+  std::uint16_t last : 1 = 0;      // ends when what was received is delivered
+  std::uint16_t unused : 8 = 0;
 };
 static_assert(sizeof(ReadState) == sizeof(std::uint64_t));
 

@@ -3,6 +3,7 @@
 #include <berth/core/assert.h>
 #include <berth/io/fd_reactor.h>
 #include <berth/io/uring_abi.h>
+#include <berth/io/uring_buffers.h>
 #include <berth/io/uring_probe.h>
 
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 namespace berth::io {
 
@@ -37,6 +39,7 @@ void UringRing::Close::operator()(io_uring* ring) const {
   delete ring;
 }
 
+UringRing::UringRing(std::unique_ptr<io_uring, Close> ring) : ring_(std::move(ring)) {}
 UringRing::~UringRing() {
   if (event_fd_ >= 0) ::close(event_fd_);
 }
@@ -106,6 +109,19 @@ void UringRing::poll_once(int fd, unsigned mask, std::uint64_t user_data) {
 void UringRing::accept_multishot(int listener, std::uint64_t user_data) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_multishot_accept(entry, listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  io_uring_sqe_set_data64(entry, user_data);
+}
+
+UringBuffers* UringRing::buffers() {
+  if (!std::exchange(buffers_tried_, true)) buffers_ = UringBuffers::create(*ring_);
+  return buffers_.get();
+}
+
+void UringRing::receive_multishot(int socket, std::uint64_t user_data) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_recv_multishot(entry, socket, nullptr, 0, 0);
+  entry->flags |= IOSQE_BUFFER_SELECT;
+  entry->buf_group = UringBuffers::kGroup;
   io_uring_sqe_set_data64(entry, user_data);
 }
 

@@ -18,6 +18,8 @@ struct io_uring_sqe;
 
 namespace berth::io {
 
+class UringBuffers;
+
 struct UringSizes {
   unsigned submissions = 1024;
   unsigned completions =
@@ -41,6 +43,10 @@ class UringRing final : public Poller {
   void poll_once(int fd, unsigned mask, std::uint64_t user_data) override;
   /// Connections come as results: non-blocking, close-on-exec descriptors.
   void accept_multishot(int listener, std::uint64_t user_data);
+  /// The buffers of receive_multishot(); made by the first call. Null when the kernel has none.
+  UringBuffers* buffers();
+  /// What comes, a buffer for each completion; 0 is the end.
+  void receive_multishot(int socket, std::uint64_t user_data);
   /// Whether the kernel knows waitid() as a request (Linux 6.7).
   bool has_waitid() const { return has_waitid_; }
   /// Tells once, 0, that the child ended; `options` as of waitid(2).
@@ -84,10 +90,12 @@ class UringRing final : public Poller {
   struct Close {
     void operator()(io_uring* ring) const;
   };
-  explicit UringRing(std::unique_ptr<io_uring, Close> ring) : ring_(std::move(ring)) {}
+  explicit UringRing(std::unique_ptr<io_uring, Close> ring);
   io_uring_sqe* next_entry();
   void enable();
 
+  std::unique_ptr<UringBuffers> buffers_;
+  bool buffers_tried_ = false;
   std::unique_ptr<io_uring, Close> ring_;
   bool enabled_ = false;
   bool has_waitid_ = false;

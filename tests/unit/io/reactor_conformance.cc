@@ -39,6 +39,7 @@ void Sink::on_read_end(int error_value) {
 }
 
 void Sink::begin() {
+  way = sink_way;
   over = false;
   reactor_.start(*this);
 }

@@ -51,6 +51,9 @@ inline void PrintTo(const EngineUnderTest& engine, std::ostream* out) {
 /// `size` letters, the same for the same seed.
 std::string pattern(std::size_t size, std::uint64_t seed = 1);
 
+/// How all Sinks read: an engine may offer two ways, with the same promises.
+inline ReadOp::Way sink_way = ReadOp::Way::readiness;
+
 /// Reads into a string.
 class Sink final : public ReadOp {
  public:

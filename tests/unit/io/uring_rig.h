@@ -7,7 +7,7 @@
 
 namespace berth::io {
 
-class UringRig final : public FdRig {
+class UringRig : public FdRig {
  public:
   explicit UringRig(const UringSizes& sizes = {}) : FdRig(make_uring_reactor(sizes).value()) {}
   explicit UringRig(std::unique_ptr<FdReactor> reactor) : FdRig(std::move(reactor)) {}
