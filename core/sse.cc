@@ -93,6 +93,28 @@ void append_sse_event(std::string& out, std::uint64_t seq, std::string_view type
   out += kSseTail;
 }
 
+Result<void> append_sse_message(std::string& out, const SseMessage& message) {
+  using namespace std::string_view_literals;
+  if (!message.type.empty() && !is_sse_type(message.type)) {
+    return fail(ErrorKind::invalid, "bad_sse_field",
+                "type: must be 1 to 64 visible ASCII characters");
+  }
+  if (message.id.find_first_of("\r\n\0"sv) != std::string_view::npos) {
+    return fail(ErrorKind::invalid, "bad_sse_field", "id: must not hold CR, LF or NUL");
+  }
+  if (!message.id.empty()) ((out += "id: ") += message.id) += '\n';
+  if (!message.type.empty()) ((out += "event: ") += message.type) += '\n';
+  std::string_view rest = message.data;
+  for (;;) {
+    const std::size_t end = rest.find_first_of("\r\n");
+    ((out += "data: ") += rest.substr(0, end)) += '\n';
+    if (end == std::string_view::npos) break;
+    rest.remove_prefix(end + (rest.substr(end).starts_with("\r\n") ? 2 : 1));
+  }
+  out += '\n';
+  return {};
+}
+
 void append_sse_comment(std::string& out, std::string_view text) {
   out += ": ";
   append_blanked(out, text);

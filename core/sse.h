@@ -35,6 +35,19 @@ void append_sse_comment(std::string& out, std::string_view text);
 /// Appends `retry: N\n\n`: how long a client shall wait before it connects again.
 void append_sse_retry(std::string& out, std::chrono::milliseconds delay);
 
+/// An event to send, for who writes streams of their own.
+struct SseMessage {
+  std::string_view id;    ///< Empty: none, and the reader keeps the last one.
+  std::string_view type;  ///< Empty: "message".
+  /// May have several lines; CR, LF and CR LF end one each, and the reader gets LF for each of
+  /// them.
+  std::string_view data;
+};
+
+/// Appends exactly one event, whatever its fields hold. Errors: `invalid` ("bad_sse_field") for a
+/// type that is_sse_type() refuses, or an id with CR, LF or NUL; `out` is left as it was.
+Result<void> append_sse_message(std::string& out, const SseMessage& message);
+
 /// One received event. Valid during the call of `on_event`.
 struct SseEvent {
   /// The last id that the stream gave, in this event or before; empty if none.

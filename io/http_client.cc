@@ -2,6 +2,8 @@
 
 #include <berth/io/http_socket.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -33,12 +35,19 @@ Http1Limits parser_limits(const HttpClientLimits& limits) {
   return result;
 }
 
+/// Without the port.
+std::string host_name(const std::string& host) {
+  const std::size_t bracket = host.starts_with('[') ? host.find(']') : 0;
+  return host.substr(0, host.find(':', bracket == std::string::npos ? 0 : bracket));
+}
+
 class Client final : public HttpClient {
  public:
-  Client(Reactor& reactor, HttpOrigin origin, HttpClientLimits limits)
+  Client(Reactor& reactor, HttpOrigin origin, HttpClientLimits limits, const TlsContext* tls)
       : reactor_(reactor),
         origin_(std::move(origin)),
         limits_(limits),
+        tls_(tls),
         parser_(parser_limits(limits)) {}
   ~Client() override { BERTH_ASSERT(socket_ == nullptr); }
 
@@ -52,7 +61,8 @@ class Client final : public HttpClient {
  private:
   Task<Result<HttpClientResponse>> attempt(const HttpClientRequest* request, TimePoint deadline,
                                            StopToken stop);
-  Result<void> connect();
+  Task<Result<void>> connect(TimePoint deadline, StopToken stop);
+  Task<Result<void>> send_source(HttpBodySource* source);
   Task<Result<void>> send(const HttpClientRequest* request, StopToken stop);
   Task<Result<void>> read_head(TimePoint deadline, StopToken stop);
   Task<Result<void>> wait(TimePoint deadline, StopToken stop);
@@ -61,6 +71,7 @@ class Client final : public HttpClient {
   Reactor& reactor_;
   HttpOrigin origin_;
   HttpClientLimits limits_;
+  const TlsContext* tls_;
   std::unique_ptr<HttpSocket> socket_;
   HttpResponseParser parser_;
   std::size_t unread_ = 0;  // of the input, given out by the last read_body()
@@ -78,7 +89,8 @@ Task<Result<HttpClientResponse>> Client::begin(HttpClientRequest request, TimePo
   Result<HttpClientResponse> answer = co_await attempt(&request, deadline, stop);
   if (answer.has_value()) co_return answer;
   co_await close();
-  const bool safe = request.method == "GET" || request.method == "HEAD";
+  const bool safe =
+      (request.method == "GET" || request.method == "HEAD") && request.source == nullptr;
   if (!kept || answer_began_ || !safe || answer.error().kind != ErrorKind::unavailable) {
     co_return answer;
   }
@@ -91,7 +103,7 @@ Task<Result<HttpClientResponse>> Client::attempt(const HttpClientRequest* reques
                                                  TimePoint deadline, StopToken stop) {
   answer_began_ = false;
   if (socket_ == nullptr) {
-    Result<void> connected = connect();
+    Result<void> connected = co_await connect(deadline, stop);
     if (!connected.has_value()) co_return fail(std::move(connected.error()));
   }
   parser_.reset(request->method == "HEAD");
@@ -117,25 +129,44 @@ Task<Result<HttpClientResponse>> Client::attempt(const HttpClientRequest* reques
   co_return response;
 }
 
-Result<void> Client::connect() {
+Task<Result<void>> Client::connect(TimePoint deadline, StopToken stop) {
+  if (origin_.tls && tls_ == nullptr) {
+    co_return fail(ErrorKind::invalid, "no_tls", "https needs a TlsContext: " + origin_.host);
+  }
   Result<Handle> handle = reactor_.connect(origin_.address);
   if (!handle.has_value()) {
     Error error = std::move(handle.error());
     if (error.kind != ErrorKind::invalid) error.kind = ErrorKind::unavailable;
     error.code = "connection_failed";
-    return fail(std::move(error));
+    co_return fail(std::move(error));
   }
-  socket_ = std::make_unique<HttpSocket>(reactor_, *handle, limits_.read_ahead_max);
+  std::unique_ptr<Port> port;
+  if (origin_.tls) {
+    Result<std::unique_ptr<ByteStream>> stream = co_await make_tls_stream(
+        &reactor_, tls_, make_stream(reactor_, *handle, {limits_.read_ahead_max}),
+        TlsHandshake{host_name(origin_.host), deadline}, stop);
+    if (!stream.has_value()) {
+      Error error = std::move(stream.error());
+      if (error.kind == ErrorKind::unavailable) error.code = "connection_failed";
+      co_return fail(std::move(error).with_context(origin_.address.text));
+    }
+    port = make_stream_port(reactor_, std::move(*stream));
+  } else {
+    port = make_handle_port(reactor_, *handle);
+  }
+  socket_ = std::make_unique<HttpSocket>(reactor_, std::move(port), limits_.read_ahead_max);
   socket_->open(nullptr);
   fresh_ = true;
   unread_ = 0;
-  return {};
+  co_return Result<void>();
 }
 
 Task<Result<void>> Client::send(const HttpClientRequest* request, StopToken stop) {
   HttpHeaders headers;
   headers.emplace_back("Host", origin_.host);
-  if (!request->body.empty() || (request->method != "GET" && request->method != "HEAD")) {
+  if (request->source != nullptr) {
+    headers.emplace_back("Transfer-Encoding", "chunked");
+  } else if (!request->body.empty() || (request->method != "GET" && request->method != "HEAD")) {
     headers.emplace_back("Content-Length", std::to_string(request->body.size()));
   }
   headers.insert(headers.end(), request->headers.begin(), request->headers.end());
@@ -146,8 +177,26 @@ Task<Result<void>> Client::send(const HttpClientRequest* request, StopToken stop
       iovec{head.data(), head.size()},
       iovec{const_cast<char*>(request->body.data()), request->body.size()}};
   const StopWatch watch(*socket_, stop);
-  co_return co_await socket_->write(std::span(parts).first(request->body.empty() ? 1 : 2),
-                                    limits_.write_stall_max);
+  const bool with_body = !request->body.empty() && request->source == nullptr;
+  Result<void> sent =
+      co_await socket_->write(std::span(parts).first(with_body ? 2 : 1), limits_.write_stall_max);
+  if (sent.has_value() && request->source != nullptr) {
+    sent = co_await send_source(request->source);
+  }
+  co_return sent;
+}
+
+Task<Result<void>> Client::send_source(HttpBodySource* source) {
+  for (;;) {
+    Result<std::string_view> piece = co_await source->next();
+    if (!piece.has_value()) co_return fail(std::move(piece.error()));
+    const std::string size = fmt::format("{:x}\r\n", piece->size());
+    std::array<iovec, 3> parts = {iovec{const_cast<char*>(size.data()), size.size()},
+                                  iovec{const_cast<char*>(piece->data()), piece->size()},
+                                  iovec{const_cast<char*>("\r\n"), 2}};
+    Result<void> sent = co_await socket_->write(parts, limits_.write_stall_max);
+    if (!sent.has_value() || piece->empty()) co_return sent;
+  }
 }
 
 Task<Result<void>> Client::read_head(TimePoint deadline, StopToken stop) {
@@ -257,7 +306,7 @@ Task<void> Client::close() {
 
 tl::unexpected<Error> bad_url(std::string_view url) {
   return fail(ErrorKind::invalid, "bad_url",
-              "not http://HOST[:PORT] or unix:/PATH: " + std::string(url));
+              "not http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH: " + std::string(url));
 }
 
 }  // namespace
@@ -269,21 +318,23 @@ std::string_view HttpClientResponse::header(std::string_view name) const {
 
 Result<HttpOrigin> HttpOrigin::parse(std::string_view url) {
   constexpr std::string_view kHttp = "http://";
+  constexpr std::string_view kHttps = "https://";
   if (url.starts_with("unix:/")) return HttpOrigin{{std::string(url)}, "localhost"};
-  if (!url.starts_with(kHttp)) return bad_url(url);
-  std::string_view rest = url.substr(kHttp.size());
+  const bool tls = url.starts_with(kHttps);
+  if (!tls && !url.starts_with(kHttp)) return bad_url(url);
+  std::string_view rest = url.substr(tls ? kHttps.size() : kHttp.size());
   if (rest.ends_with('/')) rest.remove_suffix(1);
   if (rest.empty() || rest.find_first_of("/?#@ ") != std::string_view::npos) return bad_url(url);
   const std::size_t bracket = rest.starts_with('[') ? rest.find(']') : 0;
   if (bracket == std::string_view::npos) return bad_url(url);
   const bool has_port = rest.find(':', bracket) != std::string_view::npos;
   const std::string host(rest);
-  return HttpOrigin{{has_port ? host : host + ":80"}, host};
+  return HttpOrigin{{has_port ? host : host + (tls ? ":443" : ":80")}, host, tls};
 }
 
 std::unique_ptr<HttpClient> make_http_client(Reactor& reactor, HttpOrigin origin,
-                                             HttpClientLimits limits) {
-  return std::make_unique<Client>(reactor, std::move(origin), limits);
+                                             HttpClientLimits limits, const TlsContext* tls) {
+  return std::make_unique<Client>(reactor, std::move(origin), limits, tls);
 }
 
 }  // namespace berth::io

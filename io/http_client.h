@@ -7,6 +7,7 @@
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
 #include <berth/io/reactor.h>
+#include <berth/io/tls.h>
 
 #include <cstddef>
 #include <memory>
@@ -19,17 +20,28 @@ namespace berth::io {
 struct HttpOrigin {
   Address address;   ///< `127.0.0.1:8420`, `[::1]:8420` or `unix:/path`.
   std::string host;  ///< As in the URL; `localhost` for a UNIX socket.
+  bool tls = false;
 
-  /// Takes `http://HOST[:PORT]` or `unix:/PATH`, without a path behind it (a final `/` is fine).
+  /// Takes `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`, without a path behind it (a
+  /// final `/` is fine).
   /// Error `invalid` ("bad_url"). Names other than localhost are not looked up here.
   static Result<HttpOrigin> parse(std::string_view url);
+};
+
+/// A body of unknown length, sent in chunks as it comes.
+class HttpBodySource {
+ public:
+  virtual ~HttpBodySource() = default;
+  /// The next bytes, valid until the next call; empty is the end. An error ends the request.
+  virtual Task<Result<std::string_view>> next() = 0;
 };
 
 struct HttpClientRequest {
   std::string method = "GET";
   std::string target = "/";  ///< Path and query, encoded.
-  HttpHeaders headers;       ///< Host and Content-Length are added.
+  HttpHeaders headers;       ///< Host and Content-Length or Transfer-Encoding are added.
   std::string body;
+  HttpBodySource* source = nullptr;  ///< Instead of `body`; outlives the request.
 };
 
 struct HttpClientResponse {
@@ -54,7 +66,8 @@ struct HttpClientLimits {
 /// Errors of all requests: `unavailable` when there is no server or it goes away (code
 /// "connection_failed" when nothing was sent, else "connection_lost": it may have acted),
 /// `timed_out` at the deadline, `cancelled` when `stop` was asked, `internal` ("bad_response") for
-/// an answer that is no HTTP. After an error the connection is closed; the next request makes a new
+/// an answer that is no HTTP, `denied` ("tls_certificate") when the server cannot prove its name.
+/// After an error the connection is closed; the next request makes a new
 /// one.
 class HttpClient {
  public:
@@ -77,8 +90,10 @@ class HttpClient {
   virtual Task<void> close() = 0;
 };
 
+/// `tls` (a client's; outlives it) is needed for an origin of https.
 std::unique_ptr<HttpClient> make_http_client(Reactor& reactor, HttpOrigin origin,
-                                             HttpClientLimits limits = {});
+                                             HttpClientLimits limits = {},
+                                             const TlsContext* tls = nullptr);
 
 struct SseFollowOptions {
   std::string last_event_id;  ///< Where to begin; empty: from the start.

@@ -39,15 +39,16 @@ HttpResponse plain_failure() {
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpShared& shared, Handle handle, StopToken stop)
+HttpConnection::HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, StopToken stop,
+                               StopToken gone)
     : shared_(shared),
       stop_(stop),
-      gone_(stop),
-      socket_(shared.reactor, handle, shared.limits.pipelined_max),
+      gone_(gone),
+      socket_(shared.reactor, std::move(port), shared.limits.pipelined_max),
       parser_(parser_limits(shared.limits)) {}
 
 Task<void> HttpConnection::run() {
-  gone_.token().listen(*this);
+  stop_.listen(*this);
   socket_.open(&gone_);
   for (bool more = true; more;) more = co_await serve_one();
   forget_request();
@@ -56,7 +57,7 @@ Task<void> HttpConnection::run() {
 }
 
 Task<void> HttpConnection::turn_away() {
-  gone_.token().listen(*this);
+  stop_.listen(*this);
   socket_.open(&gone_);
   co_await refuse(503, make_error(ErrorKind::overloaded, "overloaded",
                                   fmt::format("connections_max ({}) is reached",
@@ -80,6 +81,7 @@ void HttpConnection::forget_request() {
   shared_.body_bytes -= std::exchange(counted_body_, 0);
   request_ = HttpRequest();
   answered_ = false;
+  in_pieces_.reset();
 }
 
 // --- receiving ---
@@ -129,7 +131,7 @@ Task<bool> HttpConnection::take_head() {
   std::optional<HttpResponse> early = shared_.handler.refuse_early(request_);
   if (early.has_value()) {
     keep_ = false;
-    Result<void> sent = co_await send(std::move(*early), false);
+    Result<void> sent = co_await send(std::move(*early), Framing::length);
     static_cast<void>(sent);
     co_return false;
   }
@@ -197,7 +199,11 @@ Task<void> HttpConnection::run_handler() {
                       fmt::format("{} {}: {}", request_.method, request_.target, exception.what()));
   }
   if (answered_) {
-    if (failed) broken_ = true;  // what was sent may be half an answer
+    if (failed) {
+      broken_ = true;  // what was sent may be half an answer
+    } else if (in_pieces_ == Framing::chunks && !broken_) {
+      co_await end_chunks();
+    }
     co_return;
   }
   if (!failed) {
@@ -211,14 +217,15 @@ Task<void> HttpConnection::run_handler() {
 
 Task<Result<void>> HttpConnection::respond(HttpResponse response) {
   BERTH_ASSERT(!answered_);
-  return send(std::move(response), false);
+  return send(std::move(response), Framing::length);
 }
 
 Task<Result<void>> HttpConnection::start_stream(HttpResponse head) {
   BERTH_ASSERT(!answered_);
   keep_ = false;
   streaming_ = true;
-  Result<void> sent = co_await send(std::move(head), true);
+  if (stopping()) gone_.request_stop();
+  Result<void> sent = co_await send(std::move(head), Framing::close);
   // What a stream keeps for hours is small: the request's body is of no use any more.
   shared_.body_bytes -= std::exchange(counted_body_, 0);
   request_.body = std::string();
@@ -229,15 +236,46 @@ Task<Result<void>> HttpConnection::start_stream(HttpResponse head) {
   co_return sent;
 }
 
+Task<Result<void>> HttpConnection::begin_body(HttpResponse head) {
+  BERTH_ASSERT(!answered_);
+  const Framing framing = http10_ ? Framing::close : Framing::chunks;
+  if (http10_) keep_ = false;
+  if (!has_no_body(head.status) && !head_request_) in_pieces_ = framing;
+  return send(std::move(head), framing);
+}
+
+Task<Result<void>> HttpConnection::write_body(std::string_view piece) {
+  BERTH_ASSERT(answered_);
+  if (broken_) co_return fail(ErrorKind::unavailable, "client_gone", "the client is gone");
+  if (piece.empty() || !in_pieces_.has_value()) co_return Result<void>();
+  const std::string size = fmt::format("{:x}\r\n", piece.size());
+  std::array<iovec, 3> parts = {part(size), part(piece), part("\r\n")};
+  const bool chunked = *in_pieces_ == Framing::chunks;
+  const std::span<iovec> wanted = chunked ? std::span(parts) : std::span(parts).subspan(1, 1);
+  Result<void> sent = co_await socket_.write(wanted, shared_.limits.write_stall_max);
+  if (!sent.has_value()) {
+    keep_ = false;
+    broken_ = true;
+    sent.error().kind = ErrorKind::unavailable;
+  }
+  co_return sent;
+}
+
+Task<void> HttpConnection::end_chunks() {
+  std::array<iovec, 1> parts = {part("0\r\n\r\n")};
+  Result<void> sent = co_await socket_.write(parts, shared_.limits.write_stall_max);
+  if (!sent.has_value()) broken_ = true;
+}
+
 Task<void> HttpConnection::refuse(int status, Error error) {
   keep_ = false;
   HttpResponse response = shared_.handler.refuse(status, error);
   if (status == 503) response.headers.emplace_back("Retry-After", "1");
-  Result<void> sent = co_await send(std::move(response), false);
+  Result<void> sent = co_await send(std::move(response), Framing::length);
   static_cast<void>(sent);
 }
 
-Task<Result<void>> HttpConnection::send(HttpResponse response, bool stream) {
+Task<Result<void>> HttpConnection::send(HttpResponse response, Framing framing) {
   answered_ = true;
   if (stopping()) keep_ = false;
   HttpHeaders headers;
@@ -245,8 +283,10 @@ Task<Result<void>> HttpConnection::send(HttpResponse response, bool stream) {
   headers.emplace_back("Date", date());
   const bool no_body = has_no_body(response.status);
   if (!no_body) headers.emplace_back("Content-Type", response.content_type);
-  if (!stream && !no_body) {
+  if (framing == Framing::length && !no_body) {
     headers.emplace_back("Content-Length", std::to_string(response.body.size()));
+  } else if (framing == Framing::chunks && !no_body) {
+    headers.emplace_back("Transfer-Encoding", "chunked");
   }
   if (!keep_) {
     headers.emplace_back("Connection", "close");
@@ -266,7 +306,8 @@ Task<Result<void>> HttpConnection::send(HttpResponse response, bool stream) {
     co_return written;
   }
   std::array<iovec, 2> parts = {part(head), part(response.body)};
-  const bool with_body = !stream && !no_body && !head_request_ && !response.body.empty();
+  const bool with_body =
+      framing == Framing::length && !no_body && !head_request_ && !response.body.empty();
   Result<void> sent = co_await socket_.write(std::span(parts).first(with_body ? 2 : 1),
                                              shared_.limits.write_stall_max);
   if (!sent.has_value()) {

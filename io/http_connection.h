@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,10 +34,10 @@ struct HttpShared {
 /// bounded.
 class HttpConnection final : private HttpExchange, private StopListener {
  public:
-  HttpConnection(HttpShared& shared, Handle handle, StopToken stop);
+  HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, StopToken stop, StopToken gone);
 
   /// Until the client goes, asks to close, breaks the rules, is idle too long, or `stop` is asked:
-  /// then the running request still gets its answer.
+  /// then the running request still gets its answer; `gone` tells its handler to end.
   Task<void> run();
   /// Answers 503 without reading a request: there are connections_max already.
   Task<void> turn_away();
@@ -43,11 +45,18 @@ class HttpConnection final : private HttpExchange, private StopListener {
  private:
   const HttpRequest& request() const override { return request_; }
   Task<Result<void>> respond(HttpResponse response) override;
+  Task<Result<void>> begin_body(HttpResponse head) override;
+  Task<Result<void>> write_body(std::string_view piece) override;
   Task<Result<void>> start_stream(HttpResponse head) override;
-  Handle handle() const override { return socket_.handle(); }
+  Outlet& outlet() override { return socket_.outlet(); }
   StopToken gone() override { return gone_.token(); }
-  void on_stop() override { socket_.interrupt(); }
+  void on_stop() override {
+    socket_.interrupt();
+    if (streaming_) gone_.request_stop();
+  }
 
+  /// How the client knows where a response's body ends.
+  enum class Framing : std::uint8_t { length, chunks, close };
   enum class Received { request, refused, nothing };
 
   Task<bool> serve_one();
@@ -59,7 +68,8 @@ class HttpConnection final : private HttpExchange, private StopListener {
   void forget_request();
   Task<void> run_handler();
   Task<void> refuse(int status, Error error);
-  Task<Result<void>> send(HttpResponse response, bool stream);
+  Task<Result<void>> send(HttpResponse response, Framing framing);
+  Task<void> end_chunks();
   Task<Result<void>> send_continue();
   Task<void> drain();
   const std::string& date();
@@ -78,7 +88,8 @@ class HttpConnection final : private HttpExchange, private StopListener {
   bool http10_ = false;
   bool answered_ = false;
   bool streaming_ = false;
-  bool broken_ = false;  // the client cannot be written to any more
+  std::optional<Framing> in_pieces_;  // of a body that begin_body() began, if it has one
+  bool broken_ = false;               // the client cannot be written to any more
 };
 
 }  // namespace berth::io

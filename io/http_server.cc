@@ -16,6 +16,8 @@ namespace {
 
 /// Clients over connections_max that are being told so; further ones are closed without a word.
 constexpr std::size_t kTurnedAwayMax = 64;
+/// Ciphertext read ahead of a client: a few records.
+constexpr std::size_t kTlsInboxBytes = 64 * 1024;
 
 class Server final : public HttpServer {
  public:
@@ -24,15 +26,33 @@ class Server final : public HttpServer {
     BERTH_ASSERT(limits.connections_max > 0 && limits.pipelined_max > 0);
   }
 
-  Task<void> serve(Handle listener, StopToken stop) override;
+  Task<void> serve(Handle listener, StopToken stop, const TlsContext* tls) override;
   HttpStats stats() const override { return shared_.stats; }
 
  private:
+  /// What the connections of one listener share.
+  struct Listening {
+    Listening(Reactor& reactor, StopToken stop, const TlsContext* context, bool end_at_once)
+        : scope(reactor, stop),
+          gone(end_at_once ? scope.stop_token() : StopToken()),
+          tls(context) {}
+    Scope scope;
+    StopSource gone;  // told to the handlers
+    const TlsContext* tls;
+  };
+  class FinishTimer final : public TimerOp {
+   public:
+    explicit FinishTimer(StopSource& gone) : gone_(gone) {}
+    void on_timer() override { gone_.request_stop(); }
+
+   private:
+    StopSource& gone_;
+  };
   class Accepting final : public AcceptOp, public StopListener {
    public:
-    Accepting(Server& server, Scope& scope)
-        : server_(server), scope_(scope), over_(server.shared_.reactor) {}
-    void on_accept(Handle connection) override { server_.take(connection, scope_); }
+    Accepting(Server& server, Listening& listening)
+        : server_(server), listening_(listening), over_(server.shared_.reactor) {}
+    void on_accept(Handle connection) override { server_.take(connection, listening_); }
     void on_accept_end(int error) override {
       error_ = error;
       over_.set();
@@ -45,22 +65,24 @@ class Server final : public HttpServer {
 
    private:
     Server& server_;
-    Scope& scope_;
+    Listening& listening_;
     Event over_;
     int error_ = 0;
   };
 
-  void take(Handle connection, Scope& scope);
-  Task<void> run_connection(Handle connection, StopToken stop);
-  Task<void> turn_away(Handle connection, StopToken stop);
+  void take(Handle connection, Listening& listening);
+  Task<void> run_connection(Handle connection, Listening* listening);
+  Task<std::unique_ptr<Port>> open_port(Handle connection, Listening* listening);
+  Task<void> turn_away(Handle connection, Listening* listening);
 
   HttpShared shared_;
   std::size_t turned_away_ = 0;  // now
 };
 
-Task<void> Server::serve(Handle listener, StopToken stop) {
-  Scope scope(shared_.reactor, stop);
-  Accepting accepting(*this, scope);
+Task<void> Server::serve(Handle listener, StopToken stop, const TlsContext* tls) {
+  const Duration patience = shared_.limits.finish_timeout;
+  Listening listening(shared_.reactor, stop, tls, patience == Duration::zero());
+  Accepting accepting(*this, listening);
   accepting.listener = listener;
   shared_.reactor.start(accepting);
   stop.listen(accepting);
@@ -70,32 +92,60 @@ Task<void> Server::serve(Handle listener, StopToken stop) {
     shared_.log.write(
         LogLevel::error, "http",
         fmt::format("no more connections: {}", errno_error(accepting.error(), "accept").message));
-    scope.request_stop();
+    listening.scope.request_stop();
   }
-  co_await scope.join();
+  FinishTimer timer(listening.gone);
+  shared_.reactor.arm(timer, shared_.reactor.clock().now() + patience);
+  co_await listening.scope.join();
+  shared_.reactor.disarm(timer);
 }
 
-void Server::take(Handle connection, Scope& scope) {
-  if (scope.stop_requested()) return shared_.reactor.close(connection);
+void Server::take(Handle connection, Listening& listening) {
+  if (listening.scope.stop_requested()) return shared_.reactor.close(connection);
   if (shared_.stats.connections < shared_.limits.connections_max) {
     ++shared_.stats.connections;
-    scope.spawn(run_connection(connection, scope.stop_token()));
+    listening.scope.spawn(run_connection(connection, &listening));
     return;
   }
   ++shared_.stats.refused;
-  if (turned_away_ >= kTurnedAwayMax) return shared_.reactor.close(connection);
+  // A handshake only to say no would cost more than it helps.
+  if (turned_away_ >= kTurnedAwayMax || listening.tls != nullptr) {
+    return shared_.reactor.close(connection);
+  }
   ++turned_away_;
-  scope.spawn(turn_away(connection, scope.stop_token()));
+  listening.scope.spawn(turn_away(connection, &listening));
 }
 
-Task<void> Server::run_connection(Handle connection, StopToken stop) {
-  HttpConnection served(shared_, connection, stop);
-  co_await served.run();
+Task<void> Server::run_connection(Handle connection, Listening* listening) {
+  std::unique_ptr<Port> port = co_await open_port(connection, listening);
+  if (port != nullptr) {
+    HttpConnection served(shared_, std::move(port), listening->scope.stop_token(),
+                          listening->gone.token());
+    co_await served.run();
+  }
   --shared_.stats.connections;
 }
 
-Task<void> Server::turn_away(Handle connection, StopToken stop) {
-  HttpConnection refused(shared_, connection, stop);
+// Null when the client and we do not come to speak TLS.
+Task<std::unique_ptr<Port>> Server::open_port(Handle connection, Listening* listening) {
+  if (listening->tls == nullptr) co_return make_handle_port(shared_.reactor, connection);
+  const TlsHandshake handshake{.deadline =
+                                   shared_.reactor.clock().now() + shared_.limits.head_timeout};
+  Result<std::unique_ptr<ByteStream>> stream = co_await make_tls_stream(
+      &shared_.reactor, listening->tls,
+      make_stream(shared_.reactor, connection, {.inbox_max = kTlsInboxBytes}), handshake,
+      listening->scope.stop_token());
+  if (!stream.has_value()) {
+    ++shared_.stats.handshakes_failed;
+    shared_.log.write(LogLevel::debug, "http", stream.error().message);
+    co_return nullptr;
+  }
+  co_return make_stream_port(shared_.reactor, std::move(*stream));
+}
+
+Task<void> Server::turn_away(Handle connection, Listening* listening) {
+  HttpConnection refused(shared_, make_handle_port(shared_.reactor, connection),
+                         listening->scope.stop_token(), listening->gone.token());
   co_await refused.turn_away();
   --turned_away_;
 }

@@ -7,7 +7,9 @@
 #include <berth/core/result.h>
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
+#include <berth/io/port.h>
 #include <berth/io/reactor.h>
+#include <berth/io/tls.h>
 
 #include <cstdint>
 #include <memory>
@@ -45,14 +47,24 @@ class HttpExchange {
   /// Sends a whole response. Once; error `unavailable` when the client is gone.
   virtual Task<Result<void>> respond(HttpResponse response) = 0;
 
+  /// Sends the head of a response whose body comes in pieces. An HTTP/1.1 client gets them as
+  /// chunks and keeps its connection, an older one reads until the close.
+  virtual Task<Result<void>> begin_body(HttpResponse head) = 0;
+  /// Sends the next piece, which stays until it returns; nothing to HEAD. The body is complete when
+  /// the handler's task returns; if it throws, the client sees that it is cut off. Error
+  /// `unavailable` when the client is gone or takes nothing for write_stall_max.
+  virtual Task<Result<void>> write_body(std::string_view piece) = 0;
+
   /// Sends the head of a response without length (`Connection: close`); its body is then written by
-  /// the handler with WriteOps on handle(), until its task returns; the server closes the
+  /// the handler with WriteOps on outlet(), until its task returns; the server closes the
   /// connection after that. An error means that no body must be written: the client is gone, or it
   /// asked with HEAD.
   virtual Task<Result<void>> start_stream(HttpResponse head) = 0;
-  virtual Handle handle() const = 0;
+  /// The connection itself (a socket, or TLS over one); for the body of a stream only.
+  virtual Outlet& outlet() = 0;
 
-  /// Stops when the client has gone away (or the server shuts down); valid while the exchange is.
+  /// Stops when the client has gone away, or the server shuts down: at once for streams, after
+  /// finish_timeout for others. Valid while the exchange is.
   virtual StopToken gone() = 0;
 };
 
@@ -93,12 +105,16 @@ struct HttpLimits {
   /// gets to read the answer instead of a reset: at most so many bytes and so long.
   std::size_t drain_max = 128 * 1024 * 1024;
   Duration drain_timeout = std::chrono::seconds(5);
+  /// How long a request that runs when the server is asked to stop may take to its answer, before
+  /// its handler is told to end too.
+  Duration finish_timeout = Duration::zero();
 };
 
 struct HttpStats {
   std::size_t connections = 0;
   std::uint64_t requests = 0;
   std::uint64_t refused = 0;  ///< Connections closed at once because connections_max was reached.
+  std::uint64_t handshakes_failed = 0;  ///< Of TLS.
 };
 
 /// Serves one listener. Owns its connections; serve() ends when `stop` is asked and all of them
@@ -107,8 +123,10 @@ class HttpServer {
  public:
   virtual ~HttpServer() = default;
   /// Owns `listener` from now on and closes it as soon as `stop` is asked, so that new clients are
-  /// refused at once.
-  virtual Task<void> serve(Handle listener, StopToken stop) = 0;
+  /// refused at once; idle connections are closed then, running requests answered with `Connection:
+  /// close`. With `tls` (a server's, which outlives it) clients must speak TLS; a handshake counts
+  /// as a connection and may take head_timeout. Several listeners may be served at a time.
+  virtual Task<void> serve(Handle listener, StopToken stop, const TlsContext* tls = nullptr) = 0;
   virtual HttpStats stats() const = 0;
 };
 

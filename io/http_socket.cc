@@ -12,8 +12,9 @@ constexpr std::size_t kKeptBytes = 1024;
 
 }  // namespace
 
-HttpSocket::HttpSocket(Reactor& reactor, Handle handle, std::size_t read_ahead_max)
+HttpSocket::HttpSocket(Reactor& reactor, std::unique_ptr<Port> port, std::size_t read_ahead_max)
     : reactor_(reactor),
+      port_(std::move(port)),
       changed_(reactor),
       reading_(*this),
       read_timer_(*this),
@@ -21,9 +22,7 @@ HttpSocket::HttpSocket(Reactor& reactor, Handle handle, std::size_t read_ahead_m
       writing_(*this),
       write_timer_(*this) {
   BERTH_ASSERT(read_ahead_max > 0);
-  reading_.handle = handle;
   reading_.turn_budget = read_ahead_max;
-  writing_.handle = handle;
 }
 
 HttpSocket::~HttpSocket() {
@@ -32,7 +31,7 @@ HttpSocket::~HttpSocket() {
 
 void HttpSocket::open(StopSource* on_end) {
   on_end_ = on_end;
-  reactor_.start(reading_);
+  port_->start(reading_);
 }
 
 // --- reading ---
@@ -62,7 +61,7 @@ void HttpSocket::drop(std::size_t bytes) {
   discard_left_ -= std::min(bytes, discard_left_);
   if (discard_left_ > 0 || paused_ || !reading_.started()) return;
   paused_ = true;
-  reactor_.pause(reading_);
+  port_->pause(reading_);
   // Nothing more will be seen of the peer, which is an end for whoever waits for it.
   wake_reader(Wake::ended);
 }
@@ -70,14 +69,14 @@ void HttpSocket::drop(std::size_t bytes) {
 void HttpSocket::pause_if_full() {
   if (input_.size() < read_ahead_max_ || paused_) return;
   paused_ = true;
-  reactor_.pause(reading_);
+  port_->pause(reading_);
 }
 
 void HttpSocket::resume_if_room() {
   if (!paused_ || discarding_ || !reading_.started()) return;
   if (input_.size() - consumed_ >= read_ahead_max_) return;
   paused_ = false;
-  reactor_.resume(reading_);
+  port_->resume(reading_);
 }
 
 void HttpSocket::read_ended(int error) {
@@ -151,14 +150,14 @@ void HttpSocket::begin_write(std::coroutine_handle<> handle) {
   writer_ = handle;
   write_stalled_ = false;
   written_before_ = 0;
-  reactor_.start(writing_);
+  port_->start(writing_);
   reactor_.arm(write_timer_, reactor_.clock().now() + stall_max_);
 }
 
 void HttpSocket::check_write_progress() {
   if (writing_.written == written_before_) {
     write_stalled_ = true;
-    reactor_.cancel(writing_);
+    port_->cancel(writing_);
     return;
   }
   written_before_ = writing_.written;
@@ -174,11 +173,11 @@ void HttpSocket::write_ended(int error) {
 }
 
 void HttpSocket::cancel_write() {
-  if (writing_.started()) reactor_.cancel(writing_);
+  if (writing_.started()) port_->cancel(writing_);
 }
 
 void HttpSocket::shutdown_write() {
-  reactor_.shutdown_write(writing_.handle);
+  port_->shutdown_write();
 }
 
 // --- the end ---
@@ -187,14 +186,13 @@ Task<void> HttpSocket::close() {
   if (closed_) co_return;
   closed_ = true;
   BERTH_ASSERT(!reader_);
-  if (reading_.started()) reactor_.cancel(reading_);
-  if (writing_.started()) reactor_.cancel(writing_);
+  if (reading_.started()) port_->cancel(reading_);
+  if (writing_.started()) port_->cancel(writing_);
   while (reading_.started() || writing_.started()) {
     changed_.reset();
     co_await changed_.wait();
   }
-  reactor_.close(reading_.handle);
-  reading_.handle = writing_.handle = kNoHandle;
+  co_await port_->close();
 }
 
 }  // namespace berth::io

@@ -7,11 +7,13 @@
 #include <berth/core/stop.h>
 #include <berth/core/sync.h>
 #include <berth/core/task.h>
+#include <berth/io/port.h>
 #include <berth/io/reactor.h>
 
 #include <array>
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,23 +21,24 @@
 
 namespace berth::io {
 
-/// One connected socket of a server or a client, which it owns. It reads all the time, so that the
-/// peer's end is noticed while nobody waits for bytes. Used by one coroutine; await close() before
-/// it is destroyed.
+/// One connection of a server or a client, which it owns: a socket, or TLS over one. It reads all
+/// the time, so that the peer's end is noticed while nobody waits for bytes. Used by one coroutine;
+/// await close() before it is destroyed.
 class HttpSocket {
  public:
   /// What ended a wait for more input.
   enum class Wake { input, ended, deadline, interrupted };
 
   /// Holds at most about `read_ahead_max` bytes (plus one turn's read) that nobody consumed.
-  HttpSocket(Reactor& reactor, Handle handle, std::size_t read_ahead_max);
+  HttpSocket(Reactor& reactor, std::unique_ptr<Port> port, std::size_t read_ahead_max);
   ~HttpSocket();
   HttpSocket(const HttpSocket&) = delete;
   HttpSocket& operator=(const HttpSocket&) = delete;
 
   /// Begins to read. `on_end` (may be null) is asked to stop when the peer has ended or reset.
   void open(StopSource* on_end);
-  Handle handle() const { return reading_.handle; }
+  /// For who writes by itself while no write() runs.
+  Outlet& outlet() { return *port_; }
 
   /// The bytes that have come and were not consumed; valid until the next wait.
   std::string_view input() const { return std::string_view(input_).substr(consumed_); }
@@ -120,6 +123,7 @@ class HttpSocket {
   void check_write_progress();
 
   Reactor& reactor_;
+  std::unique_ptr<Port> port_;
   StopSource* on_end_ = nullptr;
   Event changed_;  // an operation ended: close() looks again
 

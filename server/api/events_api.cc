@@ -31,12 +31,11 @@ Result<std::uint64_t> cursor_of(const ApiCall& call) {
   return number_of("after", call.query("after"), 0, kMax);
 }
 
-/// Writes spans to a stream's socket, one at a time.
+/// Writes spans to a stream's client, one at a time.
 class ChunkWriter final : private io::WriteOp, private StopListener {
  public:
-  ChunkWriter(io::Reactor& reactor, io::Handle target, StopToken gone)
-      : reactor_(reactor), done_(reactor) {
-    handle = target;
+  ChunkWriter(io::Reactor& reactor, io::Outlet& outlet, StopToken gone)
+      : outlet_(outlet), done_(reactor) {
     gone.listen(*this);
   }
   Task<bool> write(std::string_view bytes) {
@@ -45,7 +44,7 @@ class ChunkWriter final : private io::WriteOp, private StopListener {
     parts = {&part_, 1};
     written = 0;
     done_.reset();
-    reactor_.start(static_cast<io::WriteOp&>(*this));
+    outlet_.start(*this);
     co_await done_.wait();
     co_return error_ == 0;
   }
@@ -57,10 +56,10 @@ class ChunkWriter final : private io::WriteOp, private StopListener {
   }
   void on_stop() override {
     stopped_ = true;
-    if (WriteOp::started()) reactor_.cancel(*this);
+    if (WriteOp::started()) outlet_.cancel(*this);
   }
 
-  io::Reactor& reactor_;
+  io::Outlet& outlet_;
   Event done_;
   iovec part_{};
   int error_ = 0;
@@ -92,7 +91,7 @@ Task<void> Api::events(ApiCall* call) {
     head.headers.emplace_back("X-Accel-Buffering", "no");
     Result<void> started = co_await call->exchange->start_stream(std::move(head));
     if (!started.has_value()) co_return;
-    EventStream stream(context_, **session, call->exchange->handle(), *after, !until.empty(),
+    EventStream stream(context_, **session, call->exchange->outlet(), *after, !until.empty(),
                        streams_);
     co_await stream.run(call->exchange->gone());
     co_return;
@@ -141,7 +140,7 @@ Task<void> Api::events_ndjson(ApiCall* call, Session* session, std::uint64_t aft
   head.content_type = "application/x-ndjson";
   Result<void> started = co_await call->exchange->start_stream(std::move(head));
   if (!started.has_value()) co_return;
-  ChunkWriter out(context_.reactor(), call->exchange->handle(), call->exchange->gone());
+  ChunkWriter out(context_.reactor(), call->exchange->outlet(), call->exchange->gone());
   const std::uint64_t end = session->visible_seq();
   while (after < end) {
     const SessionNo no = session->session_no();

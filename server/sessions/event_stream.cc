@@ -12,17 +12,16 @@ constexpr std::string_view kTurnEnd = "\nevent: turn.ended\n";
 constexpr std::size_t kPartsMax = 64;  // spans of one write
 }  // namespace
 
-EventStream::EventStream(SessionContext& context, Session& session, io::Handle stream_handle,
+EventStream::EventStream(SessionContext& context, Session& session, io::Outlet& outlet,
                          std::uint64_t after, bool until_turn_end, StreamStats& stats)
     : context_(context),
       session_(session),
+      outlet_(outlet),
       cursor_(after),
       until_turn_end_(until_turn_end),
       stats_(stats),
       done_(context.reactor()),
-      scope_(context.reactor()) {
-  handle = stream_handle;
-}
+      scope_(context.reactor()) {}
 
 Task<void> EventStream::run(StopToken gone) {
   ++stats_.open;
@@ -63,7 +62,7 @@ void EventStream::finish(End end) {
   StopListener::unlink();
   context_.reactor().disarm(tick_);
   if (WriteOp::started()) {
-    context_.reactor().cancel(*this);  // on_written comes back here
+    outlet_.cancel(*this);  // on_written comes back here
   } else {
     done_.set();
   }
@@ -160,7 +159,7 @@ void EventStream::start_write() {
   parts = iovecs_;
   written = written_before_ = 0;
   last_progress_ = context_.reactor().clock().now();
-  context_.reactor().start(static_cast<io::WriteOp&>(*this));
+  outlet_.start(*this);
 }
 
 void EventStream::on_written(int error) {

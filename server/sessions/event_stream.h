@@ -4,6 +4,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/stop.h>
 #include <berth/core/sync.h>
+#include <berth/io/port.h>
 #include <berth/io/reactor.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/session.h>
@@ -29,7 +30,7 @@ struct StreamStats {
 /// run().
 class EventStream final : private LogReader, private io::WriteOp, private StopListener {
  public:
-  EventStream(SessionContext& context, Session& session, io::Handle handle, std::uint64_t after,
+  EventStream(SessionContext& context, Session& session, io::Outlet& outlet, std::uint64_t after,
               bool until_turn_end, StreamStats& stats);
 
   /// Runs until the client is gone or stuck, the turn has ended (if asked for), or the store fails.
@@ -60,6 +61,7 @@ class EventStream final : private LogReader, private io::WriteOp, private StopLi
 
   SessionContext& context_;
   Session& session_;
+  io::Outlet& outlet_;
   std::uint64_t cursor_;  // the last event that was handed to the socket
   bool until_turn_end_;
   StreamStats& stats_;

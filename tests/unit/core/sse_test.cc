@@ -49,6 +49,48 @@ TEST(SseEncoder, DataCannotForgeAnotherFieldOrEvent) {
             (Calls{"3|update|{}  id: 99 event: forged data: x    "}));
 }
 
+TEST(SseMessages, ComeBackAsTheyWereSent) {
+  std::mt19937 random(11);
+  const std::string letters("ab: \t\0\xEF\xBB\xBF{", 10);
+  for (int round = 0; round < 3000; ++round) {
+    const auto text = [&](int most, const std::string& more) {
+      const std::string from = letters + more;
+      std::string result;
+      for (unsigned left = random() % static_cast<unsigned>(most); left > 0; --left) {
+        result += from[random() % from.size()];
+      }
+      return result;
+    };
+    std::string id = text(6, "");
+    std::erase(id, '\0');
+    const std::string type = random() % 2 == 0 ? "" : "tick";
+    const std::string data = text(40, "\n\n\r\r");
+    std::string lines;  // CR, LF and CR LF are one LF to the reader
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      if (data[i] == '\n' && i > 0 && data[i - 1] == '\r') continue;
+      lines += data[i] == '\r' ? '\n' : data[i];
+    }
+    std::string out;
+    append_sse_comment(out, "before");
+    ASSERT_TRUE(append_sse_message(out, {id, type, data}).has_value());
+    append_sse_comment(out, "after");
+    EXPECT_EQ(
+        parse(out),
+        (Calls{":before", id + "|" + (type.empty() ? "message" : type) + "|" + lines, ":after"}));
+  }
+}
+
+TEST(SseMessages, RefusesFieldsThatCouldForgeOthers) {
+  std::string out = "kept";
+  for (const char* bad : {"a\rb", "a\nb", "\n"}) {
+    EXPECT_FALSE(append_sse_message(out, {.id = bad, .data = "x"}).has_value());
+    EXPECT_FALSE(append_sse_message(out, {.type = bad, .data = "x"}).has_value());
+  }
+  EXPECT_FALSE(append_sse_message(out, {.id = std::string_view("a\0b", 3)}).has_value());
+  EXPECT_FALSE(append_sse_message(out, {.type = "two words"}).has_value());
+  EXPECT_EQ(out, "kept");
+}
+
 TEST(SseEncoder, HelpersAreNeverEvents) {
   std::string out;
   append_sse_retry(out, milliseconds(1500));

@@ -253,8 +253,10 @@ TEST(HttpOrigin, TakesUrlsOfLoopbackAndUnixSockets) {
   EXPECT_EQ(HttpOrigin::parse("http://[::1]:8420/")->address.text, "[::1]:8420");
   EXPECT_EQ(HttpOrigin::parse("http://[::1]")->address.text, "[::1]:80");
   EXPECT_EQ(HttpOrigin::parse("http://localhost")->address.text, "localhost:80");
+  EXPECT_EQ(HttpOrigin::parse("https://example.org")->address.text, "example.org:443");
+  EXPECT_TRUE(HttpOrigin::parse("https://[::1]:8443")->tls);
   EXPECT_EQ(HttpOrigin::parse("unix:/run/berth.sock")->host, "localhost");
-  for (const char* bad : {"", "http://", "https://h", "127.0.0.1:1", "http://h/path", "http://[::1",
+  for (const char* bad : {"", "http://", "https://", "127.0.0.1:1", "http://h/path", "http://[::1",
                           "http://u@h", "unix:relative", "http://a b"}) {
     EXPECT_FALSE(HttpOrigin::parse(bad).has_value()) << bad;
   }

@@ -19,6 +19,31 @@
 
 namespace berth::io {
 
+/// Writes to an outlet and waits for it.
+class OutletWriter final : private WriteOp {
+ public:
+  OutletWriter(Reactor& reactor, Outlet& outlet) : outlet_(outlet), over_(reactor) {}
+  Task<int> write(std::string_view bytes) {
+    part_ = iovec{const_cast<char*>(bytes.data()), bytes.size()};
+    parts = std::span(&part_, 1);
+    written = 0;
+    over_.reset();
+    outlet_.start(*this);
+    co_await over_.wait();
+    co_return error_;
+  }
+
+ private:
+  void on_written(int error) override {
+    error_ = error;
+    over_.set();
+  }
+  Outlet& outlet_;
+  Event over_;
+  iovec part_ = {};
+  int error_ = 0;
+};
+
 /// Answers `/echo` with what it got, `/hold` when released, `/gone` when the client has gone,
 /// `/stream` with a stream until then, `/nothing` not at all; refuses bodies for `/forbidden`
 /// before they are read.
@@ -44,14 +69,19 @@ class RigHandler final : public HttpHandler {
       head.content_type = "text/event-stream";
       Result<void> started = co_await exchange.start_stream(std::move(head));
       if (started.has_value()) {
-        Source source(reactor_, exchange.handle());
-        source.write("id: 1\ndata: hello\n\n");
-        Event written(reactor_);
-        source.after_write = [&] { written.set(); };
-        co_await written.wait();
+        const std::string_view frame = "id: 1\ndata: hello\n\n";
+        OutletWriter writer(reactor_, exchange.outlet());
+        const int error = co_await writer.write(frame);
+        EXPECT_EQ(error, 0);
         co_await wait_for_end(exchange.gone());
       }
       ++gone;
+    } else if (request.target.starts_with("/pieces") || request.target == "/cut") {
+      Result<void> sent = co_await exchange.begin_body(HttpResponse{});
+      for (int i = 0; i < 3 && sent.has_value(); ++i) {
+        sent = co_await exchange.write_body("piece " + std::to_string(i) + "\n");
+        if (request.target == "/cut") throw std::runtime_error("half an answer");
+      }
     } else {
       if (request.target == "/hold") co_await released.wait();
       HttpResponse response;
@@ -151,7 +181,7 @@ class HttpTest : public ReactorConformance {
     address_ = reactor().local_address(listener).value();
     server_ = make_http_server(reactor(), *handler_, log_, limits);
     scope_ = std::make_unique<Scope>(reactor());
-    scope_->spawn(server_->serve(listener, scope_->stop_token()));
+    scope_->spawn(server_->serve(listener, scope_->stop_token(), tls));
   }
   void stop_server() {
     if (scope_ == nullptr) return;
@@ -187,9 +217,12 @@ class HttpTest : public ReactorConformance {
   }
   RigHandler& handler() { return *handler_; }
   HttpServer& server() { return *server_; }
-  HttpOrigin origin() { return HttpOrigin{address_, address_.text}; }
+  HttpOrigin origin() { return HttpOrigin{address_, address_.text, tls != nullptr}; }
+
+  void ask_to_stop() { scope_->request_stop(); }
 
   HttpLimits limits;
+  const TlsContext* tls = nullptr;
 
  private:
   std::unique_ptr<RigHandler> handler_;
