@@ -62,6 +62,7 @@ class TimersLane final : public Lane {
 /// Two io_contexts, ours and one on a thread of its own.
 class TwoContexts {
  public:
+  TwoContexts() { pin_to_core(0); }
   ~TwoContexts() {
     there.stop();
     thread_.join();
@@ -72,7 +73,10 @@ class TwoContexts {
  private:
   Work work_here_{here.get_executor()};
   Work work_there_{there.get_executor()};
-  std::thread thread_{[this] { there.run(); }};
+  std::thread thread_{[this] {
+    pin_to_core(1);
+    there.run();
+  }};
 };
 
 class BatchLane final : public Lane {

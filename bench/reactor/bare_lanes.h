@@ -8,8 +8,14 @@
 
 namespace berth::bench {
 
-/// `gather`: a burst is written at once.
-std::unique_ptr<Lane> make_bare_stream_lane(const Scenario& scenario, bool gather);
+/// How much the bare system calls know or save.
+enum class BareWay {
+  epoll,  ///< Readiness from epoll, a write an event.
+  reads,  ///< No readiness: only pipes that hold something are read.
+  writev  ///< A burst is written at once.
+};
+
+std::unique_ptr<Lane> make_bare_stream_lane(const Scenario& scenario, BareWay way);
 std::unique_ptr<Lane> make_bare_loop_lane(const Scenario& scenario);
 
 }  // namespace berth::bench

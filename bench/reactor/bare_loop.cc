@@ -152,6 +152,7 @@ class Stop final : public Message {
 /// Two loops, ours and one on a thread of its own.
 class TwoLoops {
  public:
+  TwoLoops() { pin_to_core(0); }
   ~TwoLoops() {
     there.post(stop_);
     thread_.join();
@@ -161,7 +162,10 @@ class TwoLoops {
 
  private:
   Stop stop_{there};
-  std::thread thread_{[this] { there.run(); }};
+  std::thread thread_{[this] {
+    pin_to_core(1);
+    there.run();
+  }};
 };
 
 class BatchLane final : public Lane {

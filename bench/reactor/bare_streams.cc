@@ -34,12 +34,12 @@ class Epoll {
 
 class PipesLane final : public Lane {
  public:
-  explicit PipesLane(const Scenario& scenario)
-      : scenario_(scenario), pipes_(scenario), buffer_(kBufferBytes + kLinePadding, 1) {
+  PipesLane(const Scenario& scenario, BareWay way)
+      : scenario_(scenario), way_(way), pipes_(scenario), buffer_(kBufferBytes + kLinePadding, 1) {
     work_.parse = scenario.job == Job::pipes;
     for (std::size_t i = 0; i < pipes_.all().size(); ++i) {
       readers_.emplace_back(work_);
-      epoll_.add(pipes_.all()[i].reader, i);
+      if (way == BareWay::epoll) epoll_.add(pipes_.all()[i].reader, i);
     }
   }
   Sample round() override {
@@ -56,17 +56,22 @@ class PipesLane final : public Lane {
 
  private:
   void read_lines() {
-    while (work_.lines < scenario_.active) {
-      for (const epoll_event& event : epoll_.wait()) {
-        const std::size_t which = event.data.u64;
-        const ssize_t got = ::read(pipes_.all()[which].reader, buffer_.data(), kBufferBytes);
-        check(got > 0, "read");
-        readers_[which].feed({buffer_.data(), static_cast<std::size_t>(got)});
-      }
+    if (way_ == BareWay::reads) {
+      for (const std::size_t which : pipes_.written()) read_from(which);
+      return;
     }
+    while (work_.lines < scenario_.active) {
+      for (const epoll_event& event : epoll_.wait()) read_from(event.data.u64);
+    }
+  }
+  void read_from(std::size_t which) {
+    const ssize_t got = ::read(pipes_.all()[which].reader, buffer_.data(), kBufferBytes);
+    check(got > 0, "read");
+    readers_[which].feed({buffer_.data(), static_cast<std::size_t>(got)});
   }
 
   const Scenario scenario_;
+  const BareWay way_;
   Pipes pipes_;
   LineWork work_;
   std::deque<LineReader> readers_;
@@ -160,13 +165,13 @@ class PingPongLane final : public Lane {
 
 }  // namespace
 
-std::unique_ptr<Lane> make_bare_stream_lane(const Scenario& scenario, bool gather) {
+std::unique_ptr<Lane> make_bare_stream_lane(const Scenario& scenario, BareWay way) {
   switch (scenario.job) {
     case Job::pipes:
     case Job::raw_pipes:
-      return std::make_unique<PipesLane>(scenario);
+      return std::make_unique<PipesLane>(scenario, way);
     case Job::fan_out:
-      return std::make_unique<FanOutLane>(scenario, gather);
+      return std::make_unique<FanOutLane>(scenario, way == BareWay::writev);
     case Job::ping_pong:
       return std::make_unique<PingPongLane>(scenario);
     default:

@@ -66,7 +66,9 @@ class TimersLane final : public Lane {
 class TwoReactors {
  public:
   TwoReactors(std::string_view engine, BerthWay way)
-      : here_(make_engine(engine)), there_(make_engine(engine)), way_(way) {}
+      : here_(make_engine(engine)), there_(make_engine(engine)), way_(way) {
+    pin_to_core(0);
+  }
   ~TwoReactors() {
     there_->stop();
     thread_.join();
@@ -84,7 +86,10 @@ class TwoReactors {
   std::unique_ptr<Reactor> here_;
   std::unique_ptr<Reactor> there_;
   const BerthWay way_;
-  std::thread thread_{[this] { there_->run(); }};
+  std::thread thread_{[this] {
+    pin_to_core(1);
+    there_->run();
+  }};
 };
 
 class BatchLane final : public Lane {

@@ -54,6 +54,10 @@ double now_ns();
 /// Puts p50 and p99 of `round_trips` into `sample`.
 void add_quantiles(Sample& sample, std::vector<double>& round_trips);
 
+/// Keeps this thread on the core of that number, where there is one: whether two threads share a
+/// core makes a difference of six times in what waking costs, and is otherwise up to chance.
+void pin_to_core(unsigned core);
+
 /// Ends the program with the reason, errno included, when `fine` is false.
 void check(bool fine, const char* what);
 

@@ -18,8 +18,11 @@ std::unique_ptr<io::Reactor> make_engine(std::string_view) {
 }
 
 std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view contestant) {
-  if (contestant == "epoll" || contestant == "writev") {
-    std::unique_ptr<Lane> lane = make_bare_stream_lane(scenario, contestant == "writev");
+  if (contestant == "epoll" || contestant == "reads" || contestant == "writev") {
+    BareWay bare_way = BareWay::epoll;
+    if (contestant == "reads") bare_way = BareWay::reads;
+    if (contestant == "writev") bare_way = BareWay::writev;
+    std::unique_ptr<Lane> lane = make_bare_stream_lane(scenario, bare_way);
     return lane != nullptr ? std::move(lane) : make_bare_loop_lane(scenario);
   }
   const std::string_view engine = contestant.substr(0, contestant.find('-'));

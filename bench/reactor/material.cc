@@ -56,9 +56,12 @@ Pipes::~Pipes() {
 
 void Pipes::write_lines() {
   const std::size_t stride = scenario_.size / scenario_.active;
+  written_.clear();
   for (std::size_t i = 0; i < scenario_.active; ++i) {
     const std::string& line = lines_[(pass_ + i) % lines_.size()];
-    const Pipe& pipe = pipes_[(pass_ + i * stride) % pipes_.size()];
+    const std::size_t which = (pass_ + i * stride) % pipes_.size();
+    const Pipe& pipe = pipes_[which];
+    written_.push_back(which);
     check(::write(pipe.writer, line.data(), line.size()) == static_cast<ssize_t>(line.size()),
           "writing a line");
   }

@@ -41,11 +41,14 @@ class Pipes {
   int take_reader(std::size_t which) { return std::exchange(pipes_[which].reader, -1); }
   /// One line (200 to 2048 bytes) into each of the active pipes, other ones in each pass.
   void write_lines();
+  /// Which pipes the last write_lines() wrote to, in that order.
+  const std::vector<std::size_t>& written() const { return written_; }
 
  private:
   const Scenario scenario_;
   std::vector<std::string> lines_;
   std::vector<Pipe> pipes_;
+  std::vector<std::size_t> written_;
   std::size_t pass_ = 0;
 };
 

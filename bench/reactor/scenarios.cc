@@ -34,6 +34,7 @@ constexpr std::string_view kMain = "berth-reactor-bench";
 
 constexpr auto kContestants = std::to_array<Contestant>({
     {"epoll", kMain, "plain epoll, read(2) and write(2); std::multimap; a locked queue + eventfd"},
+    {"reads", kMain, "read(2) alone, on pipes that are known to be ready: the floor"},
     {"writev", kMain, "a bare loop of writev(2), 16 events in each"},
     {"uring", kMain, "berth on io_uring, operations"},
     {"uring-streams", kMain, "berth on io_uring, coroutines over ByteStream"},
@@ -104,6 +105,9 @@ std::span<const Contestant> contestants() {
 }
 
 bool takes_part(const Contestant& contestant, const Scenario& scenario) {
+  if (contestant.name == "reads") {
+    return scenario.job == Job::pipes || scenario.job == Job::raw_pipes;
+  }
   if (contestant.name == "writev") return scenario.job == Job::fan_out && scenario.active > 1;
   if (contestant.name == "uring-remote") return is_post(scenario.job);
   if (contestant.name == "uring-streams") {
