@@ -157,7 +157,6 @@ void FdReactor::dispatch(const Completion& completion) {
       if (!completion.more) {
         poller_->poll_multishot(inbox_->wake_fd(), POLLIN, user_data(Tag::wake, nullptr));
       }
-      inbox_->clear_wake();
       inbox_->take(posted_);
       return;
     case Tag::message:

@@ -37,11 +37,6 @@ void RemoteInbox::wake() {
   [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof one);
 }
 
-void RemoteInbox::clear_wake() {
-  std::uint64_t count = 0;
-  [[maybe_unused]] const ssize_t got = ::read(wake_fd_.get(), &count, sizeof count);
-}
-
 void RemoteInbox::take(IntrusiveList<Runnable>& into) {
   const std::lock_guard lock(mutex_);
   woken_ = false;
@@ -51,20 +46,6 @@ void RemoteInbox::take(IntrusiveList<Runnable>& into) {
 bool RemoteInbox::empty() {
   const std::lock_guard lock(mutex_);
   return posted_.empty();
-}
-
-int RemoteInbox::ring_fd() {
-  const std::lock_guard lock(mutex_);
-  return ring_fd_;
-}
-
-void RemoteInbox::open(int ring_fd) {
-  const std::lock_guard lock(mutex_);
-  ring_fd_ = ring_fd;
-}
-
-void RemoteInbox::close() {
-  open(-1);
 }
 
 }  // namespace berth::io

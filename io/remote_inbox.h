@@ -5,6 +5,7 @@
 #include <berth/core/result.h>
 #include <berth/io/fd.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -25,19 +26,18 @@ class RemoteInbox {
   bool push_and_wake(Runnable& runnable);
   void wake();
 
-  /// The reactor's thread: reads what woke it.
-  void clear_wake();
   /// The reactor's thread: moves everything behind `into`.
   void take(IntrusiveList<Runnable>& into);
 
   bool empty();
 
-  /// Readable after wake().
+  /// An event of it is one wake(). Readable from the first on: nobody reads it, because a poller
+  /// tells of edges; its counter reaches its end after 2^64 of them.
   int wake_fd() const { return wake_fd_.get(); }
   /// The ring that messages may be sent to; -1 before open() and after close().
-  int ring_fd();
-  void open(int ring_fd);
-  void close();
+  int ring_fd() const { return ring_fd_.load(std::memory_order_acquire); }
+  void open(int ring_fd) { ring_fd_.store(ring_fd, std::memory_order_release); }
+  void close() { open(-1); }
 
  private:
   explicit RemoteInbox(Fd wake_fd) : wake_fd_(std::move(wake_fd)) {}
@@ -47,7 +47,8 @@ class RemoteInbox {
   // Guarded by mutex_.
   IntrusiveList<Runnable> posted_;
   bool woken_ = false;  // wake_fd_ was written and what is posted not yet taken
-  int ring_fd_ = -1;
+
+  std::atomic<int> ring_fd_ = -1;  // asked for with each message: no lock
 };
 
 }  // namespace berth::io
