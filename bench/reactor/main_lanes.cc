@@ -2,6 +2,7 @@
 #include "bare_lanes.h"
 #include "berth_lanes.h"
 
+#include <berth/io/asio_reactor.h>
 #include <berth/io/fd_reactor.h>
 #include <berth/io/uring_ring.h>
 
@@ -10,8 +11,8 @@
 
 namespace berth::bench {
 
-std::unique_ptr<io::Reactor> make_engine(std::string_view) {
-  auto engine = io::make_uring_reactor();
+std::unique_ptr<io::Reactor> make_engine(std::string_view name) {
+  auto engine = name == "asio" ? io::make_asio_reactor() : io::make_uring_reactor();
   if (engine.has_value()) return std::move(*engine);
   std::fprintf(stderr, "%s\n", engine.error().message.c_str());
   std::exit(1);
@@ -25,7 +26,7 @@ std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view conte
     std::unique_ptr<Lane> lane = make_bare_stream_lane(scenario, bare_way);
     return lane != nullptr ? std::move(lane) : make_bare_loop_lane(scenario);
   }
-  const std::string_view engine = contestant.substr(0, contestant.find('-'));
+  const std::string_view engine = contestant == "berth-asio" ? "asio" : "uring";
   BerthWay way = BerthWay::operations;
   if (contestant.ends_with("-streams")) way = BerthWay::streams;
   if (contestant.ends_with("-remote")) way = BerthWay::remote;

@@ -39,6 +39,7 @@ constexpr auto kContestants = std::to_array<Contestant>({
     {"uring", kMain, "berth on io_uring, operations"},
     {"uring-streams", kMain, "berth on io_uring, coroutines over ByteStream"},
     {"uring-remote", kMain, "berth on io_uring, post_remote"},
+    {"berth-asio", kMain, "berth's engine for where io_uring is forbidden, operations"},
     {"asio-epoll", "berth-reactor-bench-asio-epoll", "Asio, epoll, coroutines"},
     {"asio-uring", "berth-reactor-bench-asio-uring", "Asio, its io_uring backend, coroutines"},
 });
@@ -119,7 +120,7 @@ bool takes_part(const Contestant& contestant, const Scenario& scenario) {
 }
 
 bool must_not_allocate(const Contestant& contestant, const Scenario&) {
-  return contestant.name == "uring";
+  return contestant.name == "uring" || contestant.name == "berth-asio";
 }
 
 std::span<const Target> targets() {

@@ -15,7 +15,7 @@ from summary import main
 
 BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "reactor", "berth-reactor-bench")
 # By job, so that a contestant that dropped out is noticed.
-STREAMS = {"epoll", "uring", "asio-epoll", "asio-uring"}
+STREAMS = {"epoll", "uring", "berth-asio", "asio-epoll", "asio-uring"}
 EXPECTED = {
     "pipes-1000": STREAMS | {"reads", "uring-streams"},
     "pipes-1000-100": STREAMS | {"reads", "uring-streams"},
@@ -23,10 +23,10 @@ EXPECTED = {
     "fan-out-1000": STREAMS,
     "burst-1000": STREAMS | {"writev"},
     "ping-pong": STREAMS | {"uring-streams"},
-    "timers-cancel-10k": {"epoll", "uring", "asio-epoll"},
-    "timers-cancel-100k": {"epoll", "uring", "asio-epoll"},
-    "timers-fire-10k": {"epoll", "uring", "asio-epoll"},
-    "timers-fire-100k": {"epoll", "uring", "asio-epoll"},
+    "timers-cancel-10k": {"epoll", "uring", "berth-asio", "asio-epoll"},
+    "timers-cancel-100k": {"epoll", "uring", "berth-asio", "asio-epoll"},
+    "timers-fire-10k": {"epoll", "uring", "berth-asio", "asio-epoll"},
+    "timers-fire-100k": {"epoll", "uring", "berth-asio", "asio-epoll"},
     "post-batch": STREAMS | {"uring-remote"},
     "post-ball": STREAMS | {"uring-remote"},
 }
@@ -46,7 +46,7 @@ class ReactorBench(unittest.TestCase):
         for scenario in result["scenarios"]:
             for contestant in scenario["contestants"]:
                 self.assertGreater(contestant["cpu_ns"][1], 0, contestant)
-                if contestant["name"] == "uring":
+                if contestant["name"] in ("uring", "berth-asio"):
                     self.assertEqual(contestant["allocations"], 0, scenario["name"])
         self.assertIn("kernel", result["machine"])
 
