@@ -1,5 +1,6 @@
 #include <berth/server/app.h>
 
+#include <berth/core/assert.h>
 #include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
@@ -119,6 +120,7 @@ Result<void> App::read_token() {
 }
 
 Result<void> App::listen() {
+  if (config_.listen.empty()) return {};
   if (!is_local_address(config_.listen) && !config_.allow_public) {
     return fail(
         ErrorKind::denied, "public_listener",
@@ -165,6 +167,11 @@ Task<Result<void>> App::start(StopToken stop) {
   co_return recovered;
 }
 
+io::HttpHandler& App::handler() {
+  BERTH_ASSERT(running_ != nullptr);
+  return running_->api;
+}
+
 /// Packs what is small while nothing else wants the store.
 Task<void> App::keep_compact(StopToken stop) {
   std::uint64_t commits_before = 0;
@@ -189,7 +196,9 @@ Task<void> App::serve(StopToken stop) {
   stop.listen(stopped);
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
-  scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop));
+  if (listener_ != io::kNoHandle) {
+    scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop));
+  }
   co_await stopped.event.wait();
   // Requests that wait for a turn or a workspace end because their session does.
   running_->api.drain();

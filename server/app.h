@@ -27,13 +27,20 @@ class App final {
   ~App();
 
   /// Opens the store, settles what a crash left, and listens. Then url() can be told to people.
-  /// A `stop` ends the waiting for a store that takes no writes.
+  /// With an empty Config::listen it opens no socket and writes no endpoint file: url() stays
+  /// empty, and requests are given to handler(). A `stop` ends the waiting for a store that takes
+  /// no writes.
   Task<Result<void>> start(StopToken stop = {});
   /// Serves until `stop`, then ends the agents and closes everything. After a start() that
   /// succeeded.
   Task<void> serve(StopToken stop);
   /// Ends what start() began when serve() will not be called.
   Task<void> abandon();
+
+  /// The API for requests of this very program, on the reactor's thread: the same paths, token and
+  /// answers as over HTTP. From a start() that succeeded until serve() was asked to stop; every
+  /// request has ended before serve() does. Streams are written to the exchange's handle.
+  io::HttpHandler& handler();
 
   const std::string& url() const { return url_; }
   const std::string& token() const { return token_; }

@@ -15,8 +15,8 @@ namespace berth::server {
 
 struct Config {
   std::string state_directory;
-  std::string listen = "127.0.0.1:8420";
-  bool allow_public = false;  ///< A listener beyond loopback must be asked for.
+  std::string listen = "127.0.0.1:8420";  ///< Empty: no socket (app.h, handler()).
+  bool allow_public = false;              ///< A listener beyond loopback must be asked for.
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
   SessionLimits sessions;

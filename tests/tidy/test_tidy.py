@@ -10,7 +10,7 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDERS = ("core", "io", "git", "server", "bench", "tests")
+FOLDERS = ("core", "io", "git", "server", "bench", "tests", "docs")
 LIBRARY = ("core", "io", "git", "server")
 MAY_INCLUDE = {"core": {"core"}, "io": {"core", "io"}, "git": {"core", "git"},
                "server": {"core", "io", "git", "server"}}
@@ -170,7 +170,8 @@ class Tidy(unittest.TestCase):
         problems = []
         names = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in names.splitlines():
-            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(name)):
+            prose = re.sub(r"^```.*?^```", "", text(name), flags=re.M | re.S)
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose):
                 if not os.path.exists(os.path.join(ROOT, os.path.dirname(name), target)):
                     problems.append(f"{name}: {target}")
         self.complain(problems)

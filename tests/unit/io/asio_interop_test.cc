@@ -221,6 +221,24 @@ TEST(AsioRun, ReturnsWhatWonAgainstASignalThatCameTooLate) {
   signal.emit(asio::cancellation_type::total);  // the slot is empty now
 }
 
+TEST(AsioRun, TellsTheEndOnlyWhenAStopThatIsOnItsWayHasArrived) {
+  Loop loop;
+  asio::cancellation_signal signal;
+  bool ran = false;
+  bool done = false;
+  async_run(
+      loop.reactor(),
+      [&](StopToken) -> Task<void> {
+        ran = true;
+        signal.emit(asio::cancellation_type::total);
+        co_return;
+      },
+      asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) { done = true; }));
+  while (!ran) loop.turn();
+  EXPECT_FALSE(done);  // what was posted to the reactor refers to the operation
+  EXPECT_TRUE(loop.run_until([&] { return done; }));
+}
+
 TEST(AsioRun, CompletesOnceWhenASignalRacesWithTheEnd) {
   Shard shard;
   asio::io_context context;
