@@ -2,12 +2,11 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
-#include <berth/core/sse.h>
+#include <berth/io/sse_stream.h>
 
-#include <sys/uio.h>
 #include <charconv>
-#include <coroutine>
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -19,43 +18,6 @@ using berth::Task;
 namespace io = berth::io;
 
 namespace {
-
-// [awaitable]
-/// `co_await Written(...)` -> errno: an operation of the reactor as something to await. It lives in
-/// the frame of whoever awaits it, which stays until the last callback: that is all it takes.
-class Written final : private io::WriteOp, private berth::StopListener {
- public:
-  Written(io::Reactor& reactor, io::Handle to, std::string_view bytes, StopToken stop)
-      : reactor_(reactor), part_{const_cast<char*>(bytes.data()), bytes.size()}, stop_(stop) {
-    handle = to;
-    parts = {&part_, 1};
-  }
-
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> waiting) {
-    waiting_ = waiting;
-    reactor_.start(*this);
-    stop_.listen(*this);
-  }
-  int await_resume() const noexcept { return error_; }
-
- private:
-  // A request only: on_written() follows, with what the kernel took until then.
-  void on_stop() override { reactor_.cancel(*this); }
-  void on_written(int error) override {
-    StopListener::unlink();
-    error_ = error;
-    resume_.arm(reactor_, waiting_);  // later in this turn, not inside of the reactor's callback
-  }
-
-  io::Reactor& reactor_;
-  iovec part_;
-  StopToken stop_;
-  std::coroutine_handle<> waiting_;
-  berth::ResumeLater resume_;
-  int error_ = 0;
-};
-// [awaitable]
 
 /// A wait for news ends when its client is gone, too: everybody looks again.
 class WakeAll final : public berth::StopListener {
@@ -82,8 +44,7 @@ io::HttpResponse problem(int status, std::string_view detail) {
   return response;
 }
 
-std::size_t last_event_id(const io::HttpRequest& request) {
-  const std::string_view text = request.header("last-event-id");
+std::size_t number_of(std::string_view text) {
   std::size_t id = 0;
   std::from_chars(text.data(), text.data() + text.size(), id);
   return id;
@@ -128,25 +89,22 @@ io::HttpResponse LineServer::append(const io::HttpRequest& request) {
 // [follower]
 /// A follower is a place in the log, not a queue: a slow one costs nothing but its place.
 Task<void> LineServer::follow(io::HttpExchange* exchange) {
-  std::size_t next = last_event_id(exchange->request());
-  io::HttpResponse head;
-  head.content_type = "text/event-stream";
-  const Result<void> started = co_await exchange->start_stream(std::move(head));
-  if (!started.has_value()) co_return;
+  io::SseStream stream(reactor_, *exchange);
+  std::size_t next = number_of(stream.last_event_id());
   const StopToken gone = exchange->gone();  // the client, or the server that is to end
   WakeAll on_gone(news_);
   gone.listen(on_gone);
-  while (!gone.stop_requested()) {
-    std::string frames;
-    for (; next < lines_.size(); ++next) {
-      berth::append_sse_event(frames, next + 1, "line", lines_[next]);
-    }
-    if (frames.empty()) {
+  Result<void> sent = co_await stream.start();
+  while (sent.has_value() && !gone.stop_requested()) {
+    if (next >= lines_.size()) {
       co_await news_.wait();
       continue;
     }
-    const int error = co_await Written(reactor_, exchange->handle(), frames, gone);
-    if (error != 0) co_return;
+    const std::string line = lines_[next++];  // the log may grow, and move, meanwhile
+    const std::string id = std::to_string(next);
+    const berth::SseMessage message{.id = id, .type = "line", .data = line};
+    sent = co_await stream.send(message);
   }
+  co_await stream.close();
 }
 // [follower]

@@ -5,9 +5,12 @@
 #include <berth/io/platform_linux.h>
 #include <berth/io/stream.h>
 
+#include <sys/uio.h>
 #include <unistd.h>
 #include <algorithm>
 #include <chrono>
+#include <coroutine>
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -72,6 +75,55 @@ Task<void> tick_for_a_while(io::Reactor* reactor) {
   std::printf("ticks: %s\n", ticks > 0 ? "some" : "none");
 }
 // [stop]
+
+// [awaitable]
+/// `co_await Written(...)` -> errno: an operation of the reactor as something to await. It lives in
+/// the frame of whoever awaits it, which stays until the last callback: that is all it takes.
+class Written final : private io::WriteOp, private berth::StopListener {
+ public:
+  Written(io::Reactor& reactor, io::Handle to, std::string_view bytes, StopToken stop)
+      : reactor_(reactor), part_{const_cast<char*>(bytes.data()), bytes.size()}, stop_(stop) {
+    handle = to;
+    parts = {&part_, 1};
+  }
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiting) {
+    waiting_ = waiting;
+    reactor_.start(*this);
+    stop_.listen(*this);
+  }
+  int await_resume() const noexcept { return error_; }
+
+ private:
+  // A request only: on_written() follows, with what the kernel took until then.
+  void on_stop() override { reactor_.cancel(*this); }
+  void on_written(int error) override {
+    StopListener::unlink();
+    error_ = error;
+    resume_.arm(reactor_, waiting_);  // later in this turn, not inside of the reactor's callback
+  }
+
+  io::Reactor& reactor_;
+  iovec part_;
+  StopToken stop_;
+  std::coroutine_handle<> waiting_;
+  berth::ResumeLater resume_;
+  int error_ = 0;
+};
+// [awaitable]
+
+Task<void> write_then_read(io::Reactor* reactor) {
+  int ends[2];
+  if (::pipe(ends) != 0) co_return;
+  const io::Handle write_end = reactor->adopt(ends[1]).value();
+  const auto reading = io::make_stream(*reactor, reactor->adopt(ends[0]).value());
+  const int error = co_await Written(*reactor, write_end, "aye", {});
+  reactor->close(write_end);
+  const Result<std::string_view> bytes = co_await reading->read();
+  if (error == 0 && bytes.has_value()) std::printf("heard: %s\n", std::string(*bytes).c_str());
+  co_await reading->close();
+}
 
 // [process]
 class Ended final : public io::ExitListener {
@@ -138,6 +190,7 @@ Task<void> tour(io::Platform* platform) {
   const auto right = pipe_with(*reactor, "c\n");
   co_await count_both(reactor, left.get(), right.get());
   co_await tick_for_a_while(reactor);
+  co_await write_then_read(reactor);
   co_await ask_child(platform);
   co_await do_blocking_work(platform);
   reactor->stop();

@@ -5,12 +5,15 @@
 #include <berth/core/scope.h>
 #include <berth/git/library.h>
 #include <berth/io/platform_linux.h>
+#include <berth/io/port.h>
 #include <berth/server/app.h>
 #include <berth/server/sessions/workspaces_git.h>
 #include <berth/server/store/sqlite_store.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <utility>
 
 using berth::ErrorKind;
@@ -38,18 +41,29 @@ class Call final : public io::HttpExchange {
     response_ = std::move(response);
     co_return Result<void>();
   }
-  /// A program that wants streams gives one end of a pipe here, and reads the other.
+  Task<Result<void>> begin_body(io::HttpResponse head) override { return respond(std::move(head)); }
+  Task<Result<void>> write_body(std::string_view piece) override {
+    response_.body += piece;
+    co_return Result<void>();
+  }
+  /// A program that wants live streams gives an outlet of its own here; this one asks for pages.
   Task<Result<void>> start_stream(io::HttpResponse) override {
     co_return berth::fail(ErrorKind::unsupported, "no_stream", "ask for a page instead");
   }
-  io::Handle handle() const override { return io::kNoHandle; }
+  io::Outlet& outlet() override { return nowhere_; }
   StopToken gone() override { return gone_.token(); }
 
   const io::HttpResponse& response() const { return response_; }
 
  private:
+  struct Nowhere final : io::Outlet {
+    void start(io::WriteOp&) override { std::abort(); }  // start_stream() has refused
+    void cancel(io::WriteOp&) override {}
+  };
+
   io::HttpRequest request_;
   io::HttpResponse response_;
+  Nowhere nowhere_;
   StopSource gone_;
 };
 

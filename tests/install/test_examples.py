@@ -60,7 +60,8 @@ class Examples(unittest.TestCase):
         self.assertEqual(lines[-1], "both are done")
 
     def test_tour_comes_to_its_end(self):
-        self.assertEqual(run("tour"), ["lines: 2 and 1", "ticks: some", "you said ahoy", "exit code 3", "users: read"])
+        self.assertEqual(run("tour"), ["lines: 2 and 1", "ticks: some", "heard: aye", "you said ahoy",
+                                       "exit code 3", "users: read"])
 
     def test_asio_tokens_joins_both_worlds(self):
         self.assertEqual(run("asio_tokens"),
@@ -110,26 +111,35 @@ class LineServer(unittest.TestCase):
     def post(self, text):
         return json.load(self.ask("POST", body=json.dumps({"text": text})))["seq"]
 
+    def follow(self, headers=None):
+        """A stream of events, from behind the comment that says that it began."""
+        answer = self.ask("GET", headers=headers)
+        self.assertEqual(self.frame(answer), ": hello\n\n")
+        return answer
+
     @staticmethod
-    def frames(answer, count):
+    def frame(answer):
         text = b""
-        while text.count(b"\n\n") < count:
-            text += answer.read1()
+        while not text.endswith(b"\n\n"):
+            byte = answer.read(1)
+            if not byte:
+                break
+            text += byte
         return text.decode()
 
     def test_followers_get_what_was_and_what_comes(self):
         self.assertEqual(self.post("first\nwith a line end"), 1)
-        follower = self.ask("GET")
+        follower = self.follow()
         self.assertEqual(follower.getheader("Content-Type"), "text/event-stream")
-        self.assertEqual(self.frames(follower, 1), 'id: 1\nevent: line\ndata: "first\\nwith a line end"\n\n')
+        self.assertEqual(self.frame(follower), 'id: 1\nevent: line\ndata: "first\\nwith a line end"\n\n')
         self.assertEqual(self.post("second"), 2)
-        self.assertEqual(self.frames(follower, 1), 'id: 2\nevent: line\ndata: "second"\n\n')
+        self.assertEqual(self.frame(follower), 'id: 2\nevent: line\ndata: "second"\n\n')
 
     def test_who_comes_back_goes_on_where_it_was(self):
         for number in range(1, 4):
             self.assertEqual(self.post(f"line {number}"), number)
-        follower = self.ask("GET", headers={"Last-Event-ID": "2"})
-        self.assertEqual(self.frames(follower, 1), 'id: 3\nevent: line\ndata: "line 3"\n\n')
+        follower = self.follow({"Last-Event-ID": "2"})
+        self.assertEqual(self.frame(follower), 'id: 3\nevent: line\ndata: "line 3"\n\n')
 
     def test_refuses_what_it_does_not_know(self):
         self.assertEqual(self.ask("POST", body="{").status, 400)
@@ -137,7 +147,7 @@ class LineServer(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/other").status, 404)
 
     def test_ends_in_order_with_a_follower_that_waits(self):
-        follower = self.ask("GET")
+        follower = self.follow()
         self.server.send_signal(signal.SIGTERM)
         self.assertEqual(follower.read(), b"")
         self.assertEqual(self.server.wait(timeout=20), 0)

@@ -54,6 +54,11 @@ def headers():
             yield os.path.relpath(os.path.join(folder, name), base)
 
 
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def fingerprint(name):
     """Of a header, all of ours that it includes (or misses), the compiler and its flags: what decides its check."""
     seen, todo = {}, [name]
@@ -61,7 +66,7 @@ def fingerprint(name):
         header = todo.pop()
         path = os.path.join(prefix, "include", header)
         if header not in seen and header.startswith("berth/"):
-            seen[header] = open(path, encoding="utf-8").read() if os.path.exists(path) else None
+            seen[header] = read(path) if os.path.exists(path) else None
             todo += re.findall(r"#include <([^>]+)>", seen[header] or "")
     version = subprocess.run([COMPILER, "--version"], capture_output=True, check=True).stdout
     return hashlib.sha256(repr((name, sorted(seen.items()), version, WARNINGS)).encode()).hexdigest()
