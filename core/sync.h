@@ -1,7 +1,9 @@
 // core/sync.h — waiting for something on the same shard: Event, and OneShot for a single value.
+//
+// Their kin, one a file: mutex.h, semaphore.h, channel.h, gate.h.
 #pragma once
 
-#include <berth/core/executor.h>
+#include <berth/core/wait.h>
 
 #include <optional>
 #include <utility>
@@ -16,31 +18,36 @@ class Event {
 
   void set() {
     set_ = true;
-    while (Waiter* waiter = waiters_.pop_front()) waiter->resume.arm(executor_, waiter->handle);
+    while (Awaiter* waiter = waiters_.front()) waiter->grant();
   }
   void reset() { set_ = false; }
   bool is_set() const { return set_; }
 
-  auto wait() { return Awaiter{*this, {}}; }
+  /// `co_await event.wait(stop)`: true when it was set, false when stop was asked first.
+  /// Cancellation: total.
+  auto wait(StopToken stop = {}) { return Awaiter(*this, stop); }
 
  private:
-  struct Waiter : ListNode {
-    std::coroutine_handle<> handle;
-    ResumeLater resume;
-  };
-  struct Awaiter {
-    Event& event;
-    Waiter waiter;
-    bool await_ready() const noexcept { return event.set_; }
-    void await_suspend(std::coroutine_handle<> handle) {
-      waiter.handle = handle;
-      event.waiters_.push_back(waiter);
+  class Awaiter final : public detail::Waiting {
+   public:
+    Awaiter(Event& event, StopToken stop) : Waiting(event.executor_, stop), event_(event) {}
+    bool await_ready() {
+      if (stopped()) return true;
+      if (event_.set_) grant_without_waiting();
+      return event_.set_;
     }
-    void await_resume() const noexcept {}
+    void await_suspend(std::coroutine_handle<> handle) {
+      event_.waiters_.push_back(*this);
+      wait(handle);
+    }
+    bool await_resume() const { return granted(); }
+
+   private:
+    Event& event_;
   };
 
   Executor& executor_;
-  IntrusiveList<Waiter> waiters_;
+  IntrusiveList<Awaiter> waiters_;
   bool set_ = false;
 };
 
@@ -58,7 +65,8 @@ class OneShot {
     given_.set();
     return true;
   }
-  auto wait() { return given_.wait(); }
+  /// As Event::wait: true when a value is there to take.
+  auto wait(StopToken stop = {}) { return given_.wait(stop); }
   /// The value; only after given().
   T take() { return std::move(*value_); }
 
