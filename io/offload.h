@@ -3,6 +3,7 @@
 
 #include <berth/core/executor.h>
 #include <berth/core/result.h>
+#include <berth/core/stop.h>
 #include <berth/core/task.h>
 #include <berth/io/reactor.h>
 
@@ -32,6 +33,10 @@ class OffloadJob : public ListNode {
 
  protected:
   ~OffloadJob() = default;
+
+ private:
+  friend class Offload;
+  bool waiting_ = false;  // in the queue of a lane, and not begun: guarded by the lane
 };
 
 class Offload {
@@ -41,50 +46,79 @@ class Offload {
   /// thread they also end in it. Error `overloaded` names the lane's limit (offload_queue_max),
   /// `cancelled` says that the lanes were stopped; the job is then untouched.
   virtual Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) = 0;
+  /// Takes a job that was submitted to `lane` out of it again, if it has not begun: true, and none
+  /// of its functions is called any more. False: on_done() comes, or has come. On the shard that
+  /// submitted it.
+  virtual bool withdraw(Lane lane, OffloadJob& job) = 0;
 
-  /// `co_await offload.run(lane, home, fn)` -> Result<T> where fn() returns Result<T>.
-  /// Cancellation: terminal (a job that was queued runs to its end).
+  /// `co_await offload.run(lane, home, fn, stop)` -> Result<T> where fn() returns Result<T>.
+  /// Cancellation: terminal (a job that has begun runs to its end, and its result is returned; one
+  /// that still waits is withdrawn and answers `cancelled`).
   template <typename Fn>
-  auto run(Lane lane, Reactor& home, Fn fn);
+  auto run(Lane lane, Reactor& home, Fn fn, StopToken stop = {});
+
+ protected:
+  /// For the lanes: whether a job waits in a queue of theirs.
+  static bool& waiting(OffloadJob& job) { return job.waiting_; }
 };
 
 namespace detail {
 
 template <typename Fn>
-class OffloadAwaiter final : public OffloadJob {
+class OffloadAwaiter final : private OffloadJob, private StopListener {
  public:
   using Answer = std::invoke_result_t<Fn&>;  // a Result<T>
 
-  OffloadAwaiter(Offload& offload, Lane lane, Reactor& reactor, Fn fn)
-      : offload_(offload), lane_(lane), reactor_(reactor), fn_(std::move(fn)) {}
+  OffloadAwaiter(Offload& offload, Lane lane, Reactor& reactor, Fn fn, StopToken stop)
+      : offload_(offload), lane_(lane), reactor_(reactor), fn_(std::move(fn)), stop_(stop) {}
 
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() {
+    if (stop_.stop_requested()) answer_cancelled();
+    return answer_.has_value();
+  }
   bool await_suspend(std::coroutine_handle<> handle) {
     handle_ = handle;
     Result<void> queued = offload_.submit(lane_, reactor_, *this);
-    if (queued.has_value()) return true;
+    if (queued.has_value()) {
+      stop_.listen(*this);
+      return true;
+    }
     answer_.emplace(tl::unexpected<Error>(std::move(queued.error())));
     return false;
   }
   Answer await_resume() { return std::move(*answer_); }
 
-  void work() override { answer_.emplace(fn_()); }
-  void on_done() override { handle_.resume(); }
-
  private:
+  void work() override { answer_.emplace(fn_()); }
+  void on_done() override {
+    StopListener::unlink();
+    handle_.resume();
+  }
+  void on_stop() override {
+    if (!offload_.withdraw(lane_, *this)) return;
+    answer_cancelled();
+    resume_.arm(reactor_, handle_);
+  }
+  void answer_cancelled() {
+    answer_.emplace(
+        fail(ErrorKind::cancelled, "cancelled", "asked to stop before the work had begun"));
+  }
+
   Offload& offload_;
   Lane lane_;
   Reactor& reactor_;
   Fn fn_;
+  StopToken stop_;
   std::optional<Answer> answer_;
   std::coroutine_handle<> handle_;
+  ResumeLater resume_;
 };
 
 }  // namespace detail
 
 template <typename Fn>
-auto Offload::run(Lane lane, Reactor& home, Fn fn) {
-  return detail::OffloadAwaiter<Fn>(*this, lane, home, std::move(fn));
+auto Offload::run(Lane lane, Reactor& home, Fn fn, StopToken stop) {
+  return detail::OffloadAwaiter<Fn>(*this, lane, home, std::move(fn), stop);
 }
 
 }  // namespace berth::io

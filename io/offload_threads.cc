@@ -64,11 +64,22 @@ Result<void> OffloadThreads::submit(Lane lane, Reactor& home, OffloadJob& job) {
                       " jobs waiting (offload_queue_max)");
     }
     job.home = &home;
+    waiting(job) = true;
     state.queue.push_back(job);
     ++state.queued;
   }
   state.wake.notify_one();
   return {};
+}
+
+bool OffloadThreads::withdraw(Lane lane, OffloadJob& job) {
+  LaneState& state = lanes_[static_cast<std::size_t>(lane)];
+  const std::lock_guard lock(state.mutex);
+  if (!waiting(job)) return false;
+  waiting(job) = false;
+  job.unlink();
+  --state.queued;
+  return true;
 }
 
 void OffloadThreads::stop() {
@@ -96,6 +107,7 @@ void OffloadThreads::serve(Lane lane) {
     state.wake.wait(lock, [&state] { return state.stopping || !state.queue.empty(); });
     OffloadJob* job = state.queue.pop_front();
     if (job == nullptr) return;  // stopping, and nothing is left
+    waiting(*job) = false;
     --state.queued;
     lock.unlock();
     job->work();

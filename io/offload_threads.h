@@ -35,6 +35,7 @@ class OffloadThreads final : public Offload {
   ~OffloadThreads() override;
 
   Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) override;
+  bool withdraw(Lane lane, OffloadJob& job) override;
 
   /// Refuses new jobs, runs those that are queued to their end (a commit that was accepted is not
   /// lost) and joins the threads. on_done() of the last jobs still comes if their shard turns once

@@ -33,10 +33,20 @@ Result<void> SimOffload::submit(Lane lane, Reactor& home, OffloadJob& job) {
     return fail(ErrorKind::overloaded, "offload_queue_full", "offload_queue_max is reached");
   }
   job.home = &home;
+  waiting(job) = true;
   worker.queue.push_back(job);
   ++worker.size;
   if (!worker.running) start_next(lane);
   return {};
+}
+
+bool SimOffload::withdraw(Lane lane, OffloadJob& job) {
+  if (!waiting(job)) return false;
+  waiting(job) = false;
+  job.unlink();
+  --workers_[static_cast<std::size_t>(lane)].size;
+  machine_.note("withdraw", {static_cast<std::int64_t>(lane)});
+  return true;
 }
 
 void SimOffload::start_next(Lane lane) {
@@ -50,7 +60,11 @@ void SimOffload::start_next(Lane lane) {
 
 void SimOffload::run_front(Lane lane) {
   Worker& worker = workers_[static_cast<std::size_t>(lane)];
-  OffloadJob& job = *worker.queue.pop_front();
+  OffloadJob* front = worker.queue.pop_front();
+  worker.running = front != nullptr;
+  if (front == nullptr) return;  // all were withdrawn meanwhile
+  OffloadJob& job = *front;
+  waiting(job) = false;
   machine_.note("job", {static_cast<std::int64_t>(lane)});
   const bool interrupt = interrupt_in_ > 0 && --interrupt_in_ == 0;
   if (interrupt && !interrupt_after_work_) std::exchange(interrupt_, nullptr)();

@@ -1,5 +1,4 @@
 // io/sim_offload.h — blocking work in a simulated machine, at moments that the seed chooses.
-// the seed chooses.
 #pragma once
 
 #include <berth/io/offload.h>
@@ -21,6 +20,7 @@ class SimOffload final : public Offload {
   ~SimOffload();
 
   Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) override;
+  bool withdraw(Lane lane, OffloadJob& job) override;
 
   /// Calls `crash` just before the `count`-th job from now runs (1 is the next), or, with `after`
   /// set, just after it: before anybody hears of it.

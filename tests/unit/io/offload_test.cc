@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -227,6 +228,112 @@ TEST(Offload, ACoroutineGetsTheAnswerOrTheError) {
   EXPECT_EQ(**good, 42);
   ASSERT_FALSE(bad->has_value());
   EXPECT_STREQ(bad->error().code, "bad_question");
+}
+
+TEST(Offload, AJobThatHasNotBegunCanBeWithdrawn) {
+  Loop loop;
+  OffloadOptions options;
+  options.queue_max = 2;
+  auto lanes = start_lanes(options);
+  Gate gate;
+  TestJob running;
+  running.gate = &gate;
+  TestJob first;
+  TestJob second;
+  TestJob third;
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), running).has_value());
+  gate.wait_until_somebody_is_inside();
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), first).has_value());
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), second).has_value());
+
+  EXPECT_FALSE(lanes->withdraw(Lane::store, running)) << "it has begun";
+  EXPECT_TRUE(lanes->withdraw(Lane::store, first));
+  EXPECT_FALSE(lanes->withdraw(Lane::store, first)) << "twice is once";
+  EXPECT_TRUE(lanes->submit(Lane::store, loop.reactor(), third).has_value()) << "its place is free";
+
+  gate.open();
+  ASSERT_TRUE(loop.run_until([&] { return third.done; }));
+  EXPECT_TRUE(running.done);
+  EXPECT_TRUE(second.done);
+  EXPECT_FALSE(first.worked);
+  EXPECT_FALSE(first.done);
+  EXPECT_FALSE(lanes->withdraw(Lane::store, third)) << "it is long done";
+}
+
+Task<void> work_until_stopped(Offload* lanes, Reactor* reactor, TestJob* job, StopToken stop,
+                              std::string* answer) {
+  Result<int> got = co_await lanes->run(
+      Lane::store, *reactor,
+      [job]() -> Result<int> {
+        job->work();
+        return 1;
+      },
+      stop);
+  *answer = got.has_value() ? "done" : std::string(to_string(got.error().kind));
+}
+
+TEST(Offload, StopWithdrawsWhatWaitsAndLetsWhatRunsEnd) {
+  Loop loop;
+  auto lanes = start_lanes();
+  Gate gate;
+  TestJob running;
+  running.gate = &gate;
+  TestJob waiting;
+  TestJob late;
+  std::string first = "pending";
+  std::string second = "pending";
+  std::string third = "pending";
+  StopSource stop;
+  Scope scope(loop.reactor());
+  scope.spawn(work_until_stopped(lanes.get(), &loop.reactor(), &running, stop.token(), &first));
+  gate.wait_until_somebody_is_inside();
+  scope.spawn(work_until_stopped(lanes.get(), &loop.reactor(), &waiting, stop.token(), &second));
+  stop.request_stop();
+  EXPECT_EQ(second, "pending") << "nobody resumes inside request_stop()";
+  scope.spawn(work_until_stopped(lanes.get(), &loop.reactor(), &late, stop.token(), &third));
+  EXPECT_EQ(third, "cancelled");
+
+  ASSERT_TRUE(loop.run_until([&] { return second != "pending"; }));
+  EXPECT_EQ(second, "cancelled");
+  EXPECT_EQ(first, "pending");
+  EXPECT_EQ(lanes->queued(Lane::store), 0U);
+  gate.open();
+  ASSERT_TRUE(loop.run_until([&] { return scope.size() == 0; }));
+  EXPECT_EQ(first, "done");
+  EXPECT_FALSE(waiting.worked);
+  EXPECT_FALSE(late.worked);
+}
+
+/// Counts on the lanes, is stopped at any moment.
+Task<void> race(Offload* lanes, Reactor* reactor, StopToken stop, std::atomic<int>* worked,
+                int* answered, int* cancelled) {
+  Result<int> got = co_await lanes->run(
+      Lane::git, *reactor, [worked]() -> Result<int> { return ++*worked; }, stop);
+  ++(got.has_value() ? *answered : *cancelled);
+}
+
+TEST(Offload, StopInMidWorkLosesAndDoublesNoJob) {
+  Loop loop;
+  auto lanes = start_lanes();
+  std::atomic<int> worked = 0;
+  int answered = 0;
+  int cancelled = 0;
+  for (int round = 0; round < 200; ++round) {
+    StopSource stop;
+    Scope scope(loop.reactor());
+    const int before = worked.load();
+    for (int i = 0; i < 20; ++i) {
+      scope.spawn(race(lanes.get(), &loop.reactor(), stop.token(), &worked, &answered, &cancelled));
+    }
+    // The stop comes before, while, or after the lanes work on them.
+    while (worked.load() < before + round % 21) std::this_thread::yield();
+    stop.request_stop();
+    ASSERT_TRUE(loop.run_until([&] { return scope.size() == 0; }));
+  }
+  EXPECT_EQ(worked.load(), answered);
+  EXPECT_EQ(answered + cancelled, 200 * 20);
+  EXPECT_GT(answered, 0);
+  EXPECT_GT(cancelled, 0);
 }
 
 TEST(Offload, LaneThreadsLeaveSignalsToTheProgram) {
