@@ -12,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SANITIZER = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:external_symbolizer_path=/usr/bin/llvm-symbolizer-19",
     "ASAN_SYMBOLIZER_PATH": "/usr/bin/llvm-symbolizer-19",
 }
 
@@ -89,11 +90,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--tsan", help="a second folder, built with ThreadSanitizer: its suites run too, as tsan/NAME")
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     build = os.path.join(ROOT, options.build)
     environment = {**os.environ, **SANITIZER, "BERTH": os.path.join(build, "server", "berth"), "BERTH_FULL": "1" if options.full else ""}
-    suites = [s for s in [*gtest_suites(build), *fuzz_suites(build), *python_suites()]
+    threaded = gtest_suites(os.path.join(ROOT, options.tsan)) if options.tsan else []
+    threaded = [(f"tsan/{name}", command, True) for name, command, _ in threaded]
+    if options.tsan:
+        print("     tsan: core http io shard; not process: TSan aborts on the raw clone(CLONE_VM | CLONE_VFORK)"
+              " that starts children", flush=True)
+    suites = [s for s in [*gtest_suites(build), *threaded, *fuzz_suites(build), *python_suites()]
               if not options.only or any(word in s[0] for word in options.only)]
     timeout = 2400 if options.full else 900
     parallel = [s for s in suites if not s[2]]
