@@ -24,9 +24,10 @@ constexpr int kRemoveTriesMax = 100;  // of 1 ms
 Result<void> try_groups(Launcher& launcher, const CgroupHome& home, const std::string& instance) {
   const std::string folder =
       home.own + "/" + std::string(kGroupPrefix) + make_marker("probe", instance, 0);
-  NewGroup group;  // is removed in any case
-  Result<void> made = group.make(folder);
+  Result<void> made = make_cgroup(folder);
   if (!made.has_value()) return made;
+  NewGroups probe;  // is removed in any case
+  probe.groups.kill = folder;
   Result<void> entered = launcher.try_cgroup(folder);
   if (!entered.has_value() && launcher.uses_clone3()) {
     launcher.avoid_clone3();  // seccomp filters of older containers answer ENOSYS
@@ -52,53 +53,66 @@ Result<void> check_tag(std::string_view tag) {
               "tag '" + std::string(tag) + "' is not [a-z0-9-]{1,64}");
 }
 
-NewGroup::~NewGroup() {
-  if (folder_.empty()) return;
-  kill_cgroup(folder_);
-  const timespec one_ms = {0, 1'000'000};
-  for (int i = 0; i < kRemoveTriesMax && !remove_cgroup(folder_); ++i) {
-    ::nanosleep(&one_ms, nullptr);
-  }
+void TreeGroups::remove_limits() {
+  for (const std::string& folder : std::exchange(limits, {})) remove_cgroup(folder);
 }
 
-Result<void> NewGroup::make(const std::string& folder) {
-  Result<void> made = make_cgroup(folder);
-  if (made.has_value()) folder_ = folder;
-  return made;
+NewGroups::~NewGroups() {
+  const timespec one_ms = {0, 1'000'000};
+  if (!groups.kill.empty()) {
+    kill_cgroup(groups.kill);
+    for (int i = 0; i < kRemoveTriesMax && !remove_cgroup(groups.kill); ++i) {
+      ::nanosleep(&one_ms, nullptr);
+    }
+  }
+  groups.remove_limits();
 }
 
 Result<TreePlan> plan_tree_kill(Launcher& launcher, TreeKill wish, const std::string& instance) {
   const std::string by_walk =
       "descendants by /proc and the mark " + std::string(kMarkerName) + " in their environment: ";
   TreePlan plan;
+  const std::string probe = std::string(kGroupPrefix) + make_marker("probe", instance, 1);
   Result<CgroupHome> home = find_cgroup_home();
   if (home.has_value()) plan.cgroup_mount = home->mount;
+  Result<void> works = home.has_value() ? Result<void>() : fail(std::move(home.error()));
   if (wish == TreeKill::proc_walk) {
     plan.description = by_walk + "chosen by option";
-    return plan;
+  } else {
+    if (works.has_value()) works = try_groups(launcher, *home, instance);
+    if (works.has_value()) {
+      plan.group_home = home->own;
+      plan.description = "cgroup2 at " + plan.group_home;
+      if (!launcher.uses_clone3()) plan.description += " (entered slowly: no clone3 here)";
+    } else {
+      if (wish == TreeKill::cgroup) return fail(std::move(works.error()));
+      plan.description = by_walk + works.error().message;
+    }
   }
-  Result<void> works =
-      home.has_value() ? try_groups(launcher, *home, instance) : fail(std::move(home.error()));
-  if (works.has_value()) {
-    plan.group_home = home->own;
-    plan.description = "cgroup2 at " + plan.group_home;
-    if (!launcher.uses_clone3()) plan.description += " (entered slowly: no clone3 here)";
-    return plan;
-  }
-  if (wish == TreeKill::cgroup) return fail(std::move(works.error()));
-  plan.description = by_walk + works.error().message;
+  plan.limit_homes = find_limit_homes(plan.group_home, probe);
+  plan.description += "; trees are limited: " + describe(plan.limit_homes);
   return plan;
 }
 
 Result<StartedChild> start_child(Launcher& launcher, const TreePlan& plan, const LaunchSpec& spec,
                                  LaunchExtras extras) {
   StartedChild child;
+  const std::string name = std::string(kGroupPrefix) + extras.marker;
+  TreeGroups& groups = child.groups.groups;
   if (!plan.group_home.empty()) {
-    child.folder = plan.group_home + "/" + std::string(kGroupPrefix) + extras.marker;
-    Result<void> made = child.group.make(child.folder);
+    const std::string folder = plan.group_home + "/" + name;
+    Result<void> made = make_cgroup(folder);
     if (!made.has_value()) return fail(std::move(made.error()));
+    groups.kill = folder;
   }
-  extras.cgroup = child.folder;
+  if (spec.limits.any_of_tree()) {
+    Result<TreeLimits> limits = make_tree_limits(plan.limit_homes, spec.limits, groups.kill, name);
+    if (!limits.has_value()) return fail(std::move(limits.error()));
+    groups.limits = std::move(limits->folders);
+    extras.data_bytes_max = limits->data_bytes_max;
+  }
+  extras.cgroup = groups.kill;
+  extras.more_cgroups = groups.limits;
   Result<Launched> launched = launcher.launch(spec, extras);
   if (!launched.has_value()) return fail(std::move(launched.error()));
   child.launched = std::move(*launched);

@@ -4,37 +4,48 @@
 #include <berth/core/result.h>
 #include <berth/io/launcher.h>
 #include <berth/io/process_direct.h>
+#include <berth/io/tree_limits.h>
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace berth::io {
 
 /// [a-z0-9-]{1,64}, else error "bad_launch".
 Result<void> check_tag(std::string_view tag);
 
-/// A control group for somebody who does not live yet: killed and removed with this, unless kept.
-class NewGroup {
- public:
-  NewGroup() = default;
-  NewGroup(NewGroup&& other) noexcept : folder_(std::exchange(other.folder_, {})) {}
-  NewGroup& operator=(NewGroup&&) = delete;
-  ~NewGroup();
-  Result<void> make(const std::string& folder);
-  void keep() { folder_.clear(); }
+/// The control groups of a tree.
+struct TreeGroups {
+  std::string kill;                 ///< Version 2: names the tree. Empty: it is killed by walks.
+  std::vector<std::string> limits;  ///< Version 1: bound it.
 
- private:
-  std::string folder_;
+  /// When the tree is gone.
+  void remove_limits();
+};
+
+/// The control groups of somebody who does not live yet: he is killed and they are removed with
+/// this, unless taken.
+class NewGroups {
+ public:
+  NewGroups() = default;
+  NewGroups(NewGroups&& other) noexcept : groups(std::exchange(other.groups, {})) {}
+  NewGroups& operator=(NewGroups&&) = delete;
+  ~NewGroups();
+  TreeGroups take() { return std::exchange(groups, {}); }
+
+  TreeGroups groups;
 };
 
 /// How the trees of one host are killed, found out once.
 struct TreePlan {
   std::string cgroup_mount;  ///< For orphans; empty if no cgroup2 is mounted.
   std::string group_home;    ///< Where groups are made; empty: trees are killed by walks.
-  std::string description;   ///< ProcessHost::describe().
+  LimitHomes limit_homes;
+  std::string description;  ///< ProcessHost::describe().
 };
 
 /// Groups work when a child can be put into one and cgroup.kill is there; nothing less proves it,
@@ -44,12 +55,11 @@ Result<TreePlan> plan_tree_kill(Launcher& launcher, TreeKill wish, const std::st
 
 struct StartedChild {
   Launched launched;
-  NewGroup group;      ///< Keep it when the child has found its owner.
-  std::string folder;  ///< Of that group; empty where trees are killed by walks.
+  NewGroups groups;  ///< To be taken when the child has found its owner.
 };
 
-/// Makes the child's group if there is to be one, and launches into it. An error leaves nothing.
-/// `extras.cgroup` is chosen here.
+/// Makes the child's groups and launches into them. An error leaves nothing. The groups in `extras`
+/// are chosen here.
 Result<StartedChild> start_child(Launcher& launcher, const TreePlan& plan, const LaunchSpec& spec,
                                  LaunchExtras extras);
 

@@ -18,16 +18,20 @@ class ChildStdio {
   ~ChildStdio();
 
   /// Error `overloaded` without descriptors.
-  Result<void> open();
+  Result<void> open(StdioMode mode);
   /// The child's ends, blocking; closed with this object.
   std::array<int, 3> theirs() const {
-    return {theirs_[0].get(), theirs_[1].get(), theirs_[2].get()};
+    return {theirs_[0].get(), theirs_[1].get(), theirs_[theirs_[2].valid() ? 2 : 0].get()};
   }
   /// Once the child has its own.
   void close_theirs();
   void give_to(Process& process);
 
  private:
+  Result<void> take(std::size_t index, Fd ours, Fd theirs);
+  Result<void> open_pipe(std::size_t index);
+  Result<void> open_socket();
+
   Reactor& reactor_;
   std::array<Handle, 3> handles_ = {kNoHandle, kNoHandle, kNoHandle};
   std::array<Fd, 3> theirs_;

@@ -33,12 +33,11 @@ void DirectProcess::signal(int number) {
 }
 
 DirectChild::DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number,
-                         std::string marker, std::string group)
+                         std::string marker)
     : parent_(parent),
       reactor_(reactor),
       number_(number),
       marker_(std::move(marker)),
-      group_(std::move(group)),
       exit_poll_(*this),
       retry_(*this),
       next_retry_(kFirstRetry) {}
@@ -47,8 +46,9 @@ DirectChild::~DirectChild() {
   reactor_.disarm(retry_);
 }
 
-Result<void> DirectChild::adopt(Launched& launched, ExitListener& listener,
+Result<void> DirectChild::adopt(StartedChild& started, ExitListener& listener,
                                 DirectProcess& process) {
+  Launched& launched = started.launched;
   id_.pid = launched.pid;
   // It is not reaped, so this is its line even if it has ended by now.
   if (const std::optional<ProcStat> stat = read_proc_stat(id_.pid)) id_ = stat->id;
@@ -56,6 +56,7 @@ Result<void> DirectChild::adopt(Launched& launched, ExitListener& listener,
   if (!handle.has_value()) return fail(std::move(handle.error()));
   launched.pidfd.release();
   pidfd_ = *handle;
+  groups_ = started.groups.take();
   listener_ = &listener;
   process_ = &process;
   process.process_id = id_;
@@ -66,18 +67,19 @@ Result<void> DirectChild::adopt(Launched& launched, ExitListener& listener,
 }
 
 TreeSeed DirectChild::seed() const {
-  return TreeSeed{id_, [this](std::string_view value) { return value == marker_; }};
+  return TreeSeed{id_, {}, marker_};
 }
 
 void DirectChild::kill_tree() {
   if (exited_) return;  // the rest of the tree is being ended already
-  if (group_.empty()) {
+  if (groups_.kill.empty()) {
     parent_.sweep_later(*this);
     return;
   }
-  if (kill_cgroup(group_)) return;
-  parent_.log().write(LogLevel::warning, "process",
-                      "cannot write to " + group_ + "/cgroup.kill: killing the process alone");
+  if (kill_cgroup(groups_.kill)) return;
+  parent_.log().write(
+      LogLevel::warning, "process",
+      "cannot write to " + groups_.kill + "/cgroup.kill: killing the process alone");
   ::syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
 }
 
@@ -113,12 +115,12 @@ void DirectChild::on_exited(int error) {
 }
 
 void DirectChild::end_tree() {
-  if (group_.empty()) {
+  if (groups_.kill.empty()) {
     parent_.sweep_later(*this);
     return;
   }
-  if (remove_cgroup(group_)) return tree_is_gone();
-  kill_cgroup(group_);
+  if (remove_cgroup(groups_.kill)) return tree_is_gone();
+  kill_cgroup(groups_.kill);
   tree_still_lives();
 }
 
@@ -132,6 +134,7 @@ void DirectChild::tree_is_gone() {
   // The root itself may be the last that lives: it is ours to reap, and on its way when it cannot
   // be reaped yet.
   if (!reap()) return tree_still_lives();
+  groups_.remove_limits();
   tell();
   reactor_.close(pidfd_);
   parent_.forget(*this);  // destroys this

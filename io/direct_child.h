@@ -3,7 +3,7 @@
 #pragma once
 
 #include <berth/core/log.h>
-#include <berth/io/launcher.h>
+#include <berth/io/child_start.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_tree.h>
 
@@ -49,14 +49,12 @@ class DirectProcess final : public Process {
 /// of its session and of its group, belongs to nobody else.
 class DirectChild {
  public:
-  /// `group` is the folder of its control group, empty where trees are killed by walks.
-  DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number, std::string marker,
-              std::string group);
+  DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number, std::string marker);
   ~DirectChild();
 
-  /// Takes over a launched process and begins to watch it. On an error the process is still the
+  /// Takes over a started process and begins to watch it. On an error the process is still the
   /// caller's.
-  Result<void> adopt(Launched& launched, ExitListener& listener, DirectProcess& process);
+  Result<void> adopt(StartedChild& started, ExitListener& listener, DirectProcess& process);
 
   void kill_tree();
   void signal(int number);
@@ -94,7 +92,7 @@ class DirectChild {
   Reactor& reactor_;
   const std::uint64_t number_;
   const std::string marker_;
-  const std::string group_;
+  TreeGroups groups_;
   ProcessId id_;
   Handle pidfd_ = kNoHandle;
   ExitListener* listener_ = nullptr;

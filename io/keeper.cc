@@ -3,6 +3,7 @@
 #include <berth/io/orphans.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -30,8 +31,9 @@ constexpr milliseconds kLateRetry{1000};  // when the end was told without proof
 constexpr milliseconds kAdoptedPause{10};
 constexpr int kPacketsPerTurn = 16;  // of a lane: exits are seen between many starts
 constexpr int kSourceBits = 2;
-constexpr int kGroupTriesMax = 100;  // of 1 ms
-constexpr int kNobodyLeftMax = 20;   // looks at the end that find only what we may not kill
+constexpr std::uint64_t kBerthEnded = 1;  // number of the control source that is berth's pidfd
+constexpr int kGroupTriesMax = 100;       // of 1 ms
+constexpr int kNobodyLeftMax = 20;        // looks at the end that find only what we may not kill
 
 void nap(milliseconds time) {
   const timespec pause = {0, static_cast<long>(time.count()) * 1'000'000};
@@ -67,6 +69,11 @@ Result<void> Keeper::begin() {
   plan_ = std::move(*plan);
   Result<void> watched = watch(control_.get(), Source::control, 0, EPOLLIN);
   if (watched.has_value()) watched = watch(signals_.get(), Source::signal, 0, EPOLLIN);
+  // A process that berth has forked without exec holds the socket open: so berth is watched too.
+  berth_.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getppid(), 0)));
+  if (watched.has_value() && berth_.valid()) {
+    watched = watch(berth_.get(), Source::control, kBerthEnded, EPOLLIN);
+  }
   return watched;
 }
 
@@ -128,6 +135,7 @@ void Keeper::turn() {
     const std::uint64_t number = data >> kSourceBits;
     switch (static_cast<Source>(data & ((1U << kSourceBits) - 1))) {
       case Source::control:
+        if (number == kBerthEnded) open_ = false;
         on_control();
         break;
       case Source::lane:
@@ -266,10 +274,9 @@ Result<Started> Keeper::start(std::size_t lane, Start& request) {
     end_at_once(child->launched);
     return fail(std::move(watched.error()));
   }
-  child->group.keep();
   ward->pidfd = std::move(child->launched.pidfd);
   ward->marker = std::move(extras.marker);
-  ward->group = std::move(child->folder);
+  ward->groups = child->groups.take();
   const Started started = {request.number, ward->id.pid, ward->id.start_time};
   number_of_pid_[ward->id.pid] = request.number;
   wards_.emplace(request.number, std::move(ward));
@@ -279,11 +286,11 @@ Result<Started> Keeper::start(std::size_t lane, Start& request) {
 void Keeper::kill(std::uint64_t number) {
   Ward* const ward = find(number);
   if (ward == nullptr || ward->exited) return;  // the rest of its tree is being ended already
-  if (ward->group.empty()) {
+  if (ward->groups.kill.empty()) {
     to_sweep_.push_back(number);
-  } else if (!kill_cgroup(ward->group)) {
-    report(ward->lane,
-           Note{"cannot write to " + ward->group + "/cgroup.kill: killing the process alone"});
+  } else if (!kill_cgroup(ward->groups.kill)) {
+    report(ward->lane, Note{"cannot write to " + ward->groups.kill +
+                            "/cgroup.kill: killing the process alone"});
     ::syscall(SYS_pidfd_send_signal, ward->pidfd.get(), SIGKILL, nullptr, 0);
   }
 }
@@ -298,12 +305,12 @@ void Keeper::on_exited(Ward& ward) {
 }
 
 void Keeper::end_tree(Ward& ward) {
-  if (ward.group.empty()) {
+  if (ward.groups.kill.empty()) {
     to_sweep_.push_back(ward.number);
     return;
   }
-  if (remove_cgroup(ward.group)) return tree_is_gone(ward);
-  kill_cgroup(ward.group);
+  if (remove_cgroup(ward.groups.kill)) return tree_is_gone(ward);
+  kill_cgroup(ward.groups.kill);
   tree_still_lives(ward);
 }
 
@@ -311,6 +318,7 @@ void Keeper::tree_is_gone(Ward& ward) {
   // The root itself may be the last that lives: it is ours to reap, and on its way when it cannot
   // be reaped yet.
   if (!reap(ward)) return tree_still_lives(ward);
+  ward.groups.remove_limits();
   tell(ward);
   std::erase(ending_, ward.number);
   wards_.erase(ward.number);
@@ -364,8 +372,7 @@ void Keeper::sweep() {
   std::vector<TreeSeed> seeds;
   for (const std::uint64_t number : numbers) {
     const Ward& ward = *find(number);
-    seeds.push_back(TreeSeed{
-        ward.id, [marker = ward.marker](std::string_view value) { return value == marker; }});
+    seeds.push_back(TreeSeed{ward.id, {}, ward.marker});
   }
   const std::vector<TreeSweep> answers = kill_trees(seeds, {});
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -379,6 +386,15 @@ void Keeper::sweep() {
   }
 }
 
+void Keeper::give_memory_back() {
+  if (!wards_.empty()) return;
+  decltype(wards_)().swap(wards_);
+  decltype(number_of_pid_)().swap(number_of_pid_);
+  ending_.shrink_to_fit();
+  for (Lane& lane : lanes_) lane.outgoing.shrink_to_fit();
+  ::malloc_trim(0);
+}
+
 /// Takes the statuses of children that we only got as a subreaper. When no ward is left, none of
 /// them may be left either: what has wiped its mark and left its session ends here.
 void Keeper::reap_adopted() {
@@ -386,7 +402,10 @@ void Keeper::reap_adopted() {
   next_adopted_look_ = Clock::now() + kAdoptedPause;
   for (;;) {
     siginfo_t info = {};
-    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return;  // no child at all
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+      give_memory_back();  // no child at all
+      return;
+    }
     if (info.si_pid == 0) break;
     const auto at = number_of_pid_.find(info.si_pid);
     if (at == number_of_pid_.end()) {
@@ -405,9 +424,10 @@ void Keeper::reap_adopted() {
 void Keeper::end_everything() {
   std::vector<std::string> groups;
   for (const auto& [number, ward] : wards_) {
-    if (ward->group.empty()) continue;
-    kill_cgroup(ward->group);
-    groups.push_back(ward->group);
+    groups.insert(groups.end(), ward->groups.limits.begin(), ward->groups.limits.end());
+    if (ward->groups.kill.empty()) continue;
+    kill_cgroup(ward->groups.kill);
+    groups.push_back(ward->groups.kill);
   }
   milliseconds pause{1};
   for (int nobody = 0; nobody < kNobodyLeftMax;) {

@@ -28,7 +28,7 @@ struct Ward {
   ProcessId id;
   Fd pidfd;
   std::string marker;
-  std::string group;  ///< Folder of its control group; empty where trees are killed by walks.
+  TreeGroups groups;
   bool exited = false;
   bool reaped = false;
   bool told = false;
@@ -39,8 +39,8 @@ struct Ward {
 };
 
 /// One thread, one loop over epoll. It is a subreaper: whatever its children start and leave
-/// behind becomes its child, in whatever session. When the control socket closes, for whatever
-/// reason, it ends everything and returns.
+/// behind becomes its child, in whatever session. When the control socket closes or berth has
+/// ended, for whatever reason, it ends everything and returns.
 class Keeper {
  public:
   explicit Keeper(Fd control);
@@ -84,6 +84,7 @@ class Keeper {
   void sweep();
   void retry_due();
   void reap_adopted();
+  void give_memory_back();
   void end_everything();
 
   void report(std::size_t lane, const Report& report);
@@ -93,6 +94,7 @@ class Keeper {
   Ward* find(std::uint64_t number);
 
   Fd control_;
+  Fd berth_;  // pidfd
   Fd epoll_;
   Fd signals_;
   bool open_ = true;  // berth is there

@@ -80,7 +80,7 @@ Result<void> LaneEnd::open(Fd socket, const std::string& instance) {
 Result<std::unique_ptr<Process>> LaneEnd::spawn(std::uint64_t number, const LaunchSpec& spec,
                                                 ExitListener& listener) {
   ChildStdio stdio(reactor_);
-  Result<void> opened = stdio.open();
+  Result<void> opened = stdio.open(spec.stdio);
   if (!opened.has_value()) return fail(std::move(opened.error()));
   const std::string bytes = encode_spec(spec);
   if (bytes.size() > kSpecMax) {
@@ -252,6 +252,7 @@ void LaneEnd::tell_end(const Ended& ended) {
   if (at == children_.end()) return;
   const Child child = at->second;
   children_.erase(at);
+  if (children_.empty()) decltype(children_)().swap(children_);  // thousands leave a big table
   if (child.process != nullptr) child.process->lane = nullptr;
   if (child.listener != nullptr) child.listener->on_exit(ended.status);
 }

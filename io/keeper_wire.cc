@@ -20,7 +20,8 @@ constexpr std::array kCodes = {"command_not_found",
                                "no_cgroup2",
                                "no_cgroup_kill",
                                "no_proc",
-                               "bad_keeper_message"};
+                               "bad_keeper_message",
+                               "no_limit"};
 constexpr std::uint32_t kListMax = 1 << 20;
 constexpr std::size_t kMessageMax = 16 * 1024;
 
@@ -172,7 +173,11 @@ bool fields(Visitor& visit, auto& m, const Note*) {
 template <typename Visitor>
 bool fields(Visitor& visit, auto& m, const LaunchSpec*) {
   return visit.field(m.command) && visit.field(m.arguments) && visit.field(m.environment) &&
-         visit.field(m.working_directory) && visit.field(m.tag);
+         visit.field(m.working_directory) && visit.field(m.tag) &&
+         visit.choice(m.stdio, StdioMode::two_handles) && visit.field(m.limits.address_space) &&
+         visit.field(m.limits.open_files) && visit.field(m.limits.user_processes) &&
+         visit.field(m.limits.cpu_seconds) && visit.field(m.limits.tree_memory) &&
+         visit.field(m.limits.tree_processes) && visit.field(m.limits.tree_cpu_percent);
 }
 
 template <typename Message>

@@ -1,3 +1,4 @@
+#include <berth/core/assert.h>
 #include <berth/io/launcher.h>
 #include <berth/io/process_tree.h>
 #include <berth/io/signals_blocked.h>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <vector>
 
@@ -29,6 +31,13 @@ namespace {
 constexpr std::size_t kStackBytes = 64 * 1024;
 constexpr std::size_t kGuardBytes = 64 * 1024;  // a multiple of every page size
 constexpr int kSignalCount = 64;
+constexpr int kGroupsMax = 4;  // of version 2, and memory, pids and cpu of version 1
+constexpr int kLimitsMax = 5;
+
+struct Limit {
+  int resource = 0;
+  rlimit value = {};
+};
 
 /// The kernel's own form of sigaction: SIG_DFL, no flags, nothing masked.
 struct KernelSigaction {
@@ -39,7 +48,7 @@ struct KernelSigaction {
 };
 
 /// What the child was about to do when it failed.
-enum class Step : int { group, session, death_signal, descriptors, stdio, directory, exec };
+enum class Step : int { group, session, death_signal, descriptors, stdio, limits, directory, exec };
 
 struct Prepared {
   std::string path;
@@ -142,6 +151,8 @@ Error explain(Step step, int errno_value, const LaunchSpec& spec, const std::str
       return errno_error(errno_value, "close_range");
     case Step::stdio:
       return errno_error(errno_value, "cannot hand over stdin, stdout and stderr");
+    case Step::limits:
+      return errno_error(errno_value, "cannot set the limits of a process");
     case Step::directory: {
       Error error = errno_error(errno_value, "working directory " + spec.working_directory);
       error.code = "bad_working_directory";
@@ -240,16 +251,19 @@ struct Launcher::Child {
   const char* directory = nullptr;
   int parent_pid = 0;
   bool outlives_parent = false;
-  int group_fd = -1;  // cgroup.procs, when the child has to enter by itself
+  int group_fds[kGroupsMax] = {-1, -1, -1, -1};  // cgroup.procs of what it has to enter by itself
   int stdio[3] = {-1, -1, -1};
-  rlimit descriptors = {};  // rlim_cur 0: leave it
+  Limit limits[kLimitsMax] = {};
+  int limit_count = 0;
   Step step = Step::group;
   int error = 0;
 };
 
 BERTH_UNWATCHED void Launcher::child_main(Child& child) {
   child.step = Step::group;
-  if (child.group_fd >= 0 && ::syscall(SYS_write, child.group_fd, "0", 1) != 1) return;
+  for (int i = 0; i < kGroupsMax && child.group_fds[i] >= 0; ++i) {
+    if (::syscall(SYS_write, child.group_fds[i], "0", 1) != 1) return;
+  }
   if (child.path == nullptr) {
     errno = 0;
     return;
@@ -275,9 +289,10 @@ BERTH_UNWATCHED void Launcher::child_main(Child& child) {
   child.step = Step::descriptors;
   if (::syscall(SYS_close_range, 3U, ~0U, 0U) != 0) return;
 
-  if (child.descriptors.rlim_cur != 0 &&
-      ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &child.descriptors, nullptr) != 0) {
-    return;
+  child.step = Step::limits;
+  for (int i = 0; i < child.limit_count; ++i) {
+    Limit& limit = child.limits[i];
+    if (::syscall(SYS_prlimit64, 0, limit.resource, &limit.value, nullptr) != 0) return;
   }
 
   child.step = Step::directory;
@@ -333,14 +348,22 @@ Result<void> Launcher::park_stdio(const std::array<int, 3>& stdio) {
   return {};
 }
 
-Result<Launched> Launcher::run(Child& child, const std::string& cgroup) {
-  Fd group;
-  if (!cgroup.empty()) {
-    const std::string path = clone3_works_ ? cgroup : cgroup + "/cgroup.procs";
-    group.reset(::open(path.c_str(),
-                       clone3_works_ ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_WRONLY | O_CLOEXEC));
-    if (!group.valid()) return fail(errno_error(errno, path));
-    if (!clone3_works_) child.group_fd = group.get();
+Result<Launched> Launcher::run(Child& child, const std::string& cgroup,
+                               const std::vector<std::string>& more_cgroups) {
+  Fd group;  // to be born in
+  if (!cgroup.empty() && clone3_works_) {
+    group.reset(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!group.valid()) return fail(errno_error(errno, cgroup));
+  }
+  std::vector<std::string> to_enter = more_cgroups;
+  if (!cgroup.empty() && !clone3_works_) to_enter.push_back(cgroup);
+  BERTH_ASSERT(to_enter.size() <= kGroupsMax);
+  std::array<Fd, kGroupsMax> files;
+  for (std::size_t i = 0; i < to_enter.size(); ++i) {
+    const std::string path = to_enter[i] + "/cgroup.procs";
+    files[i].reset(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!files[i].valid()) return fail(errno_error(errno, path));
+    child.group_fds[i] = files[i].get();
   }
   child.parent_pid = ::getpid();
 
@@ -368,6 +391,26 @@ Result<Launched> Launcher::run(Child& child, const std::string& cgroup) {
   return Launched{static_cast<int>(pid), Fd(pidfd)};
 }
 
+void Launcher::set_limits(const ProcessLimits& wanted, const LaunchExtras& extras, Child& child) {
+  const auto add = [&child](int resource, std::uint64_t soft_max, std::uint64_t hard_max) {
+    Limit& limit = child.limits[child.limit_count];
+    limit.resource = resource;
+    if (::getrlimit(static_cast<__rlimit_resource>(resource), &limit.value) != 0) return;
+    limit.value.rlim_max = std::min<rlim_t>(limit.value.rlim_max, hard_max);
+    limit.value.rlim_cur = std::min<rlim_t>(soft_max, limit.value.rlim_max);
+    ++child.limit_count;
+  };
+  if (wanted.address_space != 0) add(RLIMIT_AS, wanted.address_space, wanted.address_space);
+  if (wanted.user_processes != 0) add(RLIMIT_NPROC, wanted.user_processes, wanted.user_processes);
+  if (wanted.cpu_seconds != 0) add(RLIMIT_CPU, wanted.cpu_seconds, wanted.cpu_seconds + 1);
+  if (extras.data_bytes_max != 0) add(RLIMIT_DATA, extras.data_bytes_max, extras.data_bytes_max);
+  if (wanted.open_files != 0) {
+    add(RLIMIT_NOFILE, wanted.open_files, wanted.open_files);
+  } else if (extras.descriptors_soft != 0) {
+    add(RLIMIT_NOFILE, extras.descriptors_soft, RLIM_INFINITY);
+  }
+}
+
 Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& extras) {
   Result<Prepared> prepared = prepare(spec, extras.marker);
   if (!prepared.has_value()) return fail(std::move(prepared.error()));
@@ -377,16 +420,13 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
   child.environment = prepared->environment.data();
   child.directory = spec.working_directory.c_str();
   child.outlives_parent = extras.outlives_us;
-  if (extras.descriptors_soft != 0 && ::getrlimit(RLIMIT_NOFILE, &child.descriptors) == 0) {
-    child.descriptors.rlim_cur =
-        std::min<rlim_t>(extras.descriptors_soft, child.descriptors.rlim_max);
-  }
+  set_limits(spec.limits, extras, child);
 
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < parking_.size(); ++i) child.stdio[i] = parking_[i].get();
   Result<void> parked = park_stdio(extras.stdio);
   Result<Launched> launched = parked.has_value()
-                                  ? run(child, extras.cgroup)
+                                  ? run(child, extras.cgroup, extras.more_cgroups)
                                   : Result<Launched>(fail(std::move(parked.error())));
   // Nothing of the pipes may stay here, or their readers would never see the end.
   for (const Fd& place : parking_) ::dup3(null_.get(), place.get(), O_CLOEXEC);
@@ -402,7 +442,7 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
 Result<void> Launcher::try_cgroup(const std::string& cgroup) {
   const std::lock_guard lock(mutex_);
   Child child;
-  Result<Launched> launched = run(child, cgroup);
+  Result<Launched> launched = run(child, cgroup, {});
   if (!launched.has_value()) return fail(std::move(launched.error()));
   siginfo_t info;
   while (::waitid(P_PIDFD, static_cast<id_t>(launched->pidfd.get()), &info, WEXITED) != 0 &&

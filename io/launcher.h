@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace berth::io {
 
@@ -25,6 +26,11 @@ struct LaunchExtras {
   bool outlives_us = false;
   /// The control group that it is in from its first instruction on; empty for none.
   std::string cgroup;
+  /// Groups that it enters by itself before its exec, each of which costs an RCU grace period:
+  /// those of the old hierarchies (version 1), for limits.
+  std::vector<std::string> more_cgroups;
+  /// What RLIMIT_DATA is to be; 0 leaves it.
+  std::uint64_t data_bytes_max = 0;
 };
 
 struct Launched {
@@ -65,7 +71,9 @@ class Launcher {
 
  private:
   struct Child;
-  Result<Launched> run(Child& child, const std::string& cgroup);
+  Result<Launched> run(Child& child, const std::string& cgroup,
+                       const std::vector<std::string>& more_cgroups);
+  static void set_limits(const ProcessLimits& wanted, const LaunchExtras& extras, Child& child);
   Result<void> park_stdio(const std::array<int, 3>& stdio);
   static void child_main(Child& child);
   static int child_entry(void* argument);

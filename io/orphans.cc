@@ -114,7 +114,7 @@ int kill_groups(const std::string& mount, const MarkerTest& is_wanted, Family fa
 }
 
 int kill_marked(const MarkerTest& is_wanted, Family family) {
-  const TreeSeed seed = {{}, is_wanted};
+  const TreeSeed seed = {{}, is_wanted, {}};
   std::size_t killed = 0;
   for (int tries = 0; tries < kTriesMax; ++tries) {
     // The dying are met again until they are gone: the fullest look tells how many they were.

@@ -22,7 +22,7 @@ struct LinuxOptions {
   ProcessKeeping process_keeping = ProcessKeeping::direct;
   DirectOptions processes;     ///< For both.
   std::string keeper_program;  ///< Empty: find_keeper().
-  /// Raises the soft limit of open files to the hard one: an agent takes four descriptors. Agents
+  /// Raises the soft limit of open files to the hard one: an agent takes three or four. Agents
   /// start with the limit that was there before (programs that use select() break above 1024).
   bool raise_descriptor_limit = true;
 };

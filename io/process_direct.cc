@@ -127,21 +127,19 @@ Result<std::unique_ptr<Process>> DirectHost::spawn(Reactor& reactor, const Launc
   extras.descriptors_soft = options_.child_descriptors_soft;
   extras.marker = make_marker(spec.tag, instance_, number);
   ChildStdio stdio(reactor);
-  Result<void> opened = stdio.open();
+  Result<void> opened = stdio.open(spec.stdio);
   if (!opened.has_value()) return fail(std::move(opened.error()));
   extras.stdio = stdio.theirs();
   Result<StartedChild> started = start_child(launcher_, plan_, spec, extras);
   if (!started.has_value()) return fail(std::move(started.error()));
 
   auto process = std::make_unique<DirectProcess>();
-  auto child =
-      std::make_unique<DirectChild>(*this, reactor, number, extras.marker, started->folder);
-  Result<void> adopted = child->adopt(started->launched, listener, *process);
+  auto child = std::make_unique<DirectChild>(*this, reactor, number, extras.marker);
+  Result<void> adopted = child->adopt(*started, listener, *process);
   if (!adopted.has_value()) {
     end_at_once(started->launched);
     return fail(std::move(adopted.error()));
   }
-  started->group.keep();
   stdio.give_to(*process);
   const std::lock_guard lock(mutex_);
   children_.emplace(number, std::move(child));
@@ -154,6 +152,10 @@ Result<int> DirectHost::reap_orphans(const std::string& tag_prefix) {
     killed += kill_orphan_groups(plan_.cgroup_mount, tag_prefix, instance_);
   killed += kill_marked_orphans(tag_prefix, instance_);
   if (!plan_.cgroup_mount.empty()) remove_dead_groups(plan_.cgroup_mount);
+  for (const ControllerHome* home :
+       {&plan_.limit_homes.memory, &plan_.limit_homes.pids, &plan_.limit_homes.cpu}) {
+    if (!home->mount.empty()) remove_dead_groups(home->mount);
+  }
   return killed;
 }
 

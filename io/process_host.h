@@ -41,6 +41,31 @@ struct ExitStatus {
 /// "exit code 3", "killed by signal 9".
 std::string describe(const ExitStatus& status);
 
+/// Bounds for a child; 0 sets none. Where a bound for the tree cannot be had, a spawn that asks for
+/// it fails with `unsupported` ("no_limit"); ProcessHost::describe() says what there is.
+struct ProcessLimits {
+  // Of each process by itself (setrlimit(2), soft and hard). They can only lower ours.
+  std::uint64_t address_space = 0;  ///< Bytes. Node, Go and Java reserve far more than they use.
+  std::uint64_t open_files = 0;
+  std::uint64_t user_processes = 0;  ///< Counts all of the user's, not the tree's; not for root.
+  std::uint64_t cpu_seconds = 0;     ///< Then SIGXCPU, a second later SIGKILL.
+  // Of the whole tree (control groups).
+  std::uint64_t tree_memory = 0;  ///< Bytes. Without groups: of data of each process (RLIMIT_DATA).
+  std::uint64_t tree_processes = 0;    ///< Threads count.
+  std::uint64_t tree_cpu_percent = 0;  ///< Of one processor: 150 is one and a half.
+  bool any_of_tree() const { return (tree_memory | tree_processes | tree_cpu_percent) != 0; }
+  bool operator==(const ProcessLimits&) const = default;
+};
+
+enum class StdioMode : std::uint8_t {
+  pipes,  ///< Three pipes, three handles.
+  /// Two handles: stdin and stderr of the child are the ends of one socket (stdin_handle and
+  /// stderr_handle are the same, to be closed once; Reactor::shutdown_write ends its stdin), stdout
+  /// stays a pipe, because lines through a socket cost twice the CPU. The child cannot open
+  /// /dev/stdin or /dev/stderr by name then.
+  two_handles,
+};
+
 struct LaunchSpec {
   std::string command;  ///< Absolute path, or a name looked up in PATH of `environment`.
   std::vector<std::string> arguments;                            ///< Without argv[0].
@@ -49,6 +74,8 @@ struct LaunchSpec {
   /// Marks the whole tree, so that it can be found again after a crash of its starter:
   /// [a-z0-9-]{1,64}.
   std::string tag;
+  StdioMode stdio = StdioMode::pipes;
+  ProcessLimits limits;
 };
 
 /// Told, once, on the reactor's thread, when a process has ended and its tree is gone.
@@ -60,7 +87,7 @@ class ExitListener {
   ~ExitListener() = default;
 };
 
-/// A running child with its three pipes. Its handles belong to the holder, who closes them (after
+/// A running child with its pipes. Its handles belong to the holder, who closes them (after
 /// cancelling what runs on them). Dropping a Process kills its tree; the host reaps it and the
 /// listener is not called any more.
 class Process {

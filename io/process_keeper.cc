@@ -2,6 +2,7 @@
 #include <berth/io/launcher.h>
 #include <berth/io/orphans.h>
 #include <berth/io/process_keeper.h>
+#include <berth/io/tree_limits.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -186,6 +187,7 @@ class KeeperHost final : public ProcessHost, public keeper::LaneOwner {
       mutex_;  // shards spawn side by side; a lane itself is touched by its own alone
   std::unique_ptr<KeeperProgram> keeper_;  // null when it is lost
   std::uint64_t next_number_ = 1;
+  std::vector<std::string> limit_mounts_;
   std::vector<std::unique_ptr<keeper::LaneEnd>> lanes_;
 };
 
@@ -194,6 +196,10 @@ Result<void> KeeperHost::init() {
     Result<std::string> found = find_keeper();
     if (!found.has_value()) return fail(std::move(found.error()));
     options_.program = std::move(*found);
+  }
+  for (const char* controller : {"memory", "pids", "cpu"}) {
+    std::string mount = find_cgroup1_home(controller).mount;
+    if (!mount.empty()) limit_mounts_.push_back(std::move(mount));
   }
   Result<void> launcher = launcher_.init();
   if (!launcher.has_value()) return launcher;
@@ -265,6 +271,7 @@ Result<int> KeeperHost::reap_orphans(const std::string& tag_prefix) {
   if (!mount.empty()) killed += kill_orphan_groups(mount, tag_prefix, instance);
   killed += kill_marked_orphans(tag_prefix, instance);
   if (!mount.empty()) remove_dead_groups(mount);
+  for (const std::string& limits_mount : limit_mounts_) remove_dead_groups(limits_mount);
   return killed;
 }
 

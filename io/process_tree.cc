@@ -48,42 +48,96 @@ class MarkerCache {
   bool unsettled_ = false;
 };
 
-bool belongs_by_itself(const TreeSeed& seed, const ProcStat& process,
-                       const MarkerReader& marker_of) {
-  if (seed.root.pid != 0) {
-    if (process.id == seed.root) return true;
-    if (process.id.start_time < seed.root.start_time) return false;  // older than the whole tree
-    if (process.session == seed.root.pid) return true;
+/// Tells to which tree a process belongs by itself, by maps, since there may be thousands.
+class Judge {
+ public:
+  Judge(std::span<const TreeSeed> seeds, const MarkerReader& marker_of)
+      : seeds_(seeds), marker_of_(marker_of) {
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      const TreeSeed& seed = seeds[i];
+      oldest_ = i == 0 ? seed.root.start_time : std::min(oldest_, seed.root.start_time);
+      if (seed.root.pid != 0) by_root_.emplace(seed.root.pid, i);
+      if (seed.marker_matches) {
+        by_predicate_.push_back(i);
+      } else {
+        by_marker_.emplace(seed.marker, i);
+      }
+    }
   }
-  const std::optional<std::string> marker = marker_of(process);
-  return marker.has_value() && seed.marker_matches(*marker);
-}
+
+  std::optional<std::size_t> tree_of(const ProcStat& process) const {
+    if (process.id.start_time < oldest_) return {};  // older than all trees
+    if (const auto at = by_root_.find(process.id.pid);
+        at != by_root_.end() && seeds_[at->second].root == process.id) {
+      return at->second;
+    }
+    if (const auto at = by_root_.find(process.session);
+        at != by_root_.end() && is_younger(process, at->second)) {
+      return at->second;
+    }
+    const std::optional<std::string> marker = marker_of_(process);
+    if (!marker.has_value()) return {};
+    if (const auto at = by_marker_.find(*marker);
+        at != by_marker_.end() && is_younger(process, at->second)) {
+      return at->second;
+    }
+    for (const std::size_t i : by_predicate_) {
+      if (is_younger(process, i) && seeds_[i].marker_matches(*marker)) return i;
+    }
+    return {};
+  }
+
+ private:
+  bool is_younger(const ProcStat& process, std::size_t seed) const {
+    return process.id.start_time >= seeds_[seed].root.start_time;
+  }
+
+  std::span<const TreeSeed> seeds_;
+  const MarkerReader& marker_of_;
+  std::uint64_t oldest_ = 0;
+  std::unordered_map<int, std::size_t> by_root_;
+  std::unordered_map<std::string, std::size_t> by_marker_;
+  std::vector<std::size_t> by_predicate_;
+};
 
 }  // namespace
+
+std::vector<TreeMember> members_of_all(std::span<const TreeSeed> seeds,
+                                       std::span<const ProcStat> processes,
+                                       const std::unordered_set<int>& spared,
+                                       const MarkerReader& marker_of) {
+  std::unordered_multimap<int, const ProcStat*> children;
+  for (const ProcStat& process : processes) children.emplace(process.parent, &process);
+
+  const Judge judge(seeds, marker_of);
+  std::vector<std::pair<const ProcStat*, std::size_t>> found;
+  std::unordered_set<int> seen = spared;
+  for (const ProcStat& process : processes) {
+    if (seen.contains(process.id.pid)) continue;
+    const std::optional<std::size_t> tree = judge.tree_of(process);
+    if (!tree.has_value()) continue;
+    seen.insert(process.id.pid);
+    found.emplace_back(&process, *tree);
+  }
+  for (std::size_t i = 0; i < found.size(); ++i) {  // grows while we go
+    const auto [begin, end] = children.equal_range(found[i].first->id.pid);
+    for (auto at = begin; at != end; ++at) {
+      if (seen.insert(at->second->id.pid).second) found.emplace_back(at->second, found[i].second);
+    }
+  }
+  std::vector<TreeMember> members;
+  for (const auto& [process, tree] : found) {
+    if (!process->ended()) members.push_back({process->id, tree});
+  }
+  return members;
+}
 
 std::vector<ProcessId> members_of(const TreeSeed& seed, std::span<const ProcStat> processes,
                                   const std::unordered_set<int>& spared,
                                   const MarkerReader& marker_of) {
-  std::unordered_multimap<int, const ProcStat*> children;
-  for (const ProcStat& process : processes) children.emplace(process.parent, &process);
-
-  std::vector<const ProcStat*> found;
-  std::unordered_set<int> seen = spared;
-  for (const ProcStat& process : processes) {
-    if (seen.contains(process.id.pid)) continue;
-    if (!belongs_by_itself(seed, process, marker_of)) continue;
-    seen.insert(process.id.pid);
-    found.push_back(&process);
-  }
-  for (std::size_t i = 0; i < found.size(); ++i) {  // grows while we go
-    const auto [begin, end] = children.equal_range(found[i]->id.pid);
-    for (auto at = begin; at != end; ++at) {
-      if (seen.insert(at->second->id.pid).second) found.push_back(at->second);
-    }
-  }
   std::vector<ProcessId> members;
-  for (const ProcStat* process : found) {
-    if (!process->ended()) members.push_back(process->id);
+  for (const TreeMember& member : members_of_all({&seed, 1}, processes, spared, marker_of)) {
+    members.push_back(member.id);
   }
   return members;
 }
@@ -97,7 +151,10 @@ class Killer {
       : seeds_(seeds), spared_(spared), answers_(seeds.size()) {
     spared_.insert(::getpid());
     oldest_ = seeds.empty() ? 0 : seeds.front().root.start_time;
-    for (const TreeSeed& seed : seeds) oldest_ = std::min(oldest_, seed.root.start_time);
+    for (const TreeSeed& seed : seeds) {
+      oldest_ = std::min(oldest_, seed.root.start_time);
+      roots_.insert(seed.root.pid);
+    }
   }
 
   std::vector<TreeSweep> run() {
@@ -125,17 +182,17 @@ class Killer {
 
   bool stop_members(std::span<const ProcStat> processes, bool& disturbed) {
     bool found_new = false;
-    for (std::size_t i = 0; i < seeds_.size(); ++i) {
-      for (const ProcessId& member : members_of(seeds_[i], processes, spared_, std::ref(cache_))) {
-        if (std::find(stopped_.begin(), stopped_.end(), member) != stopped_.end()) continue;
-        const int error = send_signal(member, SIGSTOP);
-        if (error == EPERM) continue;      // another user's: not ours to kill
-        if (error != 0) disturbed = true;  // it ended; who knows what it has started before
-        if (error == ESRCH) continue;
-        found_new = true;
-        stopped_.push_back(member);
-        ++answers_[i].killed;
-      }
+    for (const TreeMember& member : members_of_all(seeds_, processes, spared_, std::ref(cache_))) {
+      const auto known = known_.find(member.id.pid);
+      if (known != known_.end() && known->second == member.id.start_time) continue;
+      const int error = send_signal(member.id, SIGSTOP);
+      if (error == EPERM) continue;      // another user's: not ours to kill
+      if (error != 0) disturbed = true;  // it ended; who knows what it has started before
+      if (error == ESRCH) continue;
+      found_new = true;
+      known_[member.id.pid] = member.id.start_time;
+      stopped_.push_back(member.id);
+      ++answers_[member.seed].killed;
     }
     return found_new;
   }
@@ -146,9 +203,7 @@ class Killer {
     bool any = false;
     for (const ProcStat& process : processes) {
       if (!process.ended() || process.id.start_time < oldest_) continue;
-      const bool is_root =
-          std::any_of(seeds_.begin(), seeds_.end(),
-                      [&process](const TreeSeed& seed) { return seed.root == process.id; });
+      const bool is_root = roots_.contains(process.id.pid);
       if (!is_root && zombies_.insert(process.id.pid).second) any = true;
     }
     return any;
@@ -159,6 +214,8 @@ class Killer {
   std::vector<TreeSweep> answers_;
   std::uint64_t oldest_ = 0;  // nobody older belongs to any of the trees
   std::vector<ProcessId> stopped_;
+  std::unordered_map<int, std::uint64_t> known_;  // the stopped, with their start times
+  std::unordered_set<int> roots_;
   std::unordered_set<int> zombies_;
   MarkerCache cache_;
 };

@@ -22,8 +22,9 @@ inline constexpr std::string_view kMarkerName = "BERTH_TAG";
 struct TreeSeed {
   /// Not reaped yet, so that its pid still names it; pid 0 if there is no root.
   ProcessId root;
-  /// Judges the value of kMarkerName.
+  /// Judges the value of kMarkerName; empty if it has to be `marker`.
   std::function<bool(std::string_view)> marker_matches;
+  std::string marker;
 };
 
 /// Gives the marker of a process, if it has one: from /proc, or from a table in tests.
@@ -34,6 +35,17 @@ using MarkerReader = std::function<std::optional<std::string>(const ProcStat&)>;
 std::vector<ProcessId> members_of(const TreeSeed& seed, std::span<const ProcStat> processes,
                                   const std::unordered_set<int>& spared,
                                   const MarkerReader& marker_of);
+
+struct TreeMember {
+  ProcessId id;
+  std::size_t seed = 0;  ///< Index of the tree: of the first if it is in several.
+};
+
+/// The same for many trees at once, at the price of one.
+std::vector<TreeMember> members_of_all(std::span<const TreeSeed> seeds,
+                                       std::span<const ProcStat> processes,
+                                       const std::unordered_set<int>& spared,
+                                       const MarkerReader& marker_of);
 
 struct TreeSweep {
   /// Running processes that were found and sent SIGKILL. That they are gone shows only next time.

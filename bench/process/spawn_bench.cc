@@ -1,14 +1,20 @@
-// bench/process/spawn_bench.cc — starting and reaping processes: the direct host against
-// posix_spawn and waitpid.
+// bench/process/spawn_bench.cc — starting and reaping processes: the direct host and the keeper
+// against posix_spawn and waitpid.
 //
-//   ninja -C build bench/process/spawn_bench && build/bench/process/spawn_bench [ROUNDS]
+//   ninja -C build bench/process/spawn_bench io/berth-keeper
+//   build/bench/process/spawn_bench [--rounds N] [--held N]... [--json FILE]
 //
 // The ways take turns within each round, so that other load on the machine meets all of them alike;
-// a figure is the median of the rounds. "held" is how many other children (cat, three pipes each)
-// live meanwhile.
+// a figure is the median of the rounds. "held" is how many other children of this program (by a
+// keeper, three pipes each) live meanwhile. Started, held and reaped is one tiny static program.
+// "one by one" waits for the end of each before the next start, as the loop that it is compared
+// with does; "4 at once" lets up to four live.
 #include <berth/core/assert.h>
+#include <berth/core/json_writer.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/proc_fs.h>
 #include <berth/io/process_direct.h>
+#include <berth/io/process_keeper.h>
 #include <berth/io/uring_ring.h>
 
 #include <fcntl.h>
@@ -21,8 +27,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <map>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +42,8 @@ using namespace berth;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr int kStartsPerRound = 100;
+constexpr int kStartsPerSlowRound = 10;  // of a way that reads all of /proc for each
+constexpr std::size_t kAtOnce = 4;
 
 double seconds_since(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
@@ -57,50 +67,76 @@ struct Figures {
   std::vector<double> call_us;     // one a start: how long the caller was held up
 };
 
+struct Way {
+  std::string name;
+  int starts = kStartsPerRound;
+  std::function<void(Figures&, int starts)> run;
+  Figures figures;
+};
+
 /// What everybody does: three pipes, posix_spawn in a session of its own, waitpid.
-void start_by_posix_spawn(Figures& figures) {
-  const auto begin = SteadyClock::now();
-  std::array<std::array<int, 2>, 3> pipes;
-  for (auto& ends : pipes) BERTH_ASSERT(::pipe2(ends.data(), O_CLOEXEC) == 0);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pipes[0][0], 0);
-  posix_spawn_file_actions_adddup2(&actions, pipes[1][1], 1);
-  posix_spawn_file_actions_adddup2(&actions, pipes[2][1], 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-  char name[] = "/bin/true";
-  std::array<char*, 2> arguments = {name, nullptr};
-  pid_t pid = 0;
-  BERTH_ASSERT(::posix_spawn(&pid, name, &actions, &attributes, arguments.data(), environ) == 0);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  figures.call_us.push_back(seconds_since(begin) * 1e6);
-  int status = 0;
-  BERTH_ASSERT(::waitpid(pid, &status, 0) == pid && status == 0);
-  for (const auto& ends : pipes) {
-    ::close(ends[0]);
-    ::close(ends[1]);
+class Spawned {
+ public:
+  explicit Spawned(Figures& figures) {
+    const auto begin = SteadyClock::now();
+    for (auto& ends : pipes_) BERTH_ASSERT(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipes_[0][0], 0);
+    posix_spawn_file_actions_adddup2(&actions, pipes_[1][1], 1);
+    posix_spawn_file_actions_adddup2(&actions, pipes_[2][1], 2);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    char name[] = BERTH_SPAWN_CHILD;
+    std::array<char*, 2> arguments = {name, nullptr};
+    BERTH_ASSERT(::posix_spawn(&pid_, name, &actions, &attributes, arguments.data(), environ) == 0);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    for (const int end : {pipes_[0][0], pipes_[1][1], pipes_[2][1]}) ::close(end);
+    figures.call_us.push_back(seconds_since(begin) * 1e6);
+  }
+  Spawned(const Spawned&) = delete;
+  Spawned& operator=(const Spawned&) = delete;
+  ~Spawned() {
+    int status = 0;
+    BERTH_ASSERT(::waitpid(pid_, &status, 0) == pid_ && status == 0);
+    for (const int end : {pipes_[0][1], pipes_[1][0], pipes_[2][0]}) ::close(end);
+  }
+
+ private:
+  std::array<std::array<int, 2>, 3> pipes_;
+  pid_t pid_ = 0;
+};
+
+void by_posix_spawn(Figures& figures, int starts, std::size_t at_once) {
+  std::vector<std::unique_ptr<Spawned>> alive;
+  for (int i = 0; i < starts; ++i) {
+    if (alive.size() == at_once) alive.erase(alive.begin());  // waits for the oldest
+    alive.push_back(std::make_unique<Spawned>(figures));
+    if (at_once == 1) alive.clear();
   }
 }
 
+/// Starts through a host and counts those that live.
 class Ended final : public io::ExitListener {
  public:
   explicit Ended(io::Reactor& reactor) : reactor_(reactor) {}
-  void on_exit(io::ExitStatus exit_status) override {
-    status = exit_status;
+  void on_exit(io::ExitStatus status) override {
+    BERTH_ASSERT(describe(status) == "exit code 0");
+    ++count;
     reactor_.stop();
   }
-  std::optional<io::ExitStatus> status;
+  int count = 0;
 
  private:
   io::Reactor& reactor_;
 };
 
-io::LaunchSpec program(const std::string& path) {
+io::LaunchSpec program(bool stays) {
   io::LaunchSpec spec;
-  spec.command = path;
+  spec.command = BERTH_SPAWN_CHILD;
+  if (stays) spec.arguments = {"stay"};
   spec.environment = {{"PATH", "/usr/bin:/bin"}};
   spec.working_directory = "/";
   spec.tag = "bench-" + std::to_string(::getpid());
@@ -113,15 +149,21 @@ void close_pipes(io::Reactor& reactor, const io::Process& process) {
   reactor.close(process.stderr_handle);
 }
 
-void start_by_host(io::Reactor& reactor, io::ProcessHost& host, Figures& figures) {
+void by_host(io::Reactor& reactor, io::ProcessHost& host, Figures& figures, int starts,
+             int at_once) {
   Ended ended(reactor);
-  const auto begin = SteadyClock::now();
-  auto process = host.spawn(reactor, program("/bin/true"), ended);
-  BERTH_ASSERT(process.has_value());
-  figures.call_us.push_back(seconds_since(begin) * 1e6);
-  reactor.run();
-  BERTH_ASSERT(ended.status.has_value() && describe(*ended.status) == "exit code 0");
-  close_pipes(reactor, **process);
+  const io::LaunchSpec spec = program(false);
+  std::vector<std::unique_ptr<io::Process>> processes;
+  for (int i = 0; i < starts; ++i) {
+    while (i - ended.count >= at_once) reactor.run();
+    const auto begin = SteadyClock::now();
+    auto process = host.spawn(reactor, spec, ended);
+    BERTH_ASSERT(process.has_value());
+    figures.call_us.push_back(seconds_since(begin) * 1e6);
+    processes.push_back(std::move(*process));
+  }
+  while (ended.count < starts) reactor.run();
+  for (const auto& process : processes) close_pipes(reactor, *process);
 }
 
 /// Children that live while others are measured.
@@ -130,11 +172,16 @@ class Held {
   Held(io::Reactor& reactor, io::ProcessHost& host, int count)
       : reactor_(reactor), nobody_(reactor) {
     for (int i = 0; i < count; ++i) {
-      auto process = host.spawn(reactor, program("/bin/cat"), nobody_);
-      BERTH_ASSERT(process.has_value());
+      auto process = host.spawn(reactor, program(true), nobody_);
+      if (!process.has_value()) {
+        fmt::print(stderr, "child {}: {}\n", i, process.error().message);
+        std::exit(1);
+      }
       processes_.push_back(std::move(*process));
     }
   }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
   ~Held() {
     for (const auto& process : processes_) close_pipes(reactor_, *process);
   }
@@ -145,60 +192,140 @@ class Held {
   std::vector<std::unique_ptr<io::Process>> processes_;
 };
 
-using Hosts = std::map<std::string, std::unique_ptr<io::ProcessHost>>;
+struct Options {
+  int rounds = 3;
+  std::vector<int> held;
+  std::string json;
+};
 
-void run_rounds(io::Reactor& reactor, Hosts& hosts, int held, int rounds) {
-  std::map<std::string, Figures> all;
-  const auto timed = [](Figures& figures, auto start) {
-    const auto begin = SteadyClock::now();
-    const double cpu_before = own_cpu_us();
-    for (int i = 0; i < kStartsPerRound; ++i) start(figures);
-    figures.cpu_us.push_back((own_cpu_us() - cpu_before) / kStartsPerRound);
-    figures.per_second.push_back(kStartsPerRound / seconds_since(begin));
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string name = argv[i];
+    if (name == "--rounds") options.rounds = std::max(1, std::atoi(argv[i + 1]));
+    if (name == "--held") options.held.push_back(std::atoi(argv[i + 1]));
+    if (name == "--json") options.json = argv[i + 1];
+  }
+  if (options.held.empty()) options.held = {0, 1000, 5000};
+  return options;
+}
+
+using Host = std::unique_ptr<io::ProcessHost>;
+
+std::vector<Way> make_ways(io::Reactor& reactor, NullLog& log, std::vector<Host>& hosts) {
+  std::vector<Way> ways;
+  for (const std::size_t at_once : {std::size_t{1}, kAtOnce}) {
+    ways.push_back({at_once == 1 ? "posix_spawn + waitpid, one by one" : "the same, 4 at once",
+                    kStartsPerRound,
+                    [at_once](Figures& f, int starts) { by_posix_spawn(f, starts, at_once); },
+                    {}});
+  }
+  const auto add = [&](const std::string& name, Result<Host> made, int starts) {
+    if (!made.has_value()) {
+      fmt::print(stderr, "left out: {}: {}\n", name, made.error().message);
+      return;
+    }
+    hosts.push_back(std::move(*made));
+    io::ProcessHost* const host = hosts.back().get();
+    for (const int at_once : {1, static_cast<int>(kAtOnce)}) {
+      ways.push_back({name + (at_once == 1 ? ", one by one" : ", 4 at once"),
+                      starts,
+                      [&reactor, host, at_once](Figures& f, int count) {
+                        by_host(reactor, *host, f, count, at_once);
+                      },
+                      {}});
+    }
   };
-  {
-    const Held others(reactor, *hosts.begin()->second, held);
-    for (int round = 0; round < rounds; ++round) {
-      timed(all["posix_spawn + waitpid"], start_by_posix_spawn);
-      for (auto& [name, host] : hosts) {
-        timed(all[name], [&reactor, &host](Figures& f) { start_by_host(reactor, *host, f); });
-      }
+  io::DirectOptions options;
+  options.tree_kill = io::TreeKill::cgroup;
+  add("keeper, cgroup", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),
+      kStartsPerRound);
+  add("direct, cgroup", io::make_direct_process_host(log, options), kStartsPerRound);
+  options.tree_kill = io::TreeKill::proc_walk;
+  add("keeper, /proc walk", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),
+      kStartsPerSlowRound);
+  add("direct, /proc walk", io::make_direct_process_host(log, options), kStartsPerSlowRound);
+  return ways;
+}
+
+void measure(std::vector<Way>& ways, int rounds) {
+  for (Way& way : ways) way.figures = {};
+  for (int round = 0; round < rounds; ++round) {
+    for (Way& way : ways) {
+      const auto begin = SteadyClock::now();
+      const double cpu_before = own_cpu_us();
+      way.run(way.figures, way.starts);
+      way.figures.cpu_us.push_back((own_cpu_us() - cpu_before) / way.starts);
+      way.figures.per_second.push_back(way.starts / seconds_since(begin));
     }
   }
-  const double base = median(all["posix_spawn + waitpid"].per_second);
-  for (auto& [name, figures] : all) {
+}
+
+void report(std::vector<Way>& ways, int held, JsonWriter& json) {
+  const double base = median(ways.front().figures.per_second);
+  for (Way& way : ways) {
+    Figures& figures = way.figures;
     std::sort(figures.call_us.begin(), figures.call_us.end());
     const double rate = median(figures.per_second);
+    const double p50 = figures.call_us[figures.call_us.size() / 2];
+    const double p99 = figures.call_us[figures.call_us.size() * 99 / 100];
     fmt::print(
-        "{:>5}  {:<24} {:>6.0f}/s  x{:<5.2f} call p50 {:>5.0f} us, p99 {:>5.0f} us; own CPU "
-        "{:>4.0f} us\n",
-        held, name, rate, rate / base, figures.call_us[figures.call_us.size() / 2],
-        figures.call_us[figures.call_us.size() * 99 / 100], median(figures.cpu_us));
+        "{:>5}  {:<36} {:>6.0f}/s  x{:<5.2f} call p50 {:>5.0f} us, p99 {:>6.0f} us; own CPU "
+        "{:>5.0f} us\n",
+        held, way.name, rate, rate / base, p50, p99, median(figures.cpu_us));
+    json.begin_object()
+        .member_int64("held", held)
+        .member("way", way.name)
+        .key("per_second")
+        .number(rate)
+        .key("to_posix_spawn")
+        .number(rate / base)
+        .key("call_p50_us")
+        .number(p50)
+        .key("call_p99_us")
+        .number(p99)
+        .key("own_cpu_us")
+        .number(median(figures.cpu_us))
+        .end_object();
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 3;
+  const Options options = parse(argc, argv);
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
   auto reactor = io::make_uring_reactor();
   if (!reactor.has_value()) {
     fmt::print(stderr, "{}\n", reactor.error().message);
     return 1;
   }
   NullLog log;
-  Hosts hosts;
-  const auto add = [&](const std::string& name, io::TreeKill tree_kill, bool clone3) {
-    io::DirectOptions options;
-    options.tree_kill = tree_kill;
-    options.clone3 = clone3;
-    auto host = make_direct_process_host(log, options);
-    if (host.has_value()) hosts[name] = std::move(*host);
-  };
-  add("host, cgroup", io::TreeKill::cgroup, true);
-  add("host, cgroup, no clone3", io::TreeKill::cgroup, false);
-  add("host, /proc walk", io::TreeKill::proc_walk, true);
-  fmt::print(" held  way              started and reaped  (to posix_spawn)\n");
-  for (const int held : {0, 500}) run_rounds(**reactor, hosts, held, rounds);
-  return 0;
+  std::vector<Host> hosts;
+  std::vector<Way> ways = make_ways(**reactor, log, hosts);
+  auto holder = io::make_keeper_process_host(log, {{}, BERTH_KEEPER});
+  if (!holder.has_value()) {
+    fmt::print(stderr, "{}\n", holder.error().message);
+    return 1;
+  }
+  std::string text;
+  JsonWriter json(text);
+  json.begin_array();
+  fmt::print(" held  way                                  started and reaped  (to posix_spawn)\n");
+  for (const int held : options.held) {
+    const Held others(**reactor, **holder, held);
+    measure(ways, options.rounds);
+    report(ways, held, json);
+  }
+  json.end_array();
+  if (options.json.empty()) return 0;
+  std::FILE* const file = std::fopen(options.json.c_str(), "we");
+  if (file == nullptr) return 1;
+  std::fwrite(text.data(), 1, text.size(), file);
+  std::fputc('\n', file);
+  return std::fclose(file) == 0 ? 0 : 1;
 }

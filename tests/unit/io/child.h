@@ -99,7 +99,9 @@ class Child final : public ExitListener {
   }
   void close_stdin() {
     if (handles_.empty() || handles_[0] == kNoHandle) return;
-    loop_.reactor().close(std::exchange(handles_[0], kNoHandle));
+    const Handle handle = std::exchange(handles_[0], kNoHandle);
+    if (handle == handles_[2]) return loop_.reactor().shutdown_write(handle);
+    loop_.reactor().close(handle);
   }
   /// All output has been read and the exit was told.
   bool finish() {

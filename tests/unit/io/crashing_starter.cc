@@ -42,6 +42,10 @@ int main(int argc, char** argv) {
   auto process = (*host)->spawn(**reactor, spec, listener);
   if (!process.has_value()) return 5;
   const std::string line = std::to_string((*process)->id().pid) + "\n";
+  if (mode.starts_with("KeeperForked") && ::fork() == 0) {
+    ::alarm(5);  // a copy that holds every descriptor, for longer than it matters
+    for (;;) ::pause();
+  }
   if (::write(1, line.data(), line.size()) < 0) return 6;
   (*reactor)->run();
   return 0;

@@ -5,6 +5,7 @@
 #include <berth/io/orphans.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_keeper.h>
+#include <berth/io/tree_limits.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -145,6 +146,89 @@ TEST_P(ProcessHosts, KeepsStderrApart) {
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.out.text, "out\n");
   EXPECT_EQ(child.err.text, "err\n");
+}
+
+TEST_P(ProcessHosts, TwoHandlesCarryAllThreeStreams) {
+  LaunchSpec spec = shell("read line; echo \"got $line\"; echo err >&2; cat; exit 8");
+  spec.stdio = StdioMode::two_handles;
+  const Census before = count();
+  {
+    Child child(loop, *host, spec);
+    ASSERT_NE(child.process, nullptr) << child.error.message;
+    EXPECT_EQ(child.process->stdin_handle, child.process->stderr_handle);
+    EXPECT_EQ(count().descriptors - before.descriptors, GetParam().kept ? 2U : 3U);
+
+    child.write("one\n");
+    ASSERT_TRUE(child.wait_for_output("got one\n"));
+    child.write("two\n");
+    child.close_stdin();
+    ASSERT_TRUE(child.finish());
+
+    EXPECT_EQ(child.out.text, "got one\ntwo\n");
+    EXPECT_EQ(child.err.text, "err\n");
+    EXPECT_EQ(describe(*child.status), "exit code 8");
+  }
+  EXPECT_EQ(count(), before);
+}
+
+TEST_P(ProcessHosts, SetsTheLimitsOfEachProcess) {
+  LaunchSpec spec = shell("ulimit -v; ulimit -n; ulimit -Hn; ulimit -t");
+  spec.limits.address_space = std::uint64_t{3} << 30;
+  spec.limits.open_files = 77;
+  spec.limits.cpu_seconds = 100;
+  Child child(loop, *host, spec);
+  ASSERT_TRUE(child.finish());
+  EXPECT_EQ(child.out.text, "3145728\n77\n77\n100\n");
+}
+
+TEST_P(ProcessHosts, LimitsTheMemoryOfATree) {
+  LaunchSpec spec = shell("x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo survived ${#x}");
+  spec.limits.tree_memory = std::uint64_t{20} << 20;
+  Child child(loop, *host, spec);
+  ASSERT_NE(child.process, nullptr) << child.error.message;
+  ASSERT_TRUE(child.finish());
+  EXPECT_EQ(child.out.text.find("survived 60000000"), std::string::npos);
+}
+
+TEST_P(ProcessHosts, LimitsTheNumberOfProcessesOfATreeOrSaysThatItCannot) {
+  const Census before = count();
+  LaunchSpec spec = shell("for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo started");
+  spec.limits.tree_processes = 4;
+  {
+    Child child(loop, *host, spec);
+    if (host->describe().find("processes not") != std::string::npos) {
+      EXPECT_EQ(child.process, nullptr);
+      EXPECT_STREQ(child.error.code, "no_limit");
+      return;
+    }
+    ASSERT_NE(child.process, nullptr) << child.error.message;
+    ASSERT_TRUE(child.finish());
+    EXPECT_EQ(child.out.text.find("started"), std::string::npos);
+    EXPECT_NE(child.err.text.find("fork"), std::string::npos) << child.err.text;
+  }
+  EXPECT_EQ(count(), before);
+  const ControllerHome home = find_cgroup1_home("pids");
+  if (home.kind == ControllerHome::Kind::version1) {
+    EXPECT_TRUE(find_cgroups(home.mount, "berth." + test_tag("")).empty());
+  }
+}
+
+TEST_P(ProcessHosts, LimitsTheProcessorTimeOfATreeOrSaysThatItCannot) {
+  LaunchSpec spec =
+      shell("i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; read x < /proc/uptime");
+  spec.limits.tree_cpu_percent = 10;
+  const auto begin = std::chrono::steady_clock::now();
+  Child child(loop, *host, spec);
+  if (host->describe().find("cpu not") != std::string::npos) {
+    EXPECT_EQ(child.process, nullptr);
+    EXPECT_STREQ(child.error.code, "no_limit");
+    return;
+  }
+  ASSERT_NE(child.process, nullptr) << child.error.message;
+  ASSERT_TRUE(child.finish());
+  const auto wall = std::chrono::steady_clock::now() - begin;
+  // A tenth of a processor; half of the factor leaves room for the first period.
+  EXPECT_GT(wall, 5 * (child.status->usage.user + child.status->usage.system));
 }
 
 TEST_P(ProcessHosts, GivesTheEnvironmentAndOnlyThat) {
@@ -460,12 +544,15 @@ TEST(ProcessHost, SaysHowTreesAreKilledAndWhy) {
   NullLog log;
   auto walking = make_direct_process_host(log, mode(TreeKill::proc_walk));
   ASSERT_TRUE(walking.has_value());
-  EXPECT_EQ((*walking)->describe(),
-            "descendants by /proc and the mark BERTH_TAG in their environment: chosen by option");
+  EXPECT_TRUE((*walking)->describe().starts_with(
+      "descendants by /proc and the mark BERTH_TAG in their environment: chosen by option; trees "
+      "are limited: memory "))
+      << (*walking)->describe();
   auto automatic = make_direct_process_host(log);
   ASSERT_TRUE(automatic.has_value());
   if (make_direct_process_host(log, mode(TreeKill::cgroup)).has_value()) {
-    EXPECT_EQ((*automatic)->describe(), "cgroup2 at " + find_cgroup_home()->own);
+    EXPECT_TRUE(
+        (*automatic)->describe().starts_with("cgroup2 at " + find_cgroup_home()->own + "; trees"));
   } else {
     EXPECT_TRUE((*automatic)->describe().starts_with("descendants by /proc"));
   }

@@ -1,0 +1,194 @@
+#include <berth/io/cgroup.h>
+#include <berth/io/fd.h>
+#include <berth/io/tree_limits.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace berth::io {
+
+namespace {
+
+constexpr std::uint64_t kPeriodUs = 100'000;  // what the kernel takes by default
+
+Result<void> write_file(const std::string& path, const std::string& text) {
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (file.valid() &&
+      ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
+    return {};
+  }
+  return fail(errno_error(errno, path));
+}
+
+std::string read_file(const std::string& path) {
+  std::string text;
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> chunk;
+  for (ssize_t got = 0;
+       file.valid() && (got = ::read(file.get(), chunk.data(), chunk.size())) > 0;) {
+    text.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+std::string_view next_part(std::string_view& rest, char separator) {
+  const std::size_t end = std::min(rest.find(separator), rest.size());
+  const std::string_view part = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  return part;
+}
+
+bool has_word(std::string_view list, std::string_view word, char separator) {
+  while (!list.empty()) {
+    if (next_part(list, separator) == word) return true;
+  }
+  return false;
+}
+
+bool is_on_in_children(const std::string& group_home, std::string_view controller) {
+  const std::string path = group_home + "/cgroup.subtree_control";
+  const auto is_on = [&] {
+    std::string words = read_file(path);
+    if (!words.empty() && words.back() == '\n') words.pop_back();
+    return has_word(words, controller, ' ');
+  };
+  // EBUSY where this process lives in that very group (a service manager's delegation asks for
+  // a group below): then the controller stays off.
+  return is_on() || (write_file(path, "+" + std::string(controller)).has_value() && is_on());
+}
+
+ControllerHome find_home(const std::string& group_home, std::string_view controller,
+                         const std::string& probe_name) {
+  if (!group_home.empty() && is_on_in_children(group_home, controller)) {
+    return {ControllerHome::Kind::version2, {}, {}};
+  }
+  ControllerHome home = find_cgroup1_home(controller);
+  if (home.kind == ControllerHome::Kind::none) return home;
+  const std::string probe = home.own + "/" + probe_name;
+  if (!make_cgroup(probe).has_value()) return {};
+  const bool may_enter = ::access((probe + "/cgroup.procs").c_str(), W_OK) == 0;
+  remove_cgroup(probe);
+  return may_enter ? home : ControllerHome();
+}
+
+struct Bound {
+  const ControllerHome& home;
+  std::uint64_t value;
+  const char* file1;
+  const char* file2;
+  std::string text1;
+  std::string text2;
+  const char* what;
+};
+
+}  // namespace
+
+LimitHomes find_limit_homes(const std::string& group_home, const std::string& probe_name) {
+  return {find_home(group_home, "memory", probe_name), find_home(group_home, "pids", probe_name),
+          find_home(group_home, "cpu", probe_name)};
+}
+
+std::string describe(const LimitHomes& homes) {
+  const auto by = [](const ControllerHome& home, const char* otherwise) -> std::string {
+    switch (home.kind) {
+      case ControllerHome::Kind::none:
+        return otherwise;
+      case ControllerHome::Kind::version1:
+        return " by cgroup1";
+      case ControllerHome::Kind::version2:
+        return " by cgroup2";
+    }
+    return otherwise;
+  };
+  return "memory" + by(homes.memory, " by RLIMIT_DATA of each process") + ", processes" +
+         by(homes.pids, " not") + ", cpu" + by(homes.cpu, " not");
+}
+
+ControllerHome find_cgroup1_home(std::string_view controller) {
+  return parse_cgroup1_home(read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup"),
+                            controller);
+}
+
+ControllerHome parse_cgroup1_home(std::string_view mountinfo, std::string_view self_cgroup,
+                                  std::string_view controller) {
+  ControllerHome home;
+  std::string root;
+  while (!mountinfo.empty()) {
+    // id parent major:minor root point options [optional...] - type source super-options
+    std::string_view line = next_part(mountinfo, '\n');
+    const std::size_t dash = line.find(" - cgroup ");
+    if (dash == std::string_view::npos) continue;
+    if (!has_word(line.substr(line.rfind(' ') + 1), controller, ',')) continue;
+    for (int i = 0; i < 3; ++i) next_part(line, ' ');
+    root = std::string(next_part(line, ' '));
+    home.mount = std::string(next_part(line, ' '));
+    break;
+  }
+  if (home.mount.empty()) return {};
+  while (!self_cgroup.empty()) {
+    std::string_view line = next_part(self_cgroup, '\n');
+    next_part(line, ':');
+    if (!has_word(next_part(line, ':'), controller, ',')) continue;
+    std::string_view path = line;
+    if (root != "/") {
+      // A container may see only a part of the hierarchy; outside of it there is nothing for us.
+      if (!path.starts_with(root)) return {};
+      path.remove_prefix(root.size());
+    }
+    if (path.find("/..") != std::string_view::npos) return {};
+    home.own = home.mount + std::string(path == "/" ? "" : path);
+    home.kind = ControllerHome::Kind::version1;
+    return home;
+  }
+  return {};
+}
+
+Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits& limits,
+                                    const std::string& group, const std::string& name) {
+  const std::string quota = std::to_string(limits.tree_cpu_percent * kPeriodUs / 100);
+  const std::string memory = std::to_string(limits.tree_memory);
+  const std::string processes = std::to_string(limits.tree_processes);
+  const std::array<Bound, 3> bounds = {
+      Bound{homes.memory, limits.tree_memory, "memory.limit_in_bytes", "memory.max", memory, memory,
+            "memory"},
+      Bound{homes.pids, limits.tree_processes, "pids.max", "pids.max", processes, processes,
+            "processes"},
+      Bound{homes.cpu, limits.tree_cpu_percent, "cpu.cfs_quota_us", "cpu.max", quota,
+            quota + " " + std::to_string(kPeriodUs), "cpu"}};
+  TreeLimits made;
+  const auto set = [&](const Bound& bound) -> Result<void> {
+    if (bound.home.kind == ControllerHome::Kind::version2) {
+      return write_file(group + "/" + bound.file2, bound.text2);
+    }
+    if (bound.home.kind == ControllerHome::Kind::none) {
+      if (&bound.home == &homes.memory) {
+        made.data_bytes_max = limits.tree_memory;
+        return {};
+      }
+      return fail(ErrorKind::unsupported, "no_limit",
+                  std::string(bound.what) + " of a tree cannot be limited here");
+    }
+    const std::string folder = bound.home.own + "/" + name;
+    // Two controllers may share one hierarchy.
+    if (std::find(made.folders.begin(), made.folders.end(), folder) == made.folders.end()) {
+      Result<void> folder_made = make_cgroup(folder);
+      if (!folder_made.has_value()) return folder_made;
+      made.folders.push_back(folder);
+    }
+    return write_file(folder + "/" + bound.file1, bound.text1);
+  };
+  for (const Bound& bound : bounds) {
+    if (bound.value == 0) continue;
+    Result<void> done = set(bound);
+    if (done.has_value()) continue;
+    for (const std::string& folder : made.folders) remove_cgroup(folder);
+    return fail(std::move(done.error()));
+  }
+  return made;
+}
+
+}  // namespace berth::io

@@ -1,0 +1,261 @@
+// Thousands of children with three pipes each under one shard: everything comes back.
+#include "child.h"
+
+#include <berth/io/cgroup.h>
+#include <berth/io/process_direct.h>
+#include <berth/io/process_keeper.h>
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace berth::io {
+namespace {
+
+// Under a sanitizer, which keeps freed memory on purpose, RSS says nothing.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define BERTH_SANITIZED 1
+#endif
+#endif
+#ifdef BERTH_SANITIZED
+constexpr bool kRssCounts = false;
+#else
+constexpr bool kRssCounts = true;
+#endif
+constexpr double kGrowthMax = 0.05;
+constexpr std::size_t kLines = 10;
+constexpr std::size_t kKeptChildren = 5000;
+/// As many as 20,000 open files allow with two each.
+constexpr std::size_t kFewHandlesChildren = 9000;
+constexpr std::size_t kDirectChildren = 1000;
+constexpr std::size_t kWarmUp = 200;
+constexpr auto kStepMax = std::chrono::seconds(120);
+
+std::size_t descriptors_of(int pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/fd";
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), &::closedir);
+  std::size_t count = 0;
+  while (folder != nullptr && ::readdir(folder.get()) != nullptr) ++count;
+  return count;
+}
+
+std::uint64_t resident_bytes(int pid) {
+  const std::optional<ProcStat> stat = read_proc_stat(pid);
+  return stat.has_value() ? stat->resident_pages * static_cast<std::uint64_t>(::getpagesize()) : 0;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+bool is_alive(int pid) {
+  const std::optional<ProcStat> stat = read_proc_stat(pid);
+  return stat.has_value() && !stat->ended();
+}
+
+/// One child's conversation.
+class Talk final : private ExitListener {
+ public:
+  Talk(Reactor& reactor, ProcessHost& host, const LaunchSpec& spec, std::size_t number)
+      : reactor_(reactor) {
+    Result<std::unique_ptr<Process>> spawned = host.spawn(reactor, spec, *this);
+    if (!spawned.has_value()) {
+      error = spawned.error().message;
+      return;
+    }
+    process = std::move(*spawned);
+    for (std::size_t i = 0; i < kLines; ++i) {
+      text_ += "line " + std::to_string(i) + " of child " + std::to_string(number) + "\n";
+    }
+    heard_.handle = process->stdout_handle;
+    reactor.start(heard_);
+  }
+  ~Talk() {
+    if (process == nullptr) return;
+    reactor_.close(process->stdin_handle);
+    reactor_.close(process->stdout_handle);
+    if (process->stderr_handle != process->stdin_handle) reactor_.close(process->stderr_handle);
+  }
+
+  void say_all() {
+    part_ = {text_.data(), text_.size()};
+    saying_.handle = process->stdin_handle;
+    saying_.parts = {&part_, 1};
+    reactor_.start(saying_);
+  }
+  bool is_up() const { return heard_.text.starts_with("up ") && heard_.text.ends_with("\n"); }
+  bool echoed() const {
+    return heard_.text.ends_with(text_) &&
+           heard_.text.find('\n') + 1 + text_.size() == heard_.text.size();
+  }
+  bool over() const { return exited_ && heard_.ended; }
+  int descendant() const { return std::atoi(heard_.text.c_str() + 3); }
+
+  std::unique_ptr<Process> process;
+  std::string error;
+
+ private:
+  struct Saying final : WriteOp {
+    void on_written(int) override {}
+  };
+  void on_exit(ExitStatus) override { exited_ = true; }
+
+  Reactor& reactor_;
+  Collector heard_;
+  Saying saying_;
+  std::string text_;
+  iovec part_ = {};
+  bool exited_ = false;
+};
+
+struct Flood {
+  const char* name;
+  bool kept;
+  TreeKill tree_kill;
+  StdioMode stdio;
+  std::size_t children;
+};
+
+void PrintTo(const Flood& flood, std::ostream* out) {
+  *out << flood.name;
+}
+
+struct Holdings {
+  std::size_t descriptors = 0;
+  std::uint64_t resident = 0;
+};
+
+Holdings holdings_of(int pid) {
+  return {descriptors_of(pid), resident_bytes(pid)};
+}
+
+class ProcessFlood : public testing::TestWithParam<Flood> {
+ protected:
+  template <typename Fn>
+  [[nodiscard]] bool run_until_all(Fn test) {
+    const auto begin = std::chrono::steady_clock::now();
+    while (!std::all_of(talks.begin(), talks.end(), test)) {
+      if (std::chrono::steady_clock::now() - begin > kStepMax) return false;
+      for (int turns = 0; turns < 10; ++turns) loop.turn();
+      const timespec pause = {0, 1'000'000};
+      ::nanosleep(&pause, nullptr);
+    }
+    return true;
+  }
+
+  /// All of it with `count` children; says how long each step took.
+  void run(std::size_t count) {
+    LaunchSpec spec = shell("");
+    spec.command = BERTH_ECHO_CHILD;
+    spec.arguments = {};
+    spec.stdio = GetParam().stdio;
+    auto begin = std::chrono::steady_clock::now();
+    for (std::size_t i = 0; i < count; ++i) {
+      talks.push_back(std::make_unique<Talk>(loop.reactor(), *host, spec, i));
+      ASSERT_NE(talks.back()->process, nullptr) << i << ": " << talks.back()->error;
+    }
+    const double started = seconds_since(begin);
+    ASSERT_TRUE(run_until_all([](const auto& talk) { return talk->is_up(); }));
+    begin = std::chrono::steady_clock::now();
+    for (const auto& talk : talks) talk->say_all();
+    ASSERT_TRUE(run_until_all([](const auto& talk) { return talk->echoed(); }));
+    const double echoed = seconds_since(begin);
+    std::vector<int> descendants;
+    for (const auto& talk : talks) descendants.push_back(talk->descendant());
+    for (const int pid : descendants) ASSERT_TRUE(is_alive(pid)) << pid;
+
+    begin = std::chrono::steady_clock::now();
+    for (const auto& talk : talks) talk->process->kill_tree();
+    ASSERT_TRUE(run_until_all([](const auto& talk) { return talk->over(); }));
+    const double killed = seconds_since(begin);
+    for (const int pid : descendants) EXPECT_FALSE(is_alive(pid)) << pid;
+    talks.clear();
+    talks.shrink_to_fit();
+    if (count < GetParam().children) return;
+    std::printf(
+        "figure: %zu children (%s): started at %.0f/s, 10 lines each echoed in %.2f s, killed with "
+        "their trees and reaped at %.0f/s\n",
+        count, GetParam().name, static_cast<double>(count) / started, echoed,
+        static_cast<double>(count) / killed);
+  }
+
+  void expect_back(const char* whose, const Holdings& before, const Holdings& after) {
+    EXPECT_EQ(after.descriptors, before.descriptors) << whose;
+    const double grown =
+        static_cast<double>(after.resident) / static_cast<double>(before.resident) - 1;
+    std::printf("figure: RSS of %s %.1f MiB, %+.1f %% after\n", whose,
+                static_cast<double>(before.resident) / (1 << 20), grown * 100);
+    if (kRssCounts) {
+      EXPECT_LE(grown, kGrowthMax) << whose;
+    }
+  }
+
+  NullLog log;
+  Loop loop;
+  std::unique_ptr<ProcessHost> host;
+  std::vector<std::unique_ptr<Talk>> talks;
+};
+
+TEST_P(ProcessFlood, AllAreStartedEchoAreKilledWithTheirTreesAndEverythingIsBack) {
+  const Flood& flood = GetParam();
+  rlimit limit;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = limit.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  const std::size_t each = (flood.stdio == StdioMode::pipes ? 3U : 2U) + (flood.kept ? 0U : 1U);
+  if (limit.rlim_max < flood.children * each + 100) {
+    GTEST_SKIP() << "only " << limit.rlim_max << " open files are allowed here";
+  }
+  DirectOptions options;
+  options.tree_kill = flood.tree_kill;
+  options.tree_end_max = kStepMax;
+  auto made = flood.kept ? make_keeper_process_host(log, {options, BERTH_KEEPER})
+                         : make_direct_process_host(log, options);
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  host = std::move(*made);
+  run(kWarmUp);  // pools and tables that are had once
+  ASSERT_FALSE(HasFatalFailure());
+  int keeper = 0;
+  const ProcessList list = list_processes().value();
+  for (const ProcStat& process : list.processes) {
+    if (process.parent == ::getpid()) keeper = process.id.pid;
+  }
+  ASSERT_EQ(keeper != 0, flood.kept);
+  ::malloc_trim(0);
+  const Holdings before = holdings_of(::getpid());
+  const Holdings keeper_before = holdings_of(keeper);
+
+  run(flood.children);
+  ASSERT_FALSE(HasFatalFailure());
+
+  ::malloc_trim(0);
+  expect_back("this program", before, holdings_of(::getpid()));
+  if (flood.kept) expect_back("the keeper", keeper_before, holdings_of(keeper));
+  EXPECT_TRUE(marked(test_tag("")).empty());
+  if (const auto home = find_cgroup_home(); home.has_value()) {
+    EXPECT_TRUE(find_cgroups(home->mount, "berth." + test_tag("")).empty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , ProcessFlood,
+    testing::Values(Flood{"Keeper", true, TreeKill::automatic, StdioMode::pipes, kKeptChildren},
+                    Flood{"KeeperTwoHandles", true, TreeKill::automatic, StdioMode::two_handles,
+                          kFewHandlesChildren},
+                    Flood{"KeeperProcWalk", true, TreeKill::proc_walk, StdioMode::pipes,
+                          kDirectChildren},
+                    Flood{"Direct", false, TreeKill::automatic, StdioMode::pipes, kDirectChildren}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace berth::io
