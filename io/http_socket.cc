@@ -22,6 +22,7 @@ HttpSocket::HttpSocket(Reactor& reactor, std::unique_ptr<Port> port, std::size_t
       writing_(*this),
       write_timer_(*this) {
   BERTH_ASSERT(read_ahead_max > 0);
+  reading_.way = ReadOp::Way::buffers;  // docs/decisions/004-uring.md
   reading_.turn_budget = read_ahead_max;
 }
 

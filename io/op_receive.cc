@@ -100,9 +100,10 @@ void FdReactor::read_instead(ReadOp& op) {
 // One operation's share of this turn, as read_turn().
 std::size_t FdReactor::receive_turn(ReadOp& op) {
   UringBuffers& buffers = *poller_->ring()->buffers();
+  const std::size_t budget = op.turn_budget;  // the callee may change it, for the next turn
   std::size_t used = 0;
-  while (used < op.turn_budget && !received_of(op).empty()) {
-    const std::span<char> bytes = buffers.front(received_of(op), op.turn_budget - used);
+  while (used < budget && !received_of(op).empty()) {
+    const std::span<char> bytes = buffers.front(received_of(op), budget - used);
     used += bytes.size();
     ran_ = true;
     op.on_read(bytes);
@@ -115,7 +116,7 @@ std::size_t FdReactor::receive_turn(ReadOp& op) {
     if (!op.linked()) ready_.push_back(op);
     return used;
   }
-  if (state.readable && !state.last) return used + receive_by_read(op, op.turn_budget - used);
+  if (state.readable && !state.last) return used + receive_by_read(op, budget - used);
   settle_receive(op);
   return used;
 }

@@ -13,22 +13,26 @@ namespace {
 
 constexpr std::size_t kStride = kReceiveBufferBytes + kReadPadding;
 constexpr std::size_t kRingBytes = kReceiveBuffers * sizeof(io_uring_buf);
+constexpr std::size_t kPage = 4096;
+/// The ring, on pages of its own, and behind it the buffers.
+constexpr std::size_t kBuffersAt = (kRingBytes + kPage - 1) / kPage * kPage;
+constexpr std::size_t kMappedBytes = kBuffersAt + kReceiveBuffers * kStride;
 static_assert((kReceiveBuffers & (kReceiveBuffers - 1)) == 0);
 
 }  // namespace
 
 std::unique_ptr<UringBuffers> UringBuffers::create(io_uring& ring) {
   void* memory =
-      ::mmap(nullptr, kRingBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      ::mmap(nullptr, kMappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   std::unique_ptr<UringBuffers> buffers(new UringBuffers);
   buffers->ring_ = static_cast<io_uring_buf_ring*>(memory);
+  buffers->memory_ = static_cast<char*>(memory) + kBuffersAt;
   io_uring_buf_reg registration = {};
   registration.ring_addr = reinterpret_cast<std::uintptr_t>(memory);
   registration.ring_entries = kReceiveBuffers;
   registration.bgid = kGroup;
   if (io_uring_register_buf_ring(&ring, &registration, 0) != 0) return nullptr;
-  buffers->memory_ = std::make_unique<char[]>(kReceiveBuffers * kStride);
   buffers->lengths_.resize(kReceiveBuffers);
   buffers->next_.resize(kReceiveBuffers, Received::kNone);
   for (std::uint16_t i = 0; i < kReceiveBuffers; ++i) buffers->give_back(i);
@@ -36,7 +40,7 @@ std::unique_ptr<UringBuffers> UringBuffers::create(io_uring& ring) {
 }
 
 UringBuffers::~UringBuffers() {
-  ::munmap(ring_, kRingBytes);
+  ::munmap(ring_, kMappedBytes);
 }
 
 std::optional<std::uint16_t> UringBuffers::buffer_of(const Completion& completion) {
@@ -45,7 +49,7 @@ std::optional<std::uint16_t> UringBuffers::buffer_of(const Completion& completio
 }
 
 char* UringBuffers::data(std::uint16_t buffer) {
-  return memory_.get() + buffer * kStride;
+  return memory_ + buffer * kStride;
 }
 
 void UringBuffers::give_back(std::uint16_t buffer) {

@@ -17,8 +17,8 @@ struct io_uring_buf_ring;
 
 namespace berth::io {
 
-/// All of a reactor's sockets together: 1 MiB. A power of two.
-inline constexpr std::size_t kReceiveBuffers = 128;
+/// All of a reactor's sockets together: 512 KiB, of memory only what was used. A power of two.
+inline constexpr std::size_t kReceiveBuffers = 64;
 inline constexpr std::size_t kReceiveBufferBytes = 8 * 1024;
 /// With fewer free ones, what paused reads hold is copied out.
 inline constexpr std::size_t kReceiveBuffersLow = kReceiveBuffers / 4;
@@ -67,7 +67,7 @@ class UringBuffers {
   void pop_front(Received& received);
 
   io_uring_buf_ring* ring_ = nullptr;
-  std::unique_ptr<char[]> memory_;
+  char* memory_ = nullptr;
   std::vector<std::uint32_t> lengths_;
   std::vector<std::uint16_t> next_;
   std::size_t free_ = 0;

@@ -98,6 +98,46 @@ TEST(UringReactor, RearmsPollsThatAFullCompletionRingEnded) {
   }
 }
 
+// Submission and waiting are one call: reads that end and start again, timers and posts included.
+TEST(UringReactor, EntersTheKernelOnceATurn) {
+  Result<std::unique_ptr<UringRing>> made = UringRing::create({});
+  UringRing& ring = **made;
+  UringRig rig(FdReactor::create("uring", std::move(*made)).value());
+  Reactor& reactor = rig.reactor();
+  std::vector<PipeEnds> pipes;
+  std::deque<Sink> sinks;
+  for (std::size_t i = 0; i < 20; ++i) {
+    pipes.push_back(rig.make_pipe());
+    sinks.emplace_back(reactor, pipes[i].reader).begin();
+  }
+  Job posted([] {});
+  for (int round = 1; round <= 10; ++round) {
+    for (const PipeEnds& pipe : pipes) ASSERT_EQ(::write(pipe.writer, "line\n", 5), 5);
+    for (Sink& sink : sinks) reactor.cancel(sink);  // total: what was written stays for the next
+    reactor.post_remote(posted);
+    for (int turn = 0; turn < 10; ++turn) {
+      const std::uint64_t before = ring.enter_count();
+      reactor.poll();
+      EXPECT_LE(ring.enter_count() - before, 2U) << "one call, and one for more than it brought";
+    }
+    for (Sink& sink : sinks) {
+      ASSERT_TRUE(sink.over);
+      sink.begin();
+    }
+    const std::uint64_t before = ring.enter_count();
+    reactor.poll();
+    EXPECT_EQ(ring.enter_count() - before, 1U);
+  }
+  for (Sink& sink : sinks) reactor.cancel(sink);
+  ASSERT_TRUE(poll_until(reactor, [&] {
+    return std::all_of(sinks.begin(), sinks.end(), [](const Sink& sink) { return sink.over; });
+  }));
+  for (const PipeEnds& pipe : pipes) {
+    reactor.close(pipe.reader);
+    reactor.close(pipe.writer);
+  }
+}
+
 TEST(UringReactor, AllocatesNothingInSteadyState) {
   if (!allocation_count().has_value()) GTEST_SKIP() << "a sanitizer counts for itself";
   UringRig rig;
