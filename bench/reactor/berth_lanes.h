@@ -12,6 +12,7 @@ namespace berth::bench {
 /// How a lane is to use the reactor.
 enum class BerthWay {
   operations,  ///< Operations with callbacks; messages by post_from.
+  buffers,     ///< The same, receiving into buffers that the kernel was given before.
   streams,     ///< Coroutines over ByteStream.
   remote,      ///< Messages by post_remote.
 };

@@ -122,11 +122,12 @@ class PingPongLane : public Lane {
 
 class OperationsPingPong final : public PingPongLane {
  public:
-  OperationsPingPong(const Scenario& scenario, std::string_view engine)
+  OperationsPingPong(const Scenario& scenario, std::string_view engine, BerthWay way)
       : PingPongLane(scenario, engine), near_(*this, false), far_(*this, true) {
     const std::array<int, 2> ends = make_socket_pair();
     near_.handle = to_far_.handle = reactor_->adopt(ends[0]).value();
     far_.handle = to_near_.handle = reactor_->adopt(ends[1]).value();
+    if (way == BerthWay::buffers) near_.way = far_.way = ReadOp::Way::buffers;
     reactor_->start(near_);
     reactor_->start(far_);
     reactor_->poll();
@@ -218,7 +219,7 @@ std::unique_ptr<Lane> make_berth_socket_lane(const Scenario& scenario, std::stri
   if (scenario.job == Job::fan_out) return std::make_unique<FanOutLane>(scenario, engine);
   if (scenario.job != Job::ping_pong) return nullptr;
   if (way == BerthWay::streams) return std::make_unique<StreamsPingPong>(scenario, engine);
-  return std::make_unique<OperationsPingPong>(scenario, engine);
+  return std::make_unique<OperationsPingPong>(scenario, engine, way);
 }
 
 }  // namespace berth::bench

@@ -28,6 +28,7 @@ std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view conte
   }
   const std::string_view engine = contestant == "berth-asio" ? "asio" : "uring";
   BerthWay way = BerthWay::operations;
+  if (contestant.ends_with("-buffers")) way = BerthWay::buffers;
   if (contestant.ends_with("-streams")) way = BerthWay::streams;
   if (contestant.ends_with("-remote")) way = BerthWay::remote;
   std::unique_ptr<Lane> lane = make_berth_pipes_lane(scenario, engine, way);

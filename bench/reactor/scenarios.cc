@@ -38,6 +38,7 @@ constexpr auto kContestants = std::to_array<Contestant>({
     {"writev", kMain, "a bare loop of writev(2), 16 events in each"},
     {"uring", kMain, "berth on io_uring, operations"},
     {"uring-streams", kMain, "berth on io_uring, coroutines over ByteStream"},
+    {"uring-buffers", kMain, "berth on io_uring, operations that receive into provided buffers"},
     {"uring-remote", kMain, "berth on io_uring, post_remote"},
     {"berth-asio", kMain, "berth's engine for where io_uring is forbidden, operations"},
     {"asio-epoll", "berth-reactor-bench-asio-epoll", "Asio, epoll, coroutines"},
@@ -110,6 +111,7 @@ bool takes_part(const Contestant& contestant, const Scenario& scenario) {
     return scenario.job == Job::pipes || scenario.job == Job::raw_pipes;
   }
   if (contestant.name == "writev") return scenario.job == Job::fan_out && scenario.active > 1;
+  if (contestant.name == "uring-buffers") return scenario.job == Job::ping_pong;
   if (contestant.name == "uring-remote") return is_post(scenario.job);
   if (contestant.name == "uring-streams") {
     return scenario.job == Job::pipes || scenario.job == Job::ping_pong;

@@ -22,7 +22,7 @@ EXPECTED = {
     "raw-1000": STREAMS | {"reads"},
     "fan-out-1000": STREAMS,
     "burst-1000": STREAMS | {"writev"},
-    "ping-pong": STREAMS | {"uring-streams"},
+    "ping-pong": STREAMS | {"uring-streams", "uring-buffers"},
     "timers-cancel-10k": {"epoll", "uring", "berth-asio", "asio-epoll"},
     "timers-cancel-100k": {"epoll", "uring", "berth-asio", "asio-epoll"},
     "timers-fire-10k": {"epoll", "uring", "berth-asio", "asio-epoll"},
