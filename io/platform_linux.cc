@@ -3,7 +3,6 @@
 #include <berth/io/platform_linux.h>
 #include <berth/io/process_table.h>
 #include <berth/io/resolver.h>
-#include <berth/io/uring_ring.h>
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -81,7 +80,7 @@ Result<void> LinuxPlatform::init(LogSink& log, const LinuxOptions& options) {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);  // up to the hard limit is always allowed
   }
-  Result<std::unique_ptr<FdReactor>> reactor = make_uring_reactor();
+  Result<std::unique_ptr<FdReactor>> reactor = make_reactor(options.engine, log);
   if (!reactor.has_value()) return fail(std::move(reactor.error()));
   reactor_ = std::move(*reactor);
   Result<std::unique_ptr<OffloadThreads>> offload = OffloadThreads::start(options.offload);
@@ -94,8 +93,7 @@ Result<void> LinuxPlatform::init(LogSink& log, const LinuxOptions& options) {
   if (!host.has_value()) return fail(std::move(host.error()));
   processes_ = std::move(*host);
   log.write(LogLevel::info, "platform",
-            "engine " + std::string(reactor_->engine_name()) +
-                "; trees of processes are killed by " + processes_->describe());
+            "trees of processes are killed by " + processes_->describe());
   return {};
 }
 

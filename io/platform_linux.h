@@ -7,6 +7,7 @@
 #include <berth/io/platform.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_keeper.h>
+#include <berth/io/select.h>
 
 #include <memory>
 
@@ -18,6 +19,7 @@ enum class ProcessKeeping : std::uint8_t {
 };
 
 struct LinuxOptions {
+  EngineChoice engine = EngineChoice::automatic;
   OffloadOptions offload;
   ProcessKeeping process_keeping = ProcessKeeping::direct;
   DirectOptions processes;     ///< For both.
@@ -27,8 +29,9 @@ struct LinuxOptions {
   bool raise_descriptor_limit = true;
 };
 
-/// Error `unsupported` says in words why io_uring cannot be used here, and what would help. `log`
-/// outlives it; it is told the engine and how processes are killed.
+/// Error `unsupported` when the engine that was asked for cannot be had; it says in words why, and
+/// what would help. `log` outlives it; it is told the engine, why that one, and how processes are
+/// killed.
 ///
 /// Destroy it on the thread that has run the reactor, with nothing of the server left: it kills and
 /// reaps the processes, then ends the lanes' queued work, then the reactor goes.

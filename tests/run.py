@@ -17,6 +17,10 @@ SANITIZER = {
 }
 
 
+# End-to-end suites that run on the second engine too; test_engines covers what is left of the choice.
+ON_ASIO = ("e2e/cli", "e2e/faults", "e2e/http", "e2e/recovery", "e2e/slow_reader")
+
+
 def gtest_suites(build):
     """Every program under tests/ whose name ends in _tests."""
     for folder, _, files in sorted(os.walk(os.path.join(build, "tests"))):
@@ -46,7 +50,10 @@ def python_suites():
         base = os.path.join(ROOT, "tests", folder)
         for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
             if name.startswith("test_") and name.endswith(".py"):
-                yield f"{folder}/{name[5:-3]}", ["/usr/bin/python3", os.path.join(base, name)], True
+                suite, command = f"{folder}/{name[5:-3]}", ["/usr/bin/python3", os.path.join(base, name)]
+                yield suite, command, True
+                if suite in ON_ASIO:
+                    yield suite + " on asio", ["/usr/bin/env", "BERTH_ENGINE=asio", *command], True
 
 
 def count(output, code):

@@ -1,5 +1,6 @@
 // The scripted agent as a program: speaks ACP on stdin and stdout.
 #include <berth/core/scope.h>
+#include <berth/io/asio_reactor.h>
 #include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
 #include <berth/io/uring_ring.h>
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
   sizes.submissions = 16;
   sizes.completions = 64;
   Result<std::unique_ptr<io::FdReactor>> reactor = io::make_uring_reactor(sizes);
+  if (!reactor.has_value()) reactor = io::make_asio_reactor();  // io_uring may be forbidden here
   if (!reactor.has_value()) return complain(reactor.error());
   Result<io::Handle> input = (*reactor)->adopt(STDIN_FILENO);
   Result<io::Handle> output = (*reactor)->adopt(STDOUT_FILENO);

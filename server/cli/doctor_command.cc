@@ -2,6 +2,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/core/version.h>
 #include <berth/io/files_linux.h>
+#include <berth/io/select.h>
 #include <berth/io/uring_probe.h>
 #include <berth/server/cli/cli.h>
 #include <berth/server/cli/commands.h>
@@ -22,11 +23,27 @@ struct Finding {
   std::string text;
 };
 
+// The engine that `berth serve` would run on, in this environment.
+Finding look_at_engine(const io::UringProbe& probe) {
+  const Result<io::EngineChoice> choice = engine_from_environment();
+  if (!choice.has_value()) return {Finding::Kind::bad, "engine", choice.error().message};
+  const Result<io::EngineDecision> decision = io::decide_engine(*choice, probe);
+  if (!decision.has_value()) return {Finding::Kind::bad, "engine", decision.error().message};
+  std::string text = decision->engine == io::EngineChoice::uring ? "uring" : "asio (epoll)";
+  if (*choice != io::EngineChoice::automatic) {
+    text += ", as BERTH_ENGINE says";
+  } else if (decision->engine == io::EngineChoice::asio) {
+    text += ", since io_uring cannot be used here";
+  }
+  return {Finding::Kind::good, "engine", std::move(text)};
+}
+
 std::vector<Finding> look_at_machine(const GlobalOptions& global) {
   std::vector<Finding> findings;
   const io::UringProbe probe = io::probe_uring();
   findings.push_back(
-      {probe.usable ? Finding::Kind::good : Finding::Kind::bad, "io_uring", probe.reason});
+      {probe.usable ? Finding::Kind::good : Finding::Kind::note, "io_uring", probe.reason});
+  findings.push_back(look_at_engine(probe));
   const ProgramEnvironment environment;
   io::LinuxFiles files;
   const std::string state = state_directory_of(environment, global.state);

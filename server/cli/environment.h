@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/io/platform.h>
+#include <berth/io/select.h>
 
 #include <cstdlib>
 #include <optional>
@@ -17,5 +18,13 @@ class ProgramEnvironment final : public io::Environment {
     return std::string(value);
   }
 };
+
+/// $BERTH_ENGINE. Error `invalid` names the variable.
+inline Result<io::EngineChoice> engine_from_environment() {
+  Result<io::EngineChoice> choice =
+      io::parse_engine(ProgramEnvironment().get("BERTH_ENGINE").value_or(""));
+  if (!choice.has_value()) choice.error().message = "BERTH_ENGINE: " + choice.error().message;
+  return choice;
+}
 
 }  // namespace berth::server

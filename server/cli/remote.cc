@@ -4,8 +4,8 @@
 #include <berth/core/uri.h>
 #include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
+#include <berth/io/select.h>
 #include <berth/io/signals.h>
-#include <berth/io/uring_ring.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
 
@@ -246,7 +246,13 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
     return nullptr;
   }
   io::SignalFd signals = io::SignalFd::block({SIGINT});
-  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_uring_reactor();
+  const Result<io::EngineChoice> engine = engine_from_environment();
+  if (!engine.has_value()) {
+    terminal.complain(engine.error().message);
+    return nullptr;
+  }
+  NullLog log;
+  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_reactor(*engine, log);
   if (!reactor.has_value()) {
     terminal.complain(reactor.error().message);
     return nullptr;

@@ -36,9 +36,13 @@ int complain(const Error& error) {
   return 1;
 }
 
-/// BERTH_PROCESSES is for machines where the helper program cannot run.
+/// BERTH_ENGINE chooses how descriptors are waited for; BERTH_PROCESSES is for machines where the
+/// helper program cannot run.
 Result<io::LinuxOptions> machine_options() {
   io::LinuxOptions options;
+  const Result<io::EngineChoice> engine = engine_from_environment();
+  if (!engine.has_value()) return fail(engine.error());
+  options.engine = *engine;
   options.process_keeping = io::ProcessKeeping::keeper;
   const std::string wish = ProgramEnvironment().get("BERTH_PROCESSES").value_or("keeper");
   if (wish == "direct") {

@@ -18,13 +18,14 @@ BINARY = os.environ.get("BERTH", os.path.join(ROOT, "build", "server", "berth"))
 class Server:
     """A `berth serve` process with its state directory; kill it and start it again at will."""
 
-    def __init__(self, config="", state=None, arguments=(), environment=None):
+    def __init__(self, config="", state=None, arguments=(), environment=None, launcher=()):
         self._own = tempfile.TemporaryDirectory(prefix="berth-e2e-")
         self.folder = self._own.name
         self.state = state or os.path.join(self.folder, "state")
         self.log_path = os.path.join(self.folder, "berth.log")
         self._config = os.path.join(self.folder, "berth.toml")
         self._arguments, self._environment = list(arguments), environment or {}
+        self._launcher = list(launcher)
         self.process = self.client = None
         with open(self._config, "w", encoding="utf-8") as file:
             file.write(config)
@@ -39,7 +40,7 @@ class Server:
                    self._config, *self._arguments]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *command],  # it never outlives the test
+                ["setpriv", "--pdeathsig", "KILL", *self._launcher, *command],  # it never outlives the test
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self._environment})
         wait_until(self._is_ready, timeout, lambda: f"berth is not ready:\n{self.log_tail()}")

@@ -30,7 +30,8 @@ class CommandLine(unittest.TestCase):
         cls.server.close()
 
     def environment(self):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BERTH_", "NO_COLOR"))}
+        kept = {name: value for name, value in os.environ.items()
+                if name == "BERTH_ENGINE" or not name.startswith(("BERTH_", "NO_COLOR"))}
         return {**kept, "BERTH_STATE": self.server.state}
 
     def berth(self, *arguments, stdin="", expect=0):
