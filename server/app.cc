@@ -119,8 +119,7 @@ Result<void> App::read_token() {
   return platform_.files().write_atomic(token_path(), token_ + "\n", 0600);
 }
 
-Result<void> App::listen() {
-  if (config_.listen.empty()) return {};
+Result<void> App::open_listener() {
   if (!is_local_address(config_.listen) && !config_.allow_public) {
     return fail(
         ErrorKind::denied, "public_listener",
@@ -130,6 +129,15 @@ Result<void> App::listen() {
   if (!listener.has_value())
     return fail(std::move(listener.error()).with_context("listen " + config_.listen));
   listener_ = *listener;
+  return {};
+}
+
+Result<void> App::listen() {
+  if (listener_ == io::kNoHandle) {
+    if (config_.listen.empty()) return {};
+    Result<void> opened = open_listener();
+    if (!opened.has_value()) return opened;
+  }
   Result<io::Address> address = platform_.reactor().local_address(listener_);
   if (!address.has_value()) return fail(std::move(address.error()));
   url_ = address->text.starts_with("unix:") ? address->text : "http://" + address->text;

@@ -31,6 +31,9 @@ class App final {
   /// empty, and requests are given to handler(). A `stop` ends the waiting for a store that takes
   /// no writes.
   Task<Result<void>> start(StopToken stop = {});
+  /// Gives a listener that somebody else opened, before start(), which then opens none: who opened
+  /// it has decided who may connect. Closed with everything else.
+  void use_listener(io::Handle listener) { listener_ = listener; }
   /// Serves until `stop`, then ends the agents and closes everything. After a start() that
   /// succeeded.
   Task<void> serve(StopToken stop);
@@ -61,6 +64,7 @@ class App final {
 
   Result<void> prepare_folders();
   Result<void> read_token();
+  Result<void> open_listener();
   Result<void> listen();
   Task<void> keep_compact(StopToken stop);
 

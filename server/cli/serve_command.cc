@@ -2,8 +2,10 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/git/library.h>
+#include <berth/io/awaitables.h>
 #include <berth/io/platform_linux.h>
 #include <berth/io/signals.h>
+#include <berth/io/systemd.h>
 #include <berth/server/app.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/sessions/workspaces_git.h>
@@ -12,8 +14,10 @@
 #include <unistd.h>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace berth::server {
 
@@ -104,11 +108,61 @@ void say_ready(const App& app, io::Platform& platform) {
   std::fflush(stdout);
 }
 
-Task<void> run(App* app, io::Platform* platform, StopToken stop, bool quiet, int* exit_code) {
+/// A listener that a supervisor opened for us; kNoHandle if there is none.
+Result<io::Handle> inherited_listener(io::Platform& platform) {
+  Result<std::vector<io::InheritedSocket>> sockets =
+      io::inherited_sockets(platform.environment(), platform.process_table().own_pid());
+  if (!sockets.has_value()) return fail(std::move(sockets.error()));
+  if (sockets->empty()) return io::kNoHandle;
+  if (sockets->size() > 1) {
+    return fail(ErrorKind::invalid, "bad_environment",
+                "LISTEN_FDS: one socket is served, not " + std::to_string(sockets->size()));
+  }
+  return io::adopt_listener(platform.reactor(), sockets->front());
+}
+
+/// Keeps a supervisor informed, if there is one. A failure to do so is worth a warning, no more.
+class Supervised final : public StopListener {
+ public:
+  Supervised(io::Platform& platform, LogSink& log)
+      : platform_(platform), log_(log), notifier_(platform.environment()) {}
+
+  void ready(const std::string& url) { said(notifier_.ready("serving " + url)); }
+  void on_stop() override { said(notifier_.stopping("ending the agents")); }
+  Task<void> show_signs_of_life(StopToken stop) {
+    const std::optional<Duration> interval =
+        io::watchdog_interval(platform_.environment(), platform_.process_table().own_pid());
+    if (!interval.has_value() || !notifier_.wanted()) co_return;
+    io::Reactor& reactor = platform_.reactor();
+    for (;;) {
+      said(notifier_.alive());
+      const bool slept = co_await io::Sleep(reactor, reactor.clock().now() + *interval / 2, stop);
+      if (!slept) co_return;
+    }
+  }
+
+ private:
+  void said(const Result<void>& result) {
+    if (!result.has_value()) log_.write(LogLevel::warning, "systemd", result.error().message);
+  }
+  io::Platform& platform_;
+  LogSink& log_;
+  io::ServiceNotifier notifier_;
+};
+
+Task<void> run(App* app, io::Platform* platform, Supervised* supervised, StopToken stop, bool quiet,
+               int* exit_code) {
   Result<void> started = co_await app->start(stop);
   if (started.has_value()) {
     if (!quiet) say_ready(*app, *platform);
+    supervised->ready(app->url());
+    stop.listen(*supervised);
+    Scope scope(platform->reactor());
+    StopSource served;  // ending may take long, and is a life too
+    scope.spawn(supervised->show_signs_of_life(served.token()));
     co_await app->serve(stop);
+    served.request_stop();
+    co_await scope.join();
   } else {
     *exit_code = complain(started.error());
   }
@@ -134,6 +188,10 @@ int serve_command(const ServeOptions& options) {
   SqliteStore store(store_options);
   GitWorkspaces workspaces(**platform, config->state_directory);
   App app(**platform, store, workspaces, std::move(*config), log);
+  Result<io::Handle> inherited = inherited_listener(**platform);
+  if (!inherited.has_value()) return complain(inherited.error());
+  if (*inherited != io::kNoHandle) app.use_listener(*inherited);
+  Supervised supervised(**platform, log);
   StopSource stop;
   io::Reactor& reactor = (*platform)->reactor();
   Result<void> watching = signals.watch(reactor, [&stop] { stop.request_stop(); });
@@ -141,7 +199,7 @@ int serve_command(const ServeOptions& options) {
   int exit_code = 0;
   {
     Scope scope(reactor);
-    scope.spawn(run(&app, platform->get(), stop.token(), options.quiet, &exit_code));
+    scope.spawn(run(&app, platform->get(), &supervised, stop.token(), options.quiet, &exit_code));
     reactor.run();
     signals.unwatch();
     while (reactor.poll()) {
