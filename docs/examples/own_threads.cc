@@ -3,10 +3,10 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/ndjson.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/shard_threads.h>
 #include <berth/io/uring_ring.h>
 
 #include <unistd.h>
-#include <array>
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
@@ -15,9 +15,10 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
+
+namespace io = berth::io;
 
 namespace {
 
@@ -44,46 +45,12 @@ class HostQueue {
   std::deque<std::function<void()>> functions_;
 };
 
-// [shard-thread]
-/// One reactor on one thread. What runs there is begun by call() from any thread.
-class ShardThread {
- public:
-  explicit ShardThread(std::unique_ptr<berth::io::Reactor> reactor)
-      : reactor_(std::move(reactor)), thread_([this] { reactor_->run(); }) {}
-  /// Everything that was started on the reactor has ended before this.
-  ~ShardThread() {
-    reactor_->stop();
-    thread_.join();
-  }
-
-  berth::io::Reactor& reactor() { return *reactor_; }
-
-  /// Runs `function` on the shard's thread, soon.
-  void call(std::function<void()> function) {
-    reactor_->post_remote(*std::make_unique<Call>(std::move(function)).release());
-  }
-
- private:
-  struct Call final : berth::Runnable {
-    explicit Call(std::function<void()> f) : function(std::move(f)) {}
-    void run() override {
-      const std::unique_ptr<Call> self(this);  // owned by the queue until now
-      function();
-    }
-    std::function<void()> function;
-  };
-
-  std::unique_ptr<berth::io::Reactor> reactor_;
-  std::thread thread_;
-};
-// [shard-thread]
-
 // [tail]
 /// Follows one pipe: cuts its bytes into lines, in place, and takes one field of each. Lives on the
 /// shard until its last callback.
-class Tail final : private berth::io::ReadOp, private berth::LineSink {
+class Tail final : private io::ReadOp, private berth::LineSink {
  public:
-  Tail(berth::io::Reactor& reactor, int fd, std::function<void(std::string)> on_name,
+  Tail(io::Reactor& reactor, int fd, std::function<void(std::string)> on_name,
        std::function<void()> on_end)
       : reactor_(reactor), on_name_(std::move(on_name)), on_end_(std::move(on_end)) {
     handle = fd;
@@ -105,54 +72,62 @@ class Tail final : private berth::io::ReadOp, private berth::LineSink {
   }
   void on_overlong(std::uint64_t, std::string_view) override {}
 
-  berth::io::Reactor& reactor_;
+  io::Reactor& reactor_;
   std::function<void(std::string)> on_name_;
   std::function<void()> on_end_;
   berth::LineFramer framer_{*this};
 };
 // [tail]
 
-}  // namespace
-
-int main() {
-  auto reactor = berth::io::make_uring_reactor();
-  if (!reactor.has_value()) {
-    std::fprintf(stderr, "%s\n", reactor.error().message.c_str());
+// [shards]
+/// Starts a shard, has it follow `readers`, and serves the host's queue until all of them ended.
+int run(const std::vector<int>& readers) {
+  const auto shards = io::ShardThreads::start(1, [](std::size_t) {
+    return berth::Result<std::unique_ptr<io::Reactor>>(io::make_uring_reactor());
+  });
+  if (!shards.has_value()) {
+    std::fprintf(stderr, "%s\n", shards.error().message.c_str());
     return 1;
   }
   HostQueue host;
-  ShardThread shard(std::move(*reactor));
-
-  constexpr int kPipes = 3;
-  std::vector<std::unique_ptr<Tail>> tails;
-  std::array<int, kPipes> writers = {};
-  int running = kPipes;
+  std::size_t running = readers.size();
   int names = 0;
-  for (int i = 0; i < kPipes; ++i) {
+  // Both are called on the shard's thread; what they ask for is done on the host's.
+  const auto on_name = [&](std::string name) {
+    host.post([&names, name = std::move(name)] {
+      ++names;
+      std::printf("host: %s\n", name.c_str());
+    });
+  };
+  const auto on_end = [&] { host.post([&running] { --running; }); };
+
+  std::vector<std::unique_ptr<Tail>> tails;
+  // ask() runs a function on the shard and waits for what it returns: for beginnings and ends.
+  (*shards)->ask(0, [&](io::Shard& shard) {
+    for (const int fd : readers) {
+      tails.push_back(std::make_unique<Tail>(shard.reactor(), fd, on_name, on_end));
+      tails.back()->start();
+    }
+    return true;
+  });
+  while (running > 0) host.run_one();
+  (*shards)->stop();
+  std::printf("%d names from %zu pipes\n", names, readers.size());
+  return 0;
+}
+// [shards]
+
+}  // namespace
+
+int main() {
+  std::vector<int> readers;
+  for (int i = 0; i < 3; ++i) {
     int ends[2];
     if (::pipe(ends) != 0) return 1;
-    writers[static_cast<std::size_t>(i)] = ends[1];
-    tails.push_back(std::make_unique<Tail>(
-        shard.reactor(), ends[0],
-        // Both are called on the shard's thread; the work is the host's.
-        [&](std::string name) {
-          host.post([&names, name = std::move(name)] {
-            ++names;
-            std::printf("host: %s\n", name.c_str());
-          });
-        },
-        [&] { host.post([&running] { --running; }); }));
-  }
-  shard.call([&] {
-    for (const auto& tail : tails) tail->start();
-  });
-  for (int i = 0; i < kPipes; ++i) {
-    const int fd = writers[static_cast<std::size_t>(i)];
+    readers.push_back(ends[0]);
     const std::string line = "{\"name\":\"agent " + std::to_string(i) + "\"}\n";
-    if (::write(fd, line.data(), line.size()) < 0) return 1;
-    ::close(fd);
+    if (::write(ends[1], line.data(), line.size()) < 0) return 1;
+    ::close(ends[1]);
   }
-  while (running > 0) host.run_one();
-  std::printf("%d names from %d pipes\n", names, kPipes);
-  return 0;
+  return run(readers);
 }
