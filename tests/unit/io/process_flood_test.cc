@@ -29,16 +29,18 @@ namespace {
 #endif
 #ifdef BERTH_SANITIZED
 constexpr bool kRssCounts = false;
+constexpr std::size_t kShare = 10;  // of the children, so that it ends in time
 #else
 constexpr bool kRssCounts = true;
+constexpr std::size_t kShare = 1;
 #endif
 constexpr double kGrowthMax = 0.05;
 constexpr std::size_t kLines = 10;
-constexpr std::size_t kKeptChildren = 5000;
+constexpr std::size_t kKeptChildren = 5000 / kShare;
 /// As many as 20,000 open files allow with two each.
-constexpr std::size_t kFewHandlesChildren = 9000;
-constexpr std::size_t kDirectChildren = 1000;
-constexpr std::size_t kWarmUp = 200;
+constexpr std::size_t kFewHandlesChildren = 9000 / kShare;
+constexpr std::size_t kDirectChildren = 1000 / kShare;
+constexpr std::size_t kWarmUp = 50;
 constexpr auto kStepMax = std::chrono::seconds(120);
 
 std::size_t descriptors_of(int pid) {
