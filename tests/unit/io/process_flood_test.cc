@@ -40,7 +40,7 @@ constexpr std::size_t kKeptChildren = 5000 / kShare;
 /// As many as 20,000 open files allow with two each.
 constexpr std::size_t kFewHandlesChildren = 9000 / kShare;
 constexpr std::size_t kDirectChildren = 1000 / kShare;
-constexpr std::size_t kWarmUp = 50;
+constexpr std::size_t kWarmUp = 500 / kShare;
 constexpr auto kStepMax = std::chrono::seconds(120);
 
 std::size_t descriptors_of(int pid) {
