@@ -2,8 +2,7 @@
 // own thread, awaited by an Asio coroutine that gives it a time limit.
 #include <berth/io/asio_interop.h>
 #include <berth/io/awaitables.h>
-#include <berth/io/fd_reactor.h>
-#include <berth/io/uring_ring.h>
+#include <berth/io/select.h>
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -61,7 +60,8 @@ Task<bool> wait_for_host(io::Reactor* reactor, asio::steady_timer* timer, StopTo
 }  // namespace
 
 int main() {
-  auto reactor = io::make_uring_reactor();
+  berth::NullLog log;
+  auto reactor = io::make_reactor(io::EngineChoice::automatic, log);
   if (!reactor.has_value()) {
     std::fprintf(stderr, "%s\n", reactor.error().message.c_str());
     return 1;

@@ -3,9 +3,8 @@
 // Three calls are all of it: wait_fd() to wait for, next_deadline() to wait until, poll() to turn.
 #include <berth/core/scope.h>
 #include <berth/io/awaitables.h>
-#include <berth/io/fd_reactor.h>
+#include <berth/io/select.h>
 #include <berth/io/stream.h>
-#include <berth/io/uring_ring.h>
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -93,7 +92,8 @@ void run_host_loop(int epoll, berth::io::Reactor& reactor, Ticks& ticks, const b
 }  // namespace
 
 int main() {
-  auto reactor = berth::io::make_uring_reactor();
+  berth::NullLog log;
+  auto reactor = berth::io::make_reactor(berth::io::EngineChoice::automatic, log);
   if (!reactor.has_value()) {
     std::fprintf(stderr, "%s\n", reactor.error().message.c_str());
     return 1;

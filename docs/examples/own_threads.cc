@@ -2,9 +2,8 @@
 // host gets each result posted to its own queue and never waits for berth.
 #include <berth/core/json_doc.h>
 #include <berth/core/ndjson.h>
-#include <berth/io/fd_reactor.h>
+#include <berth/io/select.h>
 #include <berth/io/shard_threads.h>
-#include <berth/io/uring_ring.h>
 
 #include <unistd.h>
 #include <condition_variable>
@@ -82,8 +81,10 @@ class Tail final : private io::ReadOp, private berth::LineSink {
 // [shards]
 /// Starts a shard, has it follow `readers`, and serves the host's queue until all of them ended.
 int run(const std::vector<int>& readers) {
-  const auto shards = io::ShardThreads::start(1, [](std::size_t) {
-    return berth::Result<std::unique_ptr<io::Reactor>>(io::make_uring_reactor());
+  berth::NullLog log;
+  const auto shards = io::ShardThreads::start(1, [&log](std::size_t) {
+    return berth::Result<std::unique_ptr<io::Reactor>>(
+        io::make_reactor(io::EngineChoice::automatic, log));
   });
   if (!shards.has_value()) {
     std::fprintf(stderr, "%s\n", shards.error().message.c_str());
