@@ -128,6 +128,16 @@ TEST(SliceChain, ConsumesWhatWasWrittenAndGivesItBackAtOnce) {
   EXPECT_EQ(chain.slices(), 0U);
 }
 
+TEST(SliceChain, GivesBackAtOnceThoughManyAreBehind) {
+  Block first("abc");
+  SliceChain chain;
+  chain.append(first.all());
+  for (int i = 0; i < 10; ++i) chain.append(Slice::of_static("rest"));
+  chain.consume(3);
+  EXPECT_EQ(first.unused, 1);
+  EXPECT_EQ(chain.slices(), 10U);
+}
+
 TEST(SliceChain, EveryWayToCutTheWritesGivesTheSameBytes) {
   const std::string text = "0123456789abcdefghijklmnopqrstuvwxyz";
   for (std::size_t step = 1; step <= text.size(); ++step) {

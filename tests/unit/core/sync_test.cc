@@ -71,10 +71,11 @@ TEST(Event, WhatWasSetBeforeTheStopCounts) {
   std::string notes;
   Scope scope(executor);
   scope.spawn(note_wait(&event, stop.token(), &notes, 'a'));
+  scope.spawn(note_wait(&event, {}, &notes, 'b'));
   event.set();
   stop.request_stop();
-  EXPECT_EQ(executor.run_all(), 1U);
-  EXPECT_EQ(notes, "a+");
+  EXPECT_EQ(executor.run_all(), 2U);
+  EXPECT_EQ(notes, "a+b+") << "and it keeps its place";
 }
 
 TEST(Event, TheStopBeforeTheSetCounts) {
