@@ -13,10 +13,14 @@ using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 /// Milliseconds since 1970 UTC; for people and records. May jump.
 using WallTime = std::chrono::milliseconds;
 
+/// Where time comes from: the machine, a reactor (whose time stands still within a turn), or a test
+/// that moves it. For the thread that it was handed to.
 class Clock {
  public:
   virtual ~Clock() = default;
+  /// For deadlines and measuring; never goes back.
   virtual TimePoint now() const = 0;
+  /// For people and records.
   virtual WallTime wall() const = 0;
 };
 

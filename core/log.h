@@ -7,7 +7,8 @@ namespace berth {
 
 enum class LogLevel : unsigned char { debug, info, warning, error };
 
-/// Takes finished messages; may be called from any thread. Never given a secret.
+/// Takes finished messages; may be called from any thread. Never given a secret. Texts are valid
+/// during the call. Outlives whoever was given it.
 class LogSink {
  public:
   virtual ~LogSink() = default;

@@ -10,6 +10,7 @@ namespace berth {
 class Random {
  public:
   virtual ~Random() = default;
+  /// 64 uniform bits. Not thread-safe.
   virtual std::uint64_t next() = 0;
 
   /// Uniform in [0, bound); bound > 0. (The bias of the multiplication is below 2^-32 for bounds

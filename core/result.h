@@ -8,6 +8,7 @@
 
 namespace berth {
 
+/// What an operation gives: its value, or the Error in its place. Ask has_value() before `*`.
 template <typename T>
 using Result = tl::expected<T, Error>;
 

@@ -39,12 +39,14 @@ class OffloadJob : public ListNode {
   bool waiting_ = false;  // in the queue of a lane, and not begun: guarded by the lane
 };
 
+/// Lanes of threads for what blocks. Outlived by every reactor that submits.
 class Offload {
  public:
   virtual ~Offload() = default;
-  /// Queues `job` on `lane`. Jobs of a lane start in the order of submission; on a lane of one
-  /// thread they also end in it. Error `overloaded` names the lane's limit (offload_queue_max),
-  /// `cancelled` says that the lanes were stopped; the job is then untouched.
+  /// Queues `job` on `lane`; from the thread of `home`. Jobs of a lane start in the order of
+  /// submission; on a lane of one thread they also end in it. Error `overloaded` names the lane's
+  /// limit (offload_queue_max), `cancelled` says that the lanes were stopped; the job is then
+  /// untouched.
   virtual Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) = 0;
   /// Takes a job that was submitted to `lane` out of it again, if it has not begun: true, and none
   /// of its functions is called any more. False: on_done() comes, or has come. On the shard that

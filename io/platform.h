@@ -17,7 +17,8 @@
 
 namespace berth::io {
 
-/// Small files and folders; blocking, for start-up and offload lanes. Paths are absolute.
+/// Small files and folders; blocking, for start-up and offload lanes, from any thread. Paths are
+/// absolute. Errors that are not named: those of the errno (core/error.h).
 class Files {
  public:
   virtual ~Files() = default;
@@ -60,9 +61,11 @@ class Resolver {
   virtual Result<std::vector<Address>> resolve(std::string_view host_and_port) = 0;
 };
 
+/// The environment variables that the program was started with.
 class Environment {
  public:
   virtual ~Environment() = default;
+  /// Nothing when it is not set; an empty value is a value.
   virtual std::optional<std::string> get(const std::string& name) const = 0;
 };
 

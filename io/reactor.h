@@ -184,8 +184,11 @@ class TurnHook : public ListNode {
 /// then run.
 class Reactor : public Executor {
  public:
+  /// Read once a turn: within a turn time stands still.
   virtual Clock& clock() = 0;
 
+  /// Begins an operation, inside of callbacks too. Its fields stay as they are until its last
+  /// callback, which also tells every failure. Not while it is started.
   virtual void start(ReadOp& op) = 0;
   virtual void start(WriteOp& op) = 0;
   virtual void start(AcceptOp& op) = 0;
@@ -218,14 +221,19 @@ class Reactor : public Executor {
   /// Half-close: the peer reads end of stream. Sockets only; errors are of no interest to anybody.
   virtual void shutdown_write(Handle handle) = 0;
 
+  /// A listener, the caller's to close. Errors: `invalid` (the address cannot be read), `conflict`
+  /// ("address_in_use"), `denied`, `overloaded` (no descriptor is free).
   virtual Result<Handle> listen(const Address& address) = 0;
   /// The address that a listener really has (port 0 resolved), or the peer's text for a connection.
+  /// Errors: those of the errno (ENOTSOCK, ...).
   virtual Result<Address> local_address(Handle handle) = 0;
   /// Begins a connection; usable for start() at once, its failure shows in the first read or write.
   virtual Result<Handle> connect(const Address& address) = 0;
   /// Takes over a descriptor of this process (stdin, an inherited socket): makes it non-blocking.
+  /// After an error it is still the caller's.
   virtual Result<Handle> adopt(int fd) = 0;
 
+  /// `hook` is called from now on, in the order of adding, until it is unlinked or destroyed.
   virtual void add_turn_hook(TurnHook& hook) = 0;
 
   /// Like post(), from any thread; the only other entry that is thread-safe besides stop().
@@ -240,6 +248,8 @@ class Reactor : public Executor {
   /// Runs until stop(). `poll()` runs one turn without waiting and says whether anything happened.
   virtual void run() = 0;
   virtual bool poll() = 0;
+  /// From any thread: run() returns when the turn under way is over, or, if nobody runs it now, the
+  /// next run() returns at once. Ends no operation.
   virtual void stop() = 0;
 
   /// For a loop of somebody else's, who then calls poll(): a descriptor that is readable when there

@@ -21,7 +21,8 @@ class SignalFd {
   SignalFd(SignalFd&&) noexcept;
   ~SignalFd();
 
-  /// Calls `on_signal` on the reactor's thread for each signal that comes.
+  /// Calls `on_signal` on the reactor's thread for each signal that comes. `reactor` outlives the
+  /// watch. Error: `overloaded` when no descriptor is free.
   Result<void> watch(Reactor& reactor, std::function<void()> on_signal);
   /// Ends the watch; the reactor must turn once more afterwards.
   void unwatch();
