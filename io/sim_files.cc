@@ -1,5 +1,6 @@
 #include <berth/io/sim_files.h>
 
+#include <fcntl.h>
 #include <algorithm>
 #include <cerrno>
 
@@ -38,12 +39,12 @@ tl::unexpected<Error> frozen_error() {
 }  // namespace
 
 SimDisk::SimDisk() {
-  nodes_["/"] = Node{true, 0755, {}};
+  nodes_["/"] = std::make_shared<Node>(Node{true, 0755, {}});
 }
 
 const SimDisk::Node* SimDisk::find(const std::string& path) const {
   const auto found = nodes_.find(normalized(path));
-  return found == nodes_.end() ? nullptr : &found->second;
+  return found == nodes_.end() ? nullptr : found->second.get();
 }
 
 bool SimDisk::is_folder(const std::string& path) const {
@@ -55,7 +56,7 @@ Result<void> SimDisk::write(const std::string& path, std::string_view content, u
   const std::string name = normalized(path);
   if (!is_folder(parent_of(name))) return fail(errno_error(ENOENT, "write " + name));
   if (is_folder(name)) return fail(errno_error(EISDIR, "write " + name));
-  nodes_[name] = Node{false, mode, std::string(content)};
+  nodes_[name] = std::make_shared<Node>(Node{false, mode, std::string(content)});
   return {};
 }
 
@@ -65,7 +66,7 @@ Result<void> SimDisk::make_directories(const std::string& path, unsigned mode) {
   if (find(name) != nullptr) return fail(errno_error(EEXIST, "mkdir " + name));
   Result<void> above = make_directories(parent_of(name), mode);
   if (!above.has_value()) return above;
-  nodes_[name] = Node{true, mode, {}};
+  nodes_[name] = std::make_shared<Node>(Node{true, mode, {}});
   return {};
 }
 
@@ -82,9 +83,47 @@ std::vector<std::string> SimDisk::list(const std::string& folder) const {
   std::vector<std::string> paths;
   for (auto at = nodes_.lower_bound(prefix); at != nodes_.end(); ++at) {
     if (at->first.compare(0, prefix.size(), prefix) != 0) break;
-    if (!at->second.folder) paths.push_back(at->first);
+    if (!at->second->folder) paths.push_back(at->first);
   }
   return paths;
+}
+
+int SimDisk::open(const std::string& path, int flags, unsigned mode, std::shared_ptr<Node>& node) {
+  const std::string name = normalized(path);
+  const auto found = nodes_.find(name);
+  const bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  if (found == nodes_.end()) {
+    if ((flags & O_CREAT) == 0 || !is_folder(parent_of(name))) return ENOENT;
+    node = nodes_[name] = std::make_shared<Node>(Node{false, mode, {}});
+    return 0;
+  }
+  if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) return EEXIST;
+  if (found->second->folder && writes) return EISDIR;
+  if (!found->second->folder && (flags & O_DIRECTORY) != 0) return ENOTDIR;
+  node = found->second;
+  if (writes && (flags & O_TRUNC) != 0) node->content.clear();
+  return 0;
+}
+
+int SimDisk::rename(const std::string& path, const std::string& new_path) {
+  const std::string from = normalized(path);
+  const std::string to = normalized(new_path);
+  const auto found = nodes_.find(from);
+  if (found == nodes_.end() || !is_folder(parent_of(to))) return ENOENT;
+  if (found->second->folder) return EOPNOTSUPP;  // nobody needs it yet
+  if (is_folder(to)) return EISDIR;
+  if (from == to) return 0;
+  nodes_[to] = found->second;
+  nodes_.erase(from);
+  return 0;
+}
+
+int SimDisk::unlink(const std::string& path) {
+  const auto found = nodes_.find(normalized(path));
+  if (found == nodes_.end()) return ENOENT;
+  if (found->second->folder) return EISDIR;
+  nodes_.erase(found);
+  return 0;
 }
 
 void SimFiles::freeze() {

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,9 +34,15 @@ class SimDisk {
   /// Paths of all files below `folder`, in order.
   std::vector<std::string> list(const std::string& folder) const;
 
+  // As open(2), rename(2) and unlink(2): 0 or an errno. A file that is open lives on without its
+  // name.
+  int open(const std::string& path, int flags, unsigned mode, std::shared_ptr<Node>& node);
+  int rename(const std::string& path, const std::string& new_path);
+  int unlink(const std::string& path);
+
  private:
   friend class SimFiles;
-  std::map<std::string, Node> nodes_;
+  std::map<std::string, std::shared_ptr<Node>> nodes_;
   std::map<std::string, std::uint64_t> locks_;  // path to the id of the view that holds it
   std::uint64_t next_view_ = 1;
 };

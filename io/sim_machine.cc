@@ -9,46 +9,6 @@
 
 namespace berth::io {
 
-std::string_view to_string(Fault fault) {
-  switch (fault) {
-    case Fault::short_read:
-      return "short_read";
-    case Fault::partial_write:
-      return "partial_write";
-    case Fault::cancel_race:
-      return "cancel_race";
-    case Fault::delay:
-      return "delay";
-    case Fault::small_pipe:
-      return "small_pipe";
-    case Fault::offload_stall:
-      return "offload_stall";
-    case Fault::reset:
-      return "reset";
-    case Fault::spawn_failure:
-      return "spawn_failure";
-    case Fault::agent_kill:
-      return "agent_kill";
-    case Fault::orphan:
-      return "orphan";
-  }
-  return "unknown";
-}
-
-FaultPlan FaultPlan::gentle() {
-  FaultPlan plan;
-  plan.set(Fault::short_read, 300).set(Fault::partial_write, 300).set(Fault::cancel_race, 500);
-  plan.set(Fault::delay, 200).set(Fault::small_pipe, 200).set(Fault::offload_stall, 5);
-  return plan;
-}
-
-FaultPlan FaultPlan::hostile() {
-  FaultPlan plan = gentle();
-  plan.set(Fault::reset, 5).set(Fault::spawn_failure, 50).set(Fault::agent_kill, 100);
-  plan.set(Fault::orphan, 300);
-  return plan;
-}
-
 SimMachine::SimMachine(std::uint64_t seed, FaultPlan faults)
     : seed_(seed), random_(seed), faults_(faults) {}
 
@@ -85,7 +45,7 @@ const std::vector<Address>* SimMachine::find_host(const std::string& name) const
 bool SimMachine::roll(Fault fault) {
   const unsigned per_mille = faults_.per_mille(fault);
   if (per_mille == 0 || random_.below(1000) >= per_mille) return false;
-  ++fired_[static_cast<std::size_t>(fault)];
+  fired_.count(fault);
   return true;
 }
 
@@ -223,6 +183,11 @@ void SimMachine::run_for(Duration span) {
   if (outcome == Outcome::stuck) move_clock(end);
 }
 
+void SimMachine::sleep_until(TimePoint when) {
+  BERTH_ASSERT(!stepping_ && when >= now());
+  move_clock(when);
+}
+
 void SimMachine::run_task(SimReactor& reactor, Task<void> task) {
   Scope scope(reactor);
   scope.spawn(std::move(task));
@@ -299,6 +264,53 @@ Result<SimEndpoint> SimMachine::connect(const std::string& address) {
   listener->backlog.push_back({std::move(ends.second), now() + pick_delay(kSimDelayMost)});
   note("connect", {found->second.handle});
   return std::move(ends.first);
+}
+
+void SimMachine::move_listener(const std::string& address, SimReactor& to) {
+  listeners_.at(address).reactor = &to;
+}
+
+Result<int> SimMachine::start_child(SimReactor& parent, const std::string& command,
+                                    std::vector<std::string> arguments) {
+  const SimProgram* program = find_program(command);
+  if (program == nullptr) return fail(errno_error(ENOENT, "exec " + command));
+  if (roll(Fault::spawn_failure)) return fail(errno_error(EAGAIN, "fork"));
+  LaunchSpec spec;
+  spec.command = command;
+  spec.arguments = std::move(arguments);
+  spec.working_directory = "/";
+  auto process = std::make_unique<SimProcess>(*this, next_host(), spec);
+  const int pid = process->id().pid;
+  add_child(pid, parent.process_id());
+  process->launch(*program, [this, pid](ExitStatus status) { child_ended(pid, status); });
+  add_process(std::move(process));
+  return pid;
+}
+
+Result<ExitStatus> SimMachine::reap(SimReactor& parent, int pid) {
+  const auto found = children_.find(pid);
+  if (found == children_.end() || found->second.parent != parent.process_id()) {
+    return fail(ErrorKind::not_found, "no_such_child", "process " + std::to_string(pid));
+  }
+  if (!found->second.ended) {
+    return fail(ErrorKind::busy, "child_runs", "process " + std::to_string(pid) + " runs");
+  }
+  const ExitStatus status = found->second.status;
+  children_.erase(found);
+  return status;
+}
+
+void SimMachine::child_ended(int pid, ExitStatus status) {
+  const auto found = children_.find(pid);
+  if (found == children_.end()) return;
+  found->second.ended = true;
+  found->second.known_at = now() + pick_delay(kSimDelayMost);
+  found->second.status = status;
+}
+
+const SimMachine::Child* SimMachine::find_child(int pid) const {
+  const auto found = children_.find(pid);
+  return found == children_.end() ? nullptr : &found->second;
 }
 
 void SimMachine::add_process(std::unique_ptr<SimProcess> process) {

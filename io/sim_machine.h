@@ -10,7 +10,6 @@
 #include <berth/io/sim_files.h>
 #include <berth/io/sim_wire.h>
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -64,7 +63,8 @@ class SimMachine {
   TimePoint now() const { return clock_.now(); }
   Random& random() { return random_; }
   FaultPlan& faults() { return faults_; }
-  std::uint64_t fired(Fault fault) const { return fired_[static_cast<std::size_t>(fault)]; }
+  const FaultCounts& fired() const { return fired_; }
+  std::uint64_t fired(Fault fault) const { return fired_[fault]; }
   /// Survives crashes; tests put files and folders there.
   SimDisk& disk() { return disk_; }
 
@@ -89,6 +89,8 @@ class SimMachine {
                     std::uint64_t steps_max = 1'000'000);
   /// Steps until that much virtual time has passed (the clock is moved there if nothing happens).
   void run_for(Duration span);
+  /// Moves the clock only: a host program's loop slept until then.
+  void sleep_until(TimePoint when);
   /// Runs `task` on `reactor` to its end, in a scope of its own; asserts that it ends.
   void run_task(SimReactor& reactor, Task<void> task);
 
@@ -102,6 +104,14 @@ class SimMachine {
   std::pair<Handle, Handle> make_pipe();
   std::pair<Handle, Handle> make_connection();
 
+  /// Starts `command` without pipes as a child of `parent`'s process, which reaps it with reap().
+  /// Error `not_found`; the fault `spawn_failure`.
+  Result<int> start_child(SimReactor& parent, const std::string& command,
+                          std::vector<std::string> arguments);
+  /// Like waitpid(2) with WNOHANG: how a child of `parent`'s process ended. Errors: `not_found`
+  /// (ECHILD), `busy` while it runs.
+  Result<ExitStatus> reap(SimReactor& parent, int pid);
+
   /// Processes that have not ended, killed ones whose frames still unwind included.
   std::size_t live_processes() const;
   /// Calls `fn` for each that runs, in order of pid.
@@ -111,6 +121,8 @@ class SimMachine {
 
   /// True if the fault strikes now; counted.
   bool roll(Fault fault);
+  /// For what needs no plan to happen.
+  void count(Fault fault) { fired_.count(fault); }
   /// A virtual time in [0, most], mostly short.
   Duration pick_span(Duration most);
   /// pick_span(most) if the fault `delay` strikes, else zero.
@@ -138,6 +150,20 @@ class SimMachine {
   std::uint64_t next_host() { return next_host_++; }
   void add_process(std::unique_ptr<SimProcess> process);
   SimProcess* find_process(int pid);
+  /// A process that its parent has not reaped yet.
+  struct Child {
+    std::uint64_t parent = 0;  ///< SimReactor::process_id().
+    bool ended = false;
+    TimePoint known_at{};  ///< When the parent can learn of its end.
+    ExitStatus status;
+  };
+  void add_child(int pid, std::uint64_t parent) { children_[pid] = Child{parent, false, {}, {}}; }
+  void child_ended(int pid, ExitStatus status);
+  /// Null when it was reaped, or never was.
+  const Child* find_child(int pid) const;
+  void forget_child(int pid) { children_.erase(pid); }
+  /// A listener belongs to another reactor now.
+  void move_listener(const std::string& address, SimReactor& to);
 
  private:
   struct Listening {
@@ -156,7 +182,7 @@ class SimMachine {
   std::uint64_t seed_;
   Prng random_;
   FaultPlan faults_;
-  std::array<std::uint64_t, kFaultCount> fired_{};
+  FaultCounts fired_;
   SimClock clock_;
   SimDisk disk_;
   std::uint64_t steps_ = 0;
@@ -180,6 +206,7 @@ class SimMachine {
   int next_pid_ = 1000;
   std::uint64_t next_host_ = 1;
   std::map<int, std::unique_ptr<SimProcess>> processes_;
+  std::map<int, Child> children_;
 };
 
 }  // namespace berth::io

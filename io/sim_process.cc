@@ -18,9 +18,11 @@ void kill_processes_of_tree(SimMachine& machine, int tree) {
   });
 }
 
-/// Tells the listener in a turn of its own loop, a little later.
-void send_exit(SimMachine& machine, const std::shared_ptr<SimWatch>& watch, ExitStatus status) {
-  machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [watch, status] {
+/// Reaps it, and tells the listener in a turn of its own loop, a little later.
+void send_exit(SimMachine& machine, int pid, const std::shared_ptr<SimWatch>& watch,
+               ExitStatus status) {
+  machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [&machine, pid, watch, status] {
+    machine.forget_child(pid);
     if (watch->listener == nullptr) return;
     watch->reactor->inject([watch, status] {
       if (watch->listener != nullptr) std::exchange(watch->listener, nullptr)->on_exit(status);
@@ -190,10 +192,13 @@ Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const L
   watches_[process->id().pid] = watch;
   SimMachine& machine = machine_;
   const int tree = process->tree();
-  process->launch(*program, [&machine, watch, tree](ExitStatus status) {
+  const int pid = process->id().pid;
+  machine_.add_child(pid, ours.process_id());
+  process->launch(*program, [&machine, watch, tree, pid](ExitStatus status) {
+    machine.child_ended(pid, status);
     // What the process started goes with it, unless the one who would see to that is dead.
     if (!watch->host_frozen) kill_processes_of_tree(machine, tree);
-    send_exit(machine, watch, status);
+    send_exit(machine, pid, watch, status);
   });
   machine_.add_process(std::move(process));
   return child;
@@ -217,7 +222,7 @@ void SimProcessHost::freeze() {
     const std::shared_ptr<SimWatch> watch = weak.lock();
     if (watch == nullptr) continue;
     watch->host_frozen = true;
-    send_exit(machine_, watch, ExitStatus{});
+    send_exit(machine_, pid, watch, ExitStatus{});
   }
   SimMachine& machine = machine_;
   machine_.for_each_process([&](SimProcess& process) {

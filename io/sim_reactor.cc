@@ -1,73 +1,8 @@
 #include <berth/io/sim_reactor.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/asan_interface.h>
-#endif
-#endif
-#ifndef ASAN_POISON_MEMORY_REGION
-#define ASAN_POISON_MEMORY_REGION(address, size) (static_cast<void>(address), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(address, size) (static_cast<void>(address), (void)(size))
-#endif
 
 namespace berth::io {
-
-namespace {
-
-std::size_t left_of(const WriteOp& op) {
-  std::size_t left = 0;
-  for (const iovec& part : op.parts) left += part.iov_len;
-  return left;
-}
-
-/// Takes up to `count` bytes from the front of the operation's parts.
-void move_bytes(WriteOp& op, std::size_t count, SimPipe* to) {
-  while (count > 0) {
-    iovec& part = op.parts.front();
-    const std::size_t taken = std::min(count, part.iov_len);
-    if (to != nullptr) to->append({static_cast<const char*>(part.iov_base), taken});
-    part.iov_base = static_cast<char*>(part.iov_base) + taken;
-    part.iov_len -= taken;
-    op.written += taken;
-    count -= taken;
-    if (part.iov_len == 0) op.parts = op.parts.subspan(1);
-  }
-}
-
-}  // namespace
-
-/// Where read bytes live during the callback, and only then: before and after it, the memory is
-/// scribbled over and, under the address sanitizer, out of bounds.
-class SimReactor::HotSegment {
- public:
-  HotSegment() { forbid(); }
-  ~HotSegment() { ASAN_UNPOISON_MEMORY_REGION(memory_.data(), memory_.size()); }
-
-  static constexpr std::size_t kBytes = 64 * 1024;
-
-  /// Space for `count` bytes, at an alignment chosen by the seed, with scribbled padding behind.
-  char* allow(std::size_t count, std::size_t offset) {
-    ASAN_UNPOISON_MEMORY_REGION(memory_.data() + offset, count + kReadPadding);
-    return memory_.data() + offset;
-  }
-  void forbid() {
-    ASAN_UNPOISON_MEMORY_REGION(memory_.data(), used_);
-    std::memset(memory_.data(), kScribble, used_);
-    ASAN_POISON_MEMORY_REGION(memory_.data(), memory_.size());
-  }
-  void uses(std::size_t bytes) { used_ = bytes; }
-  static constexpr std::size_t kAlignments = 64;
-
- private:
-  static constexpr int kScribble = 0xDB;  // no ASCII, no UTF-8: parsers choke on it
-  std::array<char, kBytes + kReadPadding + kAlignments> memory_{};
-  std::size_t used_ = sizeof(memory_);
-};
 
 /// One thing that a turn collected; looked up again when its time comes, as a callback before it
 /// may have undone it.
@@ -80,7 +15,8 @@ SimReactor::SimReactor(SimMachine& machine, std::string name)
     : machine_(machine),
       name_(std::move(name)),
       id_(machine.add_reactor(*this)),
-      segment_(std::make_unique<HotSegment>()) {}
+      process_id_(id_),
+      segment_(std::make_unique<SimHotSegment>()) {}
 
 SimReactor::~SimReactor() {
   BERTH_ASSERT(operations_.empty());
@@ -119,32 +55,44 @@ SimEndpoint* SimReactor::find(Handle handle) {
   return found == endpoints_.end() ? nullptr : &found->second;
 }
 
-void SimReactor::add(Kind kind, Op& op, Handle handle) {
-  SimEndpoint* endpoint = find(handle);
-  BERTH_ASSERT(endpoint != nullptr);  // closed, or another process's handle
+void SimReactor::add(Started started) {
+  Op& op = *started.op;
   BERTH_ASSERT(!OpAccess::started(op));
-  for (const auto& [key, other] : operations_) {
-    BERTH_ASSERT(other.handle != handle || other.kind != kind || kind == Kind::poll);
+  if (started.handle != kNoHandle) {
+    SimEndpoint* endpoint = find(started.handle);
+    BERTH_ASSERT(endpoint != nullptr);  // closed, or another process's handle
+    const bool several = started.kind == Kind::poll || started.kind == Kind::file;
+    for (const auto& [key, other] : operations_) {
+      BERTH_ASSERT(other.handle != started.handle || other.kind != started.kind || several);
+    }
+    ++endpoint->operations;
   }
   OpAccess::started(op) = true;
   OpAccess::cancelled(op) = OpAccess::paused(op) = false;
   OpAccess::word(op) = next_key_;
-  operations_.emplace(next_key_++, Started{kind, &op, handle});
-  ++endpoint->operations;
+  operations_.emplace(next_key_++, started);
 }
 
 void SimReactor::start(ReadOp& op) {
-  add(Kind::read, op, op.handle);
+  if (op.way == ReadOp::Way::buffers) {
+    const SimEndpoint* endpoint = find(op.handle);
+    BERTH_ASSERT(endpoint != nullptr && endpoint->kind == SimEndpoint::Kind::socket);
+  }
+  add(Started{Kind::read, &op, op.handle});
 }
 void SimReactor::start(WriteOp& op) {
   op.written = 0;
-  add(Kind::write, op, op.handle);
+  while (!op.parts.empty() && op.parts.front().iov_len == 0) op.parts = op.parts.subspan(1);
+  add(Started{Kind::write, &op, op.handle});
 }
 void SimReactor::start(AcceptOp& op) {
-  add(Kind::accept, op, op.listener);
+  add(Started{Kind::accept, &op, op.listener});
 }
 void SimReactor::start(PollOp& op) {
-  add(Kind::poll, op, op.handle);
+  add(Started{Kind::poll, &op, op.handle});
+}
+void SimReactor::start(WaitOp& op) {
+  add(Started{Kind::wait, &op, kNoHandle});
 }
 
 void SimReactor::request_cancel(Op& op) {
@@ -217,6 +165,34 @@ Result<Handle> SimReactor::connect(const Address& address) {
   return own(std::move(*endpoint));
 }
 
+Handle SimReactor::hand_over(Handle handle, Reactor& to) {
+  BERTH_ASSERT(to.engine_name() == engine_name());
+  SimReactor& other = static_cast<SimReactor&>(to);
+  BERTH_ASSERT(&other.machine_ == &machine_);
+  const auto found = endpoints_.find(handle);
+  BERTH_ASSERT(found != endpoints_.end() && found->second.operations == 0);
+  SimEndpoint endpoint = std::move(found->second);
+  endpoints_.erase(found);
+  if (other.frozen_ && !frozen_) close_endpoint(machine_, endpoint);
+  if (endpoint.kind == SimEndpoint::Kind::listener && !frozen_) {
+    if (other.frozen_) {
+      machine_.unbind(endpoint.address);
+    } else {
+      machine_.move_listener(endpoint.address, other);
+    }
+  }
+  other.endpoints_.emplace(handle, std::move(endpoint));
+  machine_.note("hand_over",
+                {static_cast<std::int64_t>(id_), static_cast<std::int64_t>(other.id_), handle});
+  return handle;
+}
+
+std::optional<TimePoint> SimReactor::next_deadline() {
+  const TimePoint next = ready_at();
+  if (next == kSimNever) return std::nullopt;
+  return next;
+}
+
 Result<Handle> SimReactor::adopt(int fd) {
   SimEndpoint endpoint;
   if (!machine_.take_unowned(fd, endpoint)) return fail(errno_error(EBADF, "adopt"));
@@ -233,13 +209,28 @@ void SimReactor::run() {
 }
 
 TimePoint SimReactor::ready_at(const Started& started) const {
-  if (frozen_ || OpAccess::cancelled(*started.op)) return TimePoint{};
-  if (OpAccess::paused(*started.op)) return kSimNever;
-  const SimEndpoint& endpoint = endpoints_.at(started.handle);
-  if (started.kind == Kind::write && left_of(*static_cast<WriteOp*>(started.op)) == 0) {
-    return TimePoint{};
+  if (frozen_ || (OpAccess::cancelled(*started.op) && !started.begun)) return TimePoint{};
+  switch (started.kind) {
+    case Kind::connect:
+    case Kind::file:
+      return started.due;
+    case Kind::wait: {
+      const SimMachine::Child* child =
+          machine_.find_child(static_cast<const WaitOp*>(started.op)->pid);
+      if (child == nullptr || child->parent != process_id_) return TimePoint{};
+      return child->ended ? child->known_at : kSimNever;
+    }
+    case Kind::write:
+      if (static_cast<const WriteOp*>(started.op)->parts.empty()) return TimePoint{};
+      return endpoints_.at(started.handle).writable_at();
+    case Kind::read:
+      if (OpAccess::paused(*started.op)) return kSimNever;
+      [[fallthrough]];
+    case Kind::accept:
+    case Kind::poll:
+      return endpoints_.at(started.handle).readable_at();
   }
-  return started.kind == Kind::write ? endpoint.writable_at() : endpoint.readable_at();
+  return kSimNever;
 }
 
 TimePoint SimReactor::ready_at() const {
@@ -258,7 +249,11 @@ std::vector<SimReactor::Work> SimReactor::collect() {
   for (std::size_t i = 0; i < injected_.size(); ++i) work.push_back(Work{Work::Kind::injected});
   if (!remote_.empty()) work.push_back(Work{Work::Kind::remote});
   Random& random = machine_.random();
-  for (std::size_t i = work.size(); i > 1; --i) std::swap(work[i - 1], work[random.below(i)]);
+  for (std::size_t i = work.size(); i > 1; --i) {
+    const std::size_t other = random.below(i);
+    if (other != i - 1) machine_.count(Fault::reorder);
+    std::swap(work[i - 1], work[other]);
+  }
   // What the loop has not noticed yet waits for a later turn.
   if (work.size() > 1) work.resize(1 + random.below(work.size()));
 
@@ -318,24 +313,29 @@ bool SimReactor::perform(const Work& work) {
   }
   const auto found = operations_.find(work.key);
   if (found == operations_.end()) return false;
-  const Started started = found->second;
-  if (ready_at(started) > machine_.now()) return false;
+  if (ready_at(found->second) > machine_.now()) return false;
   if (!frozen_ && interrupt_in_ > 0 && --interrupt_in_ == 0) std::exchange(interrupt_, nullptr)();
+  perform_operation(found->second);
+  return true;
+}
+
+void SimReactor::perform_operation(Started& started) {
   switch (started.kind) {
     case Kind::read:
-      perform_read(started);
-      break;
+      return perform_read(started);
     case Kind::write:
-      perform_write(started);
-      break;
+      return perform_write(started);
     case Kind::accept:
-      perform_accept(started);
-      break;
+      return perform_accept(started);
     case Kind::poll:
-      perform_poll(started);
-      break;
+      return perform_poll(started);
+    case Kind::connect:
+      return perform_connect(started);
+    case Kind::wait:
+      return perform_wait(started);
+    case Kind::file:
+      return perform_file(started);
   }
-  return true;
 }
 
 bool SimReactor::fire_timer(std::uint64_t key) {
@@ -347,139 +347,6 @@ bool SimReactor::fire_timer(std::uint64_t key) {
   machine_.note("timer", {static_cast<std::int64_t>(id_), static_cast<std::int64_t>(key)});
   op.on_timer();
   return true;
-}
-
-void SimReactor::finish(Op& op) {
-  const auto found = operations_.find(OpAccess::word(op));
-  --endpoints_.at(found->second.handle).operations;
-  operations_.erase(found);
-  OpAccess::started(op) = false;
-}
-
-void SimReactor::end_read(ReadOp& op, int error) {
-  machine_.note("read_end", {static_cast<std::int64_t>(id_), op.handle, error});
-  finish(op);
-  op.on_read_end(error);
-}
-
-void SimReactor::end_write(WriteOp& op, int error) {
-  machine_.note("written", {static_cast<std::int64_t>(id_), op.handle, error,
-                            static_cast<std::int64_t>(op.written)});
-  finish(op);
-  op.on_written(error);
-}
-
-bool SimReactor::deliver(ReadOp& op, SimEndpoint& endpoint, std::size_t& budget) {
-  SimPipe& pipe = *endpoint.in;
-  std::size_t count = std::min({pipe.size(), budget, HotSegment::kBytes});
-  if (count == 0) return false;
-  if (machine_.roll(Fault::short_read)) count = 1 + machine_.random().below(count);
-  budget -= count;
-  const std::size_t offset = machine_.random().below(HotSegment::kAlignments);
-  char* bytes = segment_->allow(count, offset);
-  segment_->uses(offset + count + kReadPadding);
-  pipe.take(bytes, count);
-  if (pipe.size() > 0) pipe.unreadable_until = machine_.now() + machine_.pick_delay(kSimDelayMost);
-  machine_.note("read",
-                {static_cast<std::int64_t>(id_), op.handle, static_cast<std::int64_t>(count)});
-  op.on_read(std::span<char>(bytes, count));
-  segment_->forbid();
-  return true;
-}
-
-void SimReactor::perform_read(Started started) {
-  ReadOp& op = *static_cast<ReadOp*>(started.op);
-  SimEndpoint& endpoint = endpoints_.at(started.handle);
-  const bool readable =
-      !frozen_ && !OpAccess::paused(op) && endpoint.readable_at() <= machine_.now();
-  if (OpAccess::cancelled(op) && !(readable && machine_.roll(Fault::cancel_race))) {
-    return end_read(op, ECANCELED);
-  }
-  if (frozen_) return end_read(op, ECANCELED);
-  if (endpoint.failure != 0) return end_read(op, endpoint.failure);
-  if (endpoint.kind == SimEndpoint::Kind::socket && machine_.roll(Fault::reset)) {
-    reset_endpoint(machine_, endpoint);
-  }
-  std::size_t budget = op.turn_budget;
-  if (deliver(op, endpoint, budget)) {
-    while (operations_.count(OpAccess::word(op)) != 0 && !frozen_ && !OpAccess::paused(op) &&
-           !OpAccess::cancelled(op) && endpoint.in->unreadable_until <= machine_.now() &&
-           machine_.random().one_in(2) && deliver(op, endpoint, budget)) {
-    }
-    return;
-  }
-  end_read(op, endpoint.in->reset ? ECONNRESET : 0);
-}
-
-/// Moves what there is room for; an errno, or 0.
-int SimReactor::transfer(WriteOp& op, SimEndpoint& endpoint) {
-  BERTH_ASSERT(endpoint.out != nullptr);
-  SimPipe& pipe = *endpoint.out;
-  const bool socket = endpoint.kind == SimEndpoint::Kind::socket;
-  if (socket && machine_.roll(Fault::reset)) reset_endpoint(machine_, endpoint);
-  if (!pipe.writer_open) return EPIPE;
-  if (pipe.reset) return machine_.random().one_in(2) ? EPIPE : ECONNRESET;
-  if (!pipe.reader_open && !socket) return EPIPE;
-  std::size_t count = left_of(op);
-  if (!pipe.reader_open) {
-    // The peer is gone but its reset is still on the way: the kernel takes the bytes, nobody gets
-    // them.
-    move_bytes(op, count, nullptr);
-    reset_endpoint(machine_, endpoint);
-    return 0;
-  }
-  count = std::min(count, pipe.room());
-  if (count > 1 && machine_.roll(Fault::partial_write)) {
-    count = 1 + machine_.random().below(count - 1);
-    pipe.unwritable_until = machine_.now() + machine_.pick_delay(kSimDelayMost);
-  }
-  if (pipe.size() == 0) pipe.unreadable_until = machine_.now() + machine_.pick_delay(kSimDelayMost);
-  move_bytes(op, count, &pipe);
-  return 0;
-}
-
-void SimReactor::perform_write(Started started) {
-  WriteOp& op = *static_cast<WriteOp*>(started.op);
-  if (frozen_) return end_write(op, ECANCELED);
-  SimEndpoint& endpoint = endpoints_.at(started.handle);
-  const bool writable = endpoint.writable_at() <= machine_.now();
-  if (OpAccess::cancelled(op) && !(writable && machine_.roll(Fault::cancel_race))) {
-    return end_write(op, ECANCELED);
-  }
-  if (endpoint.failure != 0) return end_write(op, endpoint.failure);
-  const int error = transfer(op, endpoint);
-  if (error != 0 || left_of(op) == 0) return end_write(op, error);
-  machine_.note("write",
-                {static_cast<std::int64_t>(id_), op.handle, static_cast<std::int64_t>(op.written)});
-}
-
-void SimReactor::perform_accept(Started started) {
-  AcceptOp& op = *static_cast<AcceptOp*>(started.op);
-  SimEndpoint& listener = endpoints_.at(started.handle);
-  const bool ready = !frozen_ && listener.readable_at() <= machine_.now();
-  if (frozen_ || (OpAccess::cancelled(op) && !(ready && machine_.roll(Fault::cancel_race)))) {
-    machine_.note("accept_end", {static_cast<std::int64_t>(id_), op.listener});
-    finish(op);
-    return op.on_accept_end(ECANCELED);
-  }
-  const auto arrived = std::find_if(
-      listener.backlog.begin(), listener.backlog.end(),
-      [this](const SimEndpoint::Waiting& waiting) { return waiting.arrives <= machine_.now(); });
-  SimEndpoint endpoint = std::move(arrived->endpoint);
-  listener.backlog.erase(arrived);
-  const Handle connection = own(std::move(endpoint));
-  machine_.note("accept", {static_cast<std::int64_t>(id_), op.listener, connection});
-  op.on_accept(connection);
-}
-
-void SimReactor::perform_poll(Started started) {
-  PollOp& op = *static_cast<PollOp*>(started.op);
-  const bool ready = !frozen_ && find(started.handle)->readable_at() <= machine_.now();
-  const bool cancelled =
-      frozen_ || (OpAccess::cancelled(op) && !(ready && machine_.roll(Fault::cancel_race)));
-  machine_.note("poll", {static_cast<std::int64_t>(id_), op.handle, cancelled});
-  finish(op);
-  op.on_ready(cancelled ? ECANCELED : 0);
 }
 
 }  // namespace berth::io

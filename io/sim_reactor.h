@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/io/reactor.h>
+#include <berth/io/sim_hot_segment.h>
 #include <berth/io/sim_machine.h>
 
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,8 +20,9 @@
 namespace berth::io {
 
 /// Explores what the Reactor contract allows: order between objects, short and partial transfers,
-/// cancel races both ways. Handles belong to the reactor that made or adopted them; using another's
-/// is an assertion. The machine outlives it; nothing may be started on it when it goes.
+/// interrupted calls, lacks that pass, cancel races both ways. Handles belong to the reactor that
+/// made or adopted them, or that they were handed over to; using another's is an assertion. The
+/// machine outlives it; nothing may be started on it when it goes.
 class SimReactor final : public Reactor {
  public:
   /// `name` appears in traces only.
@@ -37,6 +40,10 @@ class SimReactor final : public Reactor {
   std::size_t started_operations() const { return operations_.size(); }
   std::size_t armed_timers() const { return timers_.size(); }
   SimMachine& machine() { return machine_; }
+  /// Which simulated process this loop belongs to, for who may wait for whose children. Each has
+  /// its own, unless it is told to share another's, as shards do.
+  std::uint64_t process_id() const { return process_id_; }
+  void share_process_of(const SimReactor& other) { process_id_ = other.process_id_; }
   const std::string& name() const { return name_; }
 
   /// Runs `fn` in one of the next turns, in order of injection: completions from outside of the
@@ -53,9 +60,9 @@ class SimReactor final : public Reactor {
   void start(WriteOp& op) override;
   void start(AcceptOp& op) override;
   void start(PollOp& op) override;
-  void start(ConnectOp&) override { BERTH_ASSERT(false); }
-  void start(WaitOp&) override { BERTH_ASSERT(false); }
-  void start(FileOp&) override { BERTH_ASSERT(false); }
+  void start(ConnectOp& op) override;
+  void start(WaitOp& op) override;
+  void start(FileOp& op) override;
   void arm(TimerOp& op, TimePoint when) override;
   void disarm(TimerOp& op) override;
   void pause(ReadOp& op) override;
@@ -64,9 +71,9 @@ class SimReactor final : public Reactor {
   void cancel(WriteOp& op) override { request_cancel(op); }
   void cancel(AcceptOp& op) override { request_cancel(op); }
   void cancel(PollOp& op) override { request_cancel(op); }
-  void cancel(ConnectOp&) override {}
-  void cancel(WaitOp&) override {}
-  void cancel(FileOp&) override {}
+  void cancel(ConnectOp& op) override { request_cancel(op); }
+  void cancel(WaitOp& op) override { request_cancel(op); }
+  void cancel(FileOp& op) override { request_cancel(op); }
   void close(Handle handle) override;
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
@@ -76,9 +83,10 @@ class SimReactor final : public Reactor {
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post_remote(Runnable& runnable) override { remote_.push_back(runnable); }
   void post_from(Reactor&, Runnable& runnable) override { post_remote(runnable); }
-  Handle hand_over(Handle handle, Reactor&) override { return handle; }
+  /// `to` is another SimReactor of the same machine; the handle keeps its number.
+  Handle hand_over(Handle handle, Reactor& to) override;
   int wait_fd() override { return kNoHandle; }
-  std::optional<TimePoint> next_deadline() override { return ready_at(); }
+  std::optional<TimePoint> next_deadline() override;
   void run() override;
   bool poll() override { return machine_.poll(*this); }
   void stop() override { stop_ = true; }
@@ -93,36 +101,56 @@ class SimReactor final : public Reactor {
   SimEndpoint* find(Handle handle);
 
  private:
-  enum class Kind : std::uint8_t { read, write, accept, poll };
+  enum class Kind : std::uint8_t { read, write, accept, poll, connect, wait, file };
   struct Started {
     Kind kind;
     Op* op;
-    Handle handle;
+    Handle handle;       // kNoHandle where there is none
+    TimePoint due{};     // connect, file: nothing happens before
+    bool begun = false;  // file: the step cannot be taken back any more
+    bool done = false;   // file: `result` is known
+    std::int64_t result = 0;
   };
   struct Work;
-  class HotSegment;
 
-  void add(Kind kind, Op& op, Handle handle);
+  void add(Started started);
   void request_cancel(Op& op);
   TimePoint ready_at(const Started& started) const;
   std::vector<Work> collect();
   bool perform(const Work& work);
+  void perform_operation(Started& started);
   bool fire_timer(std::uint64_t key);
   bool run_posted();
 
+  // The operations (sim_ops.cc).
+  bool cancel_wins(Op& op, bool ready);
   void perform_read(Started started);
   void perform_write(Started started);
   void perform_accept(Started started);
   void perform_poll(Started started);
+  void perform_connect(Started started);
+  void perform_wait(Started started);
   bool deliver(ReadOp& op, SimEndpoint& endpoint, std::size_t& budget);
   int transfer(WriteOp& op, SimEndpoint& endpoint);
+  int make_connection(const ConnectOp& op, Handle& connection);
+  bool child_ended(const WaitOp& op, int& error) const;
   void finish(Op& op);
   void end_read(ReadOp& op, int error);
   void end_write(WriteOp& op, int error);
+  void end_connect(ConnectOp& op, Handle connection, int error);
+
+  // Steps with files (sim_file_ops.cc).
+  void perform_file(Started& started);
+  std::int64_t file_step(FileOp& op);
+  std::int64_t open_file(const FileOp& op);
+  std::int64_t read_file(const FileOp& op, const SimEndpoint& endpoint);
+  std::int64_t write_file(const FileOp& op, SimEndpoint& endpoint);
+  void end_file(FileOp& op, std::int64_t result);
 
   SimMachine& machine_;
   std::string name_;
   std::uint64_t id_;
+  std::uint64_t process_id_;
   bool frozen_ = false;
   bool stop_ = false;
   std::uint64_t interrupt_in_ = 0;
@@ -136,7 +164,7 @@ class SimReactor final : public Reactor {
   IntrusiveList<Runnable> remote_;
   IntrusiveList<Runnable> posted_;
   IntrusiveList<TurnHook> hooks_;
-  std::unique_ptr<HotSegment> segment_;
+  std::unique_ptr<SimHotSegment> segment_;
 };
 
 }  // namespace berth::io

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/clock.h>
+#include <berth/io/sim_files.h>
 
 #include <cstddef>
 #include <deque>
@@ -43,10 +44,10 @@ class SimPipe {
   std::string bytes_;
 };
 
-/// What a handle means: one end of a pipe or connection, or a listener. Movable; closed by
-/// close_endpoint().
+/// What a handle means: one end of a pipe or connection, a listener, or an open file. Movable;
+/// closed by close_endpoint().
 struct SimEndpoint {
-  enum class Kind : unsigned char { reader, writer, socket, listener };
+  enum class Kind : unsigned char { reader, writer, socket, listener, file };
   struct Waiting;
 
   Kind kind = Kind::socket;
@@ -55,7 +56,9 @@ struct SimEndpoint {
   std::string address;          ///< A listener's own, a connection's peer.
   std::deque<Waiting> backlog;  ///< Connections of a listener that nobody accepted yet.
   int failure = 0;              ///< errno of every read and write (ECONNREFUSED).
-  int operations = 0;           ///< How many are started on it.
+  std::shared_ptr<SimDisk::Node> file;
+  int flags = 0;       ///< A file's, as it was opened.
+  int operations = 0;  ///< How many are started on it.
 
   /// When a read, accept or poll would say something: at or before now, in the future, or
   /// kSimNever.

@@ -23,13 +23,13 @@ std::string engine_name_of(const testing::TestParamInfo<EngineUnderTest>& info) 
   return info.param.name;
 }
 std::unique_ptr<ReactorRig> make_asio_rig() {
-  return std::make_unique<FdRig>(make_asio_reactor().value());
+  return std::make_unique<FdRig>([] { return make_asio_reactor().value(); });
 }
 std::unique_ptr<ReactorRig> make_hosted_rig() {
   return std::make_unique<HostedRig>();
 }
 std::unique_ptr<ReactorRig> make_hosted_uring_rig() {
-  return std::make_unique<HostedRig>(make_uring_reactor().value());
+  return std::make_unique<HostedRig>([] { return make_uring_reactor().value(); });
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 
 namespace berth::io {
 
@@ -228,7 +227,6 @@ TEST_P(ReactorConformance, CallsTurnHooksAfterWhatRanAndServesWhatTheyStart) {
 }
 
 TEST_P(ReactorConformance, RunsWhatOtherThreadsPost) {
-  if (!rig_->has_threads()) GTEST_SKIP() << "one thread by design";
   constexpr std::size_t kThreads = 4;
   constexpr std::size_t kPosts = 2'000;
   std::vector<std::vector<std::size_t>> ran(kThreads);
@@ -242,14 +240,12 @@ TEST_P(ReactorConformance, RunsWhatOtherThreadsPost) {
       });
     }
   }
-  std::vector<std::thread> threads;
   for (std::size_t thread = 0; thread < kThreads; ++thread) {
-    threads.emplace_back([this, &jobs, thread] {
-      for (Job& job : jobs[thread]) reactor().post_remote(job);
-    });
+    std::vector<std::function<void()>> steps;
+    for (Job& job : jobs[thread]) steps.push_back([this, &job] { reactor().post_remote(job); });
+    rig_->elsewhere(std::move(steps));
   }
   EXPECT_TRUE(run_until([&] { return total == kThreads * kPosts; }));
-  for (std::thread& thread : threads) thread.join();
   for (const std::vector<std::size_t>& order : ran) {
     EXPECT_EQ(order.size(), kPosts);
     EXPECT_TRUE(std::is_sorted(order.begin(), order.end())) << "each thread's posts stay in order";
@@ -257,15 +253,10 @@ TEST_P(ReactorConformance, RunsWhatOtherThreadsPost) {
 }
 
 TEST_P(ReactorConformance, StopsFromAnotherThread) {
-  if (!rig_->has_threads()) GTEST_SKIP() << "one thread by design";
   bool ran = false;
   Job job([&] { ran = true; });
-  std::thread other([&] {
-    reactor().post_remote(job);
-    reactor().stop();
-  });
+  rig_->elsewhere({[&] { reactor().post_remote(job); }, [&] { reactor().stop(); }});
   reactor().run();
-  other.join();
   settle();
   EXPECT_TRUE(ran);
 }

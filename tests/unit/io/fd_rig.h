@@ -6,47 +6,67 @@
 #include <berth/io/asio_reactor.h>
 #include <berth/io/fd_reactor.h>
 
-#include <unistd.h>
-#include <array>
 #include <asio/io_context.hpp>
-#include <filesystem>
-#include <iterator>
+#include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
 
 namespace berth::io {
 
 class FdRig : public ReactorRig {
  public:
+  using Make = std::function<std::unique_ptr<FdReactor>()>;
+  /// `make` makes one loop of the engine.
+  explicit FdRig(Make make) : make_(std::move(make)), reactor_(make_()) {}
+  /// One loop, and no other().
   explicit FdRig(std::unique_ptr<FdReactor> reactor) : reactor_(std::move(reactor)) {}
+  FdRig(const FdRig&) = delete;
+  FdRig& operator=(const FdRig&) = delete;
+  ~FdRig() override;
+
   FdReactor& reactor() override { return *reactor_; }
-  PipeEnds make_pipe() override {
-    std::array<int, 2> ends = {-1, -1};
-    if (::pipe(ends.data()) != 0) return PipeEnds{};
-    return PipeEnds{reactor_->adopt(ends[0]).value(), reactor_->adopt(ends[1]).value()};
-  }
-  std::size_t open_handles() override {
-    const std::filesystem::directory_iterator open("/proc/self/fd");
-    return static_cast<std::size_t>(std::distance(begin(open), end(open)));
-  }
-  bool has_threads() const override { return true; }
-
- protected:
-  FdRig() = default;
-  std::unique_ptr<FdReactor> reactor_;
-};
-
-/// A host program's io_context, whose loop runs the turns.
-class HostedRig final : public FdRig {
- public:
-  HostedRig() { reactor_ = make_asio_reactor(context_).value(); }
-  explicit HostedRig(std::unique_ptr<FdReactor> reactor) : FdRig(std::move(reactor)) {
-    BERTH_ASSERT(run_in(context_, *reactor_).has_value());
-  }
-  ~HostedRig() override { reactor_.reset(); }
-  asio::io_context& context() { return context_; }
+  PipeEnds make_pipe() override;
+  std::size_t open_handles() override;
+  Reactor& other() override;
+  void elsewhere(std::vector<std::function<void()>> steps) override;
+  bool wait_outside(Reactor& which) override;
+  std::string folder() override;
+  int start_child() override;
+  void end_child(int pid) override;
+  int reap_child(int pid) override;
+  int stranger() override;
 
  private:
-  asio::io_context context_{1};
+  Make make_;
+  std::unique_ptr<FdReactor> reactor_;
+  std::unique_ptr<FdReactor> other_;
+  std::set<Reactor*> asked_;  // for their wait_fd()
+  std::size_t own_handles_ = 0;
+  std::vector<std::thread> threads_;
+  std::string folder_;
+  std::map<int, int> children_;  // pid to the write end of its stdin, -1 once it was told to end
+};
+
+namespace detail {
+struct ContextOfAHost {
+  asio::io_context context{1};
+};
+}  // namespace detail
+
+/// A host program's io_context, whose loop runs the turns.
+class HostedRig final : private detail::ContextOfAHost, public FdRig {
+ public:
+  HostedRig() : FdRig([this] { return make_asio_reactor(context).value(); }) {}
+  /// Another engine's loops.
+  explicit HostedRig(Make make)
+      : FdRig([this, make = std::move(make)] {
+          std::unique_ptr<FdReactor> reactor = make();
+          BERTH_ASSERT(run_in(context, *reactor).has_value());
+          return reactor;
+        }) {}
 };
 
 }  // namespace berth::io

@@ -24,7 +24,7 @@ class HttpSimRig final : public ReactorRig {
 inline std::vector<EngineUnderTest> http_engines() {
   std::vector<EngineUnderTest> all = {
       {"uring", [] { return std::make_unique<UringRig>(); }},
-      {"asio", [] { return std::make_unique<FdRig>(make_asio_reactor().value()); }},
+      {"asio", [] { return std::make_unique<FdRig>([] { return make_asio_reactor().value(); }); }},
       {"hosted", [] { return std::make_unique<HostedRig>(); }}};
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     all.push_back(

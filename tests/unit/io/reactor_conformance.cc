@@ -39,7 +39,7 @@ void Sink::on_read_end(int error_value) {
 }
 
 void Sink::begin() {
-  way = sink_way;
+  if (sink_way == Way::buffers) way = sink_way;
   over = false;
   reactor_.start(*this);
 }
@@ -113,6 +113,16 @@ bool ReactorConformance::run_until(std::function<bool()> happened) {
   reactor().disarm(*watcher_);
   watcher_->happened = nullptr;
   return !watcher_->timed_out;
+}
+
+bool ReactorConformance::run_both_until(const std::function<bool()>& happened) {
+  const TimePoint late = reactor().clock().now() + kPatience;
+  while (!happened()) {
+    reactor().poll();
+    rig_->other().poll();
+    if (reactor().clock().now() > late) return false;
+  }
+  return true;
 }
 
 void ReactorConformance::settle() {

@@ -27,7 +27,8 @@ struct PipeEnds {
   Handle writer = kNoHandle;
 };
 
-/// One engine, ready to run, and the world around it.
+/// One engine, ready to run, and the world around it: `FdRig` (fd_rig.h) for those on the
+/// kernel, `SimRig` (sim_rig.h).
 class ReactorRig {
  public:
   virtual ~ReactorRig() = default;
@@ -36,8 +37,24 @@ class ReactorRig {
   virtual PipeEnds make_pipe() = 0;
   /// Handles open now; a test ends with as many as it began with.
   virtual std::size_t open_handles() = 0;
-  /// Whether post_remote() may be called from real threads.
-  virtual bool has_threads() const { return false; }
+
+  /// A second loop of the same engine, on the same thread and in the same process.
+  virtual Reactor& other() { return reactor(); }
+  /// Does `steps` in order on another thread, which nobody waits for before the rig ends. (In the
+  /// simulator: in turns of another loop.)
+  virtual void elsewhere(std::vector<std::function<void()>> steps) { static_cast<void>(steps); }
+  /// Waits as somebody else's loop does, for wait_fd() or the deadline of `which`; false when
+  /// neither came for long.
+  virtual bool wait_outside(Reactor& which) { return which.poll(); }
+  /// A folder for files, gone with the rig.
+  virtual std::string folder() { return {}; }
+  /// A child of this process that runs until it is told to end; then it waits to be reaped.
+  virtual int start_child() { return -1; }
+  virtual void end_child(int pid) { static_cast<void>(pid); }
+  /// Its exit code; waits for it.
+  virtual int reap_child(int pid) { return pid; }
+  /// The pid of a process that is nobody's child here.
+  virtual int stranger() { return 1; }
 };
 
 struct EngineUnderTest {
@@ -135,6 +152,22 @@ class Waiter final : public PollOp {
   int calls = 0;
 };
 
+/// Makes one connection.
+class Connector final : public ConnectOp {
+ public:
+  explicit Connector(Address to) { address = std::move(to); }
+  void on_connected(Handle handle, int error_value) override {
+    EXPECT_FALSE(started());
+    EXPECT_EQ(handle != kNoHandle, error_value == 0);
+    connection = handle;
+    error = error_value;
+    ++calls;
+  }
+  Handle connection = kNoHandle;
+  int error = -1;
+  int calls = 0;
+};
+
 class ReactorConformance : public testing::TestWithParam<EngineUnderTest> {
  protected:
   ReactorConformance();
@@ -146,6 +179,8 @@ class ReactorConformance : public testing::TestWithParam<EngineUnderTest> {
   /// Runs the loop until `happened()` is true at the end of a turn; false after ten seconds of the
   /// reactor's time.
   bool run_until(std::function<bool()> happened);
+  /// The same for reactor() and rig_->other() side by side, by poll().
+  bool run_both_until(const std::function<bool()>& happened);
   /// Runs turns without waiting until nothing happens any more.
   void settle();
   /// Runs one coroutine to its end; false if it does not come to it.

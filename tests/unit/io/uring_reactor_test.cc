@@ -34,7 +34,7 @@ std::unique_ptr<ReactorRig> make_tiny_rig() {
   return std::make_unique<UringRig>(kTinySizes);
 }
 std::unique_ptr<ReactorRig> make_plain_rig() {
-  return std::make_unique<UringRig>(make_plain_reactor());
+  return std::make_unique<UringRig>(make_plain_reactor);
 }
 
 template <typename Fn>

@@ -9,9 +9,11 @@ namespace berth::io {
 
 class UringRig : public FdRig {
  public:
-  explicit UringRig(const UringSizes& sizes = {}) : FdRig(make_uring_reactor(sizes).value()) {}
+  explicit UringRig(const UringSizes& sizes = {})
+      : FdRig([sizes] { return make_uring_reactor(sizes).value(); }) {}
+  explicit UringRig(Make make) : FdRig(std::move(make)) {}
   explicit UringRig(std::unique_ptr<FdReactor> reactor) : FdRig(std::move(reactor)) {}
-  FdReactor& uring() { return *reactor_; }
+  FdReactor& uring() { return reactor(); }
 };
 
 }  // namespace berth::io
