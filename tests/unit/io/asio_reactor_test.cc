@@ -123,6 +123,25 @@ TEST_P(AsioGuest, ServesWhatTheHostsHandlersStart) {
   reactor().close(pipe.writer);
 }
 
+TEST_P(AsioGuest, WakesUpForWhatIsStartedWhileItIsIdle) {
+  std::array<int, 2> ends = {-1, -1};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const PipeEnds pipe = {reactor().adopt(ends[0]).value(), reactor().adopt(ends[1]).value()};
+  ASSERT_TRUE(run_out());
+  Source source(reactor(), pipe.writer);
+  asio::post(context_, [&] { source.write("x"); });
+  ASSERT_TRUE(run_out());
+  EXPECT_TRUE(source.done);
+  Waiter waiter;
+  waiter.handle = pipe.reader;
+  asio::post(context_, [&] { reactor().start(waiter); });
+  ASSERT_TRUE(run_out());
+  EXPECT_EQ(waiter.calls, 1);
+  while (waiter.started()) reactor().poll();
+  reactor().close(pipe.reader);
+  reactor().close(pipe.writer);
+}
+
 TEST_P(AsioGuest, RunsTheHostsHandlersInItsOwnRun) {
   int handled = 0;
   asio::steady_timer timer(context_, milliseconds(2));

@@ -237,6 +237,25 @@ TEST_F(EpollPollerTest, HearsNothingOfADescriptorThatHadTheNumberBefore) {
   EXPECT_TRUE(look().empty());
   put(second.far);
   EXPECT_EQ(look().size(), 1U);
+  EXPECT_EQ(stats().strays, 0U) << "it must not even be woken";
+  ::close(copy);
+}
+
+TEST_F(EpollPollerTest, DropsEventsOfOneThatWasClosedWithoutAWordAndLivesOnElsewhere) {
+  const Ends first = make_pipe();
+  const int copy = ::dup(first.near);
+  poller().poll_multishot(first.near, kReading, 1);
+  poller().cancel(1);
+  ASSERT_EQ(look().size(), 1U);
+  ::close(first.near);
+  const Ends second = make_pipe();
+  ASSERT_EQ(second.near, first.near) << "the number must be used again";
+  poller().poll_multishot(second.near, kReading, 2);
+  put(first.far);
+  EXPECT_TRUE(look().empty());
+  EXPECT_EQ(stats().strays, 1U);
+  put(second.far);
+  EXPECT_EQ(look().size(), 1U);
   ::close(copy);
 }
 
