@@ -44,9 +44,9 @@ FdReactor::FdReactor(std::string_view name, std::unique_ptr<Poller> poller,
 }
 
 FdReactor::~FdReactor() {
-  host_.reset();
   BERTH_ASSERT(started_ == 0);  // the kernel would go on with operations whose owners are gone
-  file_worker_.reset();         // its thread may just be waking us
+  file_worker_.reset();         // its thread may just be waking us, and through us the host
+  host_.reset();
   inbox_->close();
   disarm(watchdog_);
   disarm(accept_retry_);
