@@ -93,11 +93,11 @@ void SimReactor::perform_read(Started started) {
       !frozen_ && !OpAccess::paused(op) && endpoint.readable_at() <= machine_.now();
   if (frozen_ || cancel_wins(op, readable)) return end_read(op, ECANCELED);
   if (machine_.roll(Fault::interrupted)) return;
+  if (endpoint.failure != 0) return end_read(op, endpoint.failure);
   if (op.way == ReadOp::Way::buffers && machine_.roll(Fault::no_buffers)) {
     endpoint.in->unreadable_until = machine_.now() + machine_.pick_span(kSimDelayMost);
     return;
   }
-  if (endpoint.failure != 0) return end_read(op, endpoint.failure);
   if (endpoint.kind == SimEndpoint::Kind::socket && machine_.roll(Fault::reset)) {
     reset_endpoint(machine_, endpoint);
   }
@@ -136,7 +136,7 @@ int SimReactor::transfer(WriteOp& op, SimEndpoint& endpoint) {
   }
   if (pipe.size() == 0) pipe.unreadable_until = machine_.now() + machine_.pick_delay(kSimDelayMost);
   move_bytes(op, count, &pipe);
-  if (socket && machine_.roll(Fault::half_close)) pipe.writer_open = false;
+  if (socket && machine_.roll(Fault::half_close)) end_writing(machine_, pipe);
   return 0;
 }
 

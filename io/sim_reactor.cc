@@ -137,7 +137,7 @@ void SimReactor::close(Handle handle) {
 void SimReactor::shutdown_write(Handle handle) {
   SimEndpoint* endpoint = find(handle);
   BERTH_ASSERT(endpoint != nullptr);
-  if (endpoint->out != nullptr) endpoint->out->writer_open = false;
+  if (endpoint->out != nullptr) end_writing(machine_, *endpoint->out);
 }
 
 Result<Handle> SimReactor::listen(const Address& address) {

@@ -85,7 +85,16 @@ void close_endpoint(SimMachine& machine, SimEndpoint& endpoint) {
     endpoint.in->reader_open = false;
     endpoint.in->drop_all();
   }
-  if (endpoint.out != nullptr) endpoint.out->writer_open = false;
+  if (endpoint.out != nullptr) end_writing(machine, *endpoint.out);
+}
+
+void end_writing(SimMachine& machine, SimPipe& pipe) {
+  if (!pipe.writer_open) return;
+  pipe.writer_open = false;
+  // The end is news like bytes are, unless bytes are on their way anyhow.
+  if (pipe.size() == 0 && !pipe.reset) {
+    pipe.unreadable_until = machine.now() + machine.pick_delay(kSimDelayMost);
+  }
 }
 
 void reset_endpoint(SimMachine& machine, SimEndpoint& endpoint) {

@@ -84,6 +84,9 @@ SimEndpointPair make_sim_connection(SimMachine& machine);
 /// stream; a socket closed with unread bytes resets its peer.
 void close_endpoint(SimMachine& machine, SimEndpoint& endpoint);
 
+/// The reader gets what is queued, then end of stream.
+void end_writing(SimMachine& machine, SimPipe& pipe);
+
 /// Breaks a connection in both directions; queued bytes may be lost.
 void reset_endpoint(SimMachine& machine, SimEndpoint& endpoint);
 

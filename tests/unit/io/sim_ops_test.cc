@@ -148,6 +148,17 @@ TEST(SimSocket, AHalfCloseEndsOneDirectionOnly) {
   machine.run_until([&] { return at_here.over; });
 }
 
+TEST(SimSocket, AReadByBuffersOfARefusedConnectionSaysSo) {
+  FaultPlan faults = FaultPlan::none();
+  SimMachine machine(3, faults.set(Fault::no_buffers, 1'000));
+  SimReactor reactor(machine, "test");
+  Sink sink(reactor, reactor.connect({"127.0.0.1:1"}).value());
+  sink.way = ReadOp::Way::buffers;
+  sink.begin();
+  machine.run_until([&] { return sink.over; });
+  EXPECT_EQ(sink.error, ECONNREFUSED);
+}
+
 // --- children ---
 
 TEST(SimWait, KnowsWhoseChildItIsAndTwoLoopsOfOneProcessShareIt) {
