@@ -1,0 +1,34 @@
+// tests/unit/io/fuzz_run.h — runs a random program on an engine, and says whether every promise was
+// kept and how everything ended.
+#pragma once
+
+#include "fuzz_program.h"
+#include "reactor_conformance.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace berth::io::fuzz {
+
+struct Outcome {
+  /// The first promise that was broken; empty if all were kept.
+  std::string wrong;
+  /// What the program alone decides, object by object: the same on every engine.
+  std::vector<std::string> decided;
+  /// What the race between the program and the world decides, object by object: which ways there
+  /// are is found out by simulation.
+  std::vector<std::string> raced;
+  std::uint64_t operations = 0;
+};
+
+struct Options {
+  /// The rig's fault plan breaks connections, lacks descriptors and disk: ends may say so.
+  bool hostile = false;
+  /// Turns of the loops for one of the program. A simulated turn may do less than a real one.
+  unsigned pace = 1;
+};
+
+Outcome run(ReactorRig& rig, const Program& program, const Options& options = {});
+
+}  // namespace berth::io::fuzz
