@@ -14,7 +14,7 @@ namespace {
 
 /// Schedules that are simulated at first, and at most, to find the way that an engine went.
 constexpr std::uint64_t kSchedules = 12;
-constexpr std::uint64_t kSchedulesMax = 4'000;
+constexpr std::uint64_t kSchedulesMax = 2'000;
 
 std::unique_ptr<ReactorRig> make_rig(const std::string& engine) {
   constexpr UringSizes kTinySizes = {2, 4};
@@ -37,7 +37,13 @@ class Explorer {
     const std::uint64_t schedule = ++schedules_;
     // Some without faults or with many turns: real engines are quicker than a world full of them.
     static constexpr std::array kPaces = {1U, 1U, 3U, 20U};
-    const FaultPlan faults = schedule % 3 == 0 ? FaultPlan::none() : explored_faults();
+    FaultPlan faults = explored_faults();
+    if (schedule % 3 == 0) faults = FaultPlan::none();
+    if (schedule % 3 == 1) {
+      for (const Fault fault : {Fault::short_read, Fault::partial_write, Fault::delay}) {
+        faults.set(fault, 40);
+      }
+    }
     Options options;
     options.pace = kPaces[schedule % kPaces.size()];
     SimRig rig(program_.seed * 1'000 + schedule, faults, &totals_.faults);
