@@ -4,7 +4,6 @@
 #include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
-#include <berth/server/agents/acp_agent.h>
 
 #include <utility>
 
@@ -75,25 +74,14 @@ struct App::Running {
   std::unique_ptr<io::HttpServer> http;
 };
 
-Result<std::unique_ptr<AgentPort>> App::Agents::make(const std::string& profile, AgentSink& sink) {
-  const AgentProfile* found = find(profile);
-  if (found == nullptr)
-    return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
-  return std::make_unique<AcpAgent>(app_.platform_, app_.scanner_, *found, app_.tag_, sink);
-}
-
-const AgentProfile* App::Agents::find(std::string_view profile) const {
-  const auto found = app_.config_.agents.find(profile);
-  return found == app_.config_.agents.end() ? nullptr : &found->second;
-}
-
 App::App(io::Platform& platform, Store& store, Workspaces& workspaces, Config config, LogSink& log)
     : platform_(platform),
       store_(store),
       workspaces_(workspaces),
       config_(std::move(config)),
       log_(log),
-      tag_(tag_of(config_.state_directory)) {}
+      tag_(tag_of(config_.state_directory)),
+      agents_(platform_, scanner_, config_.agents, config_.state_directory, tag_) {}
 
 App::~App() = default;
 
@@ -223,6 +211,7 @@ Task<void> App::abandon() {
   if (running_ == nullptr) co_return;
   running_->api.drain();
   co_await running_->directory.shutdown();
+  co_await agents_.shutdown();
   // What the agents said last is committed; then the gate closes.
   running_->journal.close();
   Result<void> last = co_await running_->journal.committed();

@@ -6,6 +6,7 @@
 #include <berth/core/log.h>
 #include <berth/core/scope.h>
 #include <berth/io/platform.h>
+#include <berth/server/agents/drivers.h>
 #include <berth/server/api/api.h>
 #include <berth/server/config.h>
 #include <berth/server/sessions/context.h>
@@ -51,15 +52,6 @@ class App final {
   std::string endpoint_path() const { return config_.state_directory + "/endpoint.json"; }
 
  private:
-  class Agents final : public AgentFactory {
-   public:
-    explicit Agents(App& app) : app_(app) {}
-    Result<std::unique_ptr<AgentPort>> make(const std::string& profile, AgentSink& sink) override;
-    const AgentProfile* find(std::string_view profile) const override;
-
-   private:
-    App& app_;
-  };
   struct Running;  // what exists only while the store is open
 
   Result<void> prepare_folders();
@@ -74,8 +66,8 @@ class App final {
   Config config_;
   LogSink& log_;
   JsonScanner scanner_;
-  Agents agents_{*this};
   std::string tag_;  // of all processes of this state directory
+  Drivers agents_;
   std::string token_;
   std::string url_;
   io::Handle listener_ = io::kNoHandle;

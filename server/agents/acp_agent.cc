@@ -15,27 +15,6 @@ constexpr int kMethodNotFound = -32601;
 constexpr int kInvalidParams = -32602;
 }  // namespace
 
-std::string_view to_string(Rung rung) {
-  switch (rung) {
-    case Rung::new_session:
-      return "new";
-    case Rung::resume:
-      return "resume";
-    case Rung::load:
-      return "load";
-    case Rung::history:
-      return "history";
-  }
-  return "new";
-}
-
-const std::vector<std::string>& passed_environment() {
-  static const std::vector<std::string> names = {"PATH",  "HOME",   "USER",    "LOGNAME",
-                                                 "SHELL", "LANG",   "TERM",    "TMPDIR",
-                                                 "TZ",    "LC_ALL", "LC_CTYPE"};
-  return names;
-}
-
 AcpAgent::AcpAgent(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile,
                    std::string tag, AgentSink& sink)
     : platform_(platform),
@@ -272,10 +251,10 @@ void AcpAgent::cancel(std::string_view turn) {
   connection_->notify("session/cancel", acp::session_params(native_session_id_));
 }
 
-void AcpAgent::answer(std::uint64_t reply_id, std::string_view option_id) {
+void AcpAgent::answer(std::uint64_t reply_id, const AgentAnswer& answer) {
   const auto found = open_requests_.find(reply_id);
   if (found == open_requests_.end() || connection_ == nullptr) return;
-  connection_->reply(found->second, acp::permission_result(option_id));
+  connection_->reply(found->second, acp::permission_result(answer.option_id));
   open_requests_.erase(found);
 }
 
@@ -344,7 +323,7 @@ void AcpAgent::on_notification(const RoutedLine& line) {
     const std::string raw_id = params.has_value() ? params->root().raw("requestId") : std::string();
     for (const auto& [reply_id, id] : open_requests_) {
       if (id != raw_id) continue;
-      sink_.on_request_withdrawn(attach_epoch_, reply_id);
+      sink_.on_question_withdrawn(attach_epoch_, reply_id);
       return;
     }
     return;
@@ -361,7 +340,7 @@ void AcpAgent::on_request(const RoutedLine& line) {
     }
     const std::uint64_t reply_id = next_reply_id_++;
     open_requests_.emplace(reply_id, raw_id);
-    sink_.on_permission_request(attach_epoch_, reply_id, line.params);
+    sink_.on_question(attach_epoch_, {QuestionKind::permission, reply_id, line.params, {}});
     return;
   }
   connection_->reply_error(raw_id, kMethodNotFound,

@@ -24,7 +24,7 @@ class AcpAgent final : public AgentPort, private RpcPeer {
   void attach(AttachSpec spec) override;
   void prompt(std::string turn, std::string blocks) override;
   void cancel(std::string_view turn) override;
-  void answer(std::uint64_t reply_id, std::string_view option_id) override;
+  void answer(std::uint64_t reply_id, const AgentAnswer& answer) override;
   void set_mode(std::string_view mode) override;
   void set_config_option(std::string_view id, std::string_view json_value) override;
   void resume_reading() override;

@@ -26,6 +26,8 @@ struct AttachSpec {
   std::string native_session_id;  ///< To resume; empty = none yet.
   std::string mode;               ///< Wanted mode id, empty = leave.
   std::string config;             ///< JSON object of wanted config option values, empty = none.
+  std::string mcp_servers;        ///< JSON array as ACP's session/new takes it, empty = none.
+  std::vector<std::string> additional_directories;  ///< Absolute; besides `directory`.
 };
 
 /// What attaching gave. Views of JSON are valid during the call.
@@ -58,10 +60,34 @@ struct AgentUpdate {
   bool has_raw_cr = false;  ///< CR as JSON white space: must be neutralised before it is shown.
 };
 
+/// What an agent wants a person (or the session's policy) to decide.
+enum class QuestionKind : std::uint8_t { permission, elicitation, client_tool };
+std::string_view to_string(QuestionKind kind);
+
+/// A question of the agent; views are valid during the call. Permission: `params` are those of
+/// ACP's session/request_permission; a driver of another protocol translates into that shape.
+struct AgentQuestion {
+  QuestionKind kind = QuestionKind::permission;
+  std::uint64_t reply_id = 0;  ///< Names the question in AgentPort::answer(); never reused.
+  std::string_view params;     ///< Raw JSON object.
+  std::string_view child;      ///< Native id of the child session that asks; empty: the session.
+};
+
+/// What was decided. Permission: `selected` with an option, or `cancelled`. Elicitation:
+/// `accepted` with `content`, `declined`, or `cancelled`. Client tool: `accepted` with its result.
+struct AgentAnswer {
+  enum class Outcome : std::uint8_t { selected, accepted, declined, cancelled };
+  Outcome outcome = Outcome::cancelled;
+  std::string option_id;  ///< Of `selected`.
+  std::string content;    ///< Raw JSON object of `accepted`, empty = none.
+};
+
 /// How a prompt ended on the agent's side.
 struct PromptEnd {
-  std::string stop_reason;  ///< Empty on error.
-  std::string usage;        ///< Raw JSON or empty.
+  std::string stop_reason;  ///< In ACP's words; empty on error.
+  /// Of this turn, in the shape of ACP's `usage` (inputTokens, outputTokens, totalTokens,
+  /// thoughtTokens, cachedReadTokens, cachedWriteTokens) and `cost` {amount, currency}; or empty.
+  std::string usage;
   Error error;              ///< Meaningful when stop_reason is empty.
   std::string agent_error;  ///< Raw JSON or empty.
 };
@@ -81,11 +107,9 @@ class AgentSink {
   virtual void on_attached(std::int64_t attach_epoch, const Attached& attached) = 0;
   virtual void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) = 0;
   virtual void on_update(std::int64_t attach_epoch, const AgentUpdate& update) = 0;
-  /// `reply_id` names the request in answer(); `params` is raw JSON.
-  virtual void on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
-                                     std::string_view params) = 0;
-  /// The agent withdrew a request of its own ($/cancel_request).
-  virtual void on_request_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) = 0;
+  virtual void on_question(std::int64_t attach_epoch, const AgentQuestion& question) = 0;
+  /// The agent withdrew a question of its own, or it was answered elsewhere.
+  virtual void on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) = 0;
   /// A notification or request that berth does not act on (a request was answered -32601 already).
   virtual void on_foreign_message(std::int64_t attach_epoch, std::string_view method,
                                   std::string_view params) = 0;
@@ -112,11 +136,13 @@ class AgentPort {
   virtual void attach(AttachSpec spec) = 0;
   /// `blocks` is a JSON array of ACP content blocks. One prompt at a time.
   virtual void prompt(std::string turn, std::string blocks) = 0;
+  /// Adds to the running prompt of `turn` without ending it. False when this agent cannot: the
+  /// caller queues the blocks instead.
+  virtual bool steer(std::string_view turn, std::string_view blocks);
   /// Asks the agent to end the running prompt; at most once a turn.
   virtual void cancel(std::string_view turn) = 0;
-  /// Answers a permission request: the option, or the outcome `cancelled` when `option_id` is
-  /// empty.
-  virtual void answer(std::uint64_t reply_id, std::string_view option_id) = 0;
+  /// Answers a question. Nothing happens when it is no longer open.
+  virtual void answer(std::uint64_t reply_id, const AgentAnswer& answer) = 0;
   virtual void set_mode(std::string_view mode) = 0;
   virtual void set_config_option(std::string_view id, std::string_view json_value) = 0;
   virtual void resume_reading() = 0;

@@ -18,6 +18,15 @@ struct AgentTimeouts {
   Duration exit_grace = std::chrono::seconds(3);     ///< From closing stdin to the kill.
 };
 
+/// Which driver speaks with the agent.
+enum class Driver : std::uint8_t {
+  acp,         ///< Agent Client Protocol on stdio.
+  opencode,    ///< `opencode serve`: HTTP and one event stream, one server for many sessions.
+  checkpoint,  ///< NUL-ended prompts on stdin, JSON lines, checkpoint files.
+  oneshot,     ///< A process a turn.
+};
+std::string_view to_string(Driver driver);
+
 /// What of an error says "I do not know this session": all given parts must match.
 struct ErrorShape {
   int code = 0;               ///< JSON-RPC code.
@@ -26,10 +35,13 @@ struct ErrorShape {
 
 struct AgentProfile {
   std::string name;  ///< [a-z0-9][a-z0-9-]{0,63}
+  Driver driver = Driver::acp;
   std::string command;
   std::vector<std::string> arguments;
   /// Added to the allow-listed part of berth's own environment (kPassedEnvironment).
   std::vector<std::pair<std::string, std::string>> environment;
+  std::string provider;  ///< checkpoint and oneshot: `--provider`; opencode: providerID.
+  std::string model;     ///< checkpoint and oneshot: `--model`; opencode: modelID.
   AgentTimeouts timeouts;
   std::vector<ErrorShape>
       unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).

@@ -299,17 +299,16 @@ void Binding::on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, 
 
 // --- interactions ---
 
-void Binding::on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
-                                    std::string_view params) {
+void Binding::on_question(std::int64_t attach_epoch, const AgentQuestion& question) {
   if (is_late(attach_epoch)) return;
   OpenInteraction opened;
-  opened.reply_id = reply_id;
+  opened.reply_id = question.reply_id;
   InteractionRow& row = opened.row;
   row.session = session_.row().no;
   row.id = "int_" + make_ulid(context_.now_ms(), context_.platform.random());
   row.turn = session_.current_turn() == nullptr ? "" : session_.current_turn()->id;
-  row.kind = "permission";
-  row.payload = params;
+  row.kind = to_string(question.kind);
+  row.payload = question.params;
   row.opened_ms = context_.now_ms();
   context_.journal.add(row);
   std::string data;
@@ -317,19 +316,19 @@ void Binding::on_permission_request(std::int64_t attach_epoch, std::uint64_t rep
       .begin_object()
       .member("id", row.id)
       .member("kind", row.kind)
-      .member_raw("request", params)
+      .member_raw("request", question.params)
       .end_object();
   session_.append("interaction.opened", row_.agent, data);
   session_.on_gate(+1);
-  const std::string option = choose_by_policy(session_.row().permission, params);
+  const std::string option = choose_by_policy(session_.row().permission, question.params);
   if (!option.empty()) {
-    port_->answer(reply_id, option);
+    port_->answer(question.reply_id, {AgentAnswer::Outcome::selected, option, {}});
     close_interaction(std::move(opened), InteractionState::answered, option,
                       "policy:" + session_.row().permission);
     return;
   }
   if (session_.current_turn() == nullptr || session_.current_turn()->state == TurnState::stopping) {
-    port_->answer(reply_id, {});
+    port_->answer(question.reply_id, {});
     close_interaction(std::move(opened), InteractionState::cancelled, {}, "no running turn");
     return;
   }
@@ -368,7 +367,9 @@ Result<InteractionRow> Binding::answer(std::string_view id, std::string_view opt
   }
   OpenInteraction interaction = std::move(*found);
   open_.erase(found);
-  port_->answer(interaction.reply_id, option);
+  AgentAnswer decided;
+  if (!cancelled) decided = {AgentAnswer::Outcome::selected, option, {}};
+  port_->answer(interaction.reply_id, decided);
   return close_interaction(std::move(interaction),
                            cancelled ? InteractionState::cancelled : InteractionState::answered,
                            option, "user");
@@ -380,7 +381,7 @@ std::vector<InteractionRow> Binding::open_interactions() const {
   return rows;
 }
 
-void Binding::on_request_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) {
+void Binding::on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) {
   if (is_late(attach_epoch)) return;
   const auto found = std::find_if(open_.begin(), open_.end(), [&](const OpenInteraction& open) {
     return open.reply_id == reply_id;

@@ -71,9 +71,8 @@ class Binding final : private AgentSink, private RoomListener {
   void on_attached(std::int64_t attach_epoch, const Attached& attached) override;
   void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) override;
   void on_update(std::int64_t attach_epoch, const AgentUpdate& update) override;
-  void on_permission_request(std::int64_t attach_epoch, std::uint64_t reply_id,
-                             std::string_view params) override;
-  void on_request_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) override;
+  void on_question(std::int64_t attach_epoch, const AgentQuestion& question) override;
+  void on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) override;
   void on_foreign_message(std::int64_t attach_epoch, std::string_view method,
                           std::string_view params) override;
   void on_junk(std::int64_t attach_epoch, const char* reason, std::uint64_t bytes,

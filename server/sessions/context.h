@@ -4,8 +4,7 @@
 #include <berth/core/log.h>
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
-#include <berth/server/agents/agent_port.h>
-#include <berth/server/agents/profile.h>
+#include <berth/server/agents/drivers.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/store.h>
@@ -26,14 +25,6 @@ struct SessionLimits {
   std::size_t reader_burst_bytes = 128u << 10;           ///< One write of a stream, about.
   std::size_t page_bytes = 64u << 10;                    ///< Read from the store at once.
   std::size_t continuation_bytes_max = 64u << 10;
-};
-
-/// Makes the driver of a profile; `sink` outlives what it makes. Error `invalid` ("unknown_agent").
-class AgentFactory {
- public:
-  virtual ~AgentFactory() = default;
-  virtual Result<std::unique_ptr<AgentPort>> make(const std::string& profile, AgentSink& sink) = 0;
-  virtual const AgentProfile* find(std::string_view profile) const = 0;
 };
 
 /// References to one shard's parts; outlives its sessions.

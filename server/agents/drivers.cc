@@ -1,0 +1,46 @@
+#include <berth/server/agents/drivers.h>
+
+#include <berth/server/agents/acp_agent.h>
+
+#include <utility>
+
+namespace berth::server {
+
+Drivers::Drivers(io::Platform& platform, JsonScanner& scanner, const AgentProfiles& profiles,
+                 std::string state_directory, std::string tag)
+    : platform_(platform),
+      scanner_(scanner),
+      profiles_(profiles),
+      state_directory_(std::move(state_directory)),
+      tag_(std::move(tag)) {}
+
+Drivers::~Drivers() = default;
+
+const AgentProfile* Drivers::find(std::string_view profile) const {
+  const auto found = profiles_.find(profile);
+  return found == profiles_.end() ? nullptr : &found->second;
+}
+
+Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, AgentSink& sink) {
+  const AgentProfile* found = find(profile);
+  if (found == nullptr) {
+    return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
+  }
+  switch (found->driver) {
+    case Driver::acp:
+      return std::make_unique<AcpAgent>(platform_, scanner_, *found, tag_, sink);
+    case Driver::opencode:
+    case Driver::checkpoint:
+    case Driver::oneshot:
+      break;
+  }
+  return fail(ErrorKind::unsupported, "driver_missing",
+              "agents." + profile + ".driver: this build has no driver " +
+                  std::string(to_string(found->driver)));
+}
+
+Task<void> Drivers::shutdown() {
+  co_return;
+}
+
+}  // namespace berth::server
