@@ -31,6 +31,9 @@ struct SessionRow {
   std::string base_commit;     ///< 40 hex, in mode worktree.
   std::string base_tree;       ///< What the change is measured against: commit or tree id.
   std::string options;         ///< The immutable options as canonical JSON, for idempotent opening.
+  std::string rules;           ///< JSON array of permission rules, last match wins; empty = none.
+  std::string mcp_servers;     ///< JSON array as ACP's session/new takes it; empty = none.
+  std::string additional_directories;  ///< JSON array of absolute paths; empty = none.
   std::int64_t created_ms = 0;
   std::int64_t updated_ms = 0;
   bool workspace_ready = false;
@@ -65,6 +68,7 @@ struct TurnRow {
   std::string body_hash;          ///< Of the request, to tell a retry from a reuse of the key.
   std::string reason;             ///< Why it ended so: the agent's stop reason or our words.
   std::string usage;              ///< JSON object or empty.
+  std::string snapshot_before;    ///< Commit id of the tree at its start, empty without one.
   std::string snapshot;           ///< Commit id of the tree after the turn, empty without one.
   std::uint64_t started_seq = 0;  ///< Number of its turn.started event, 0 before.
   std::int64_t created_ms = 0;
@@ -85,6 +89,11 @@ struct BindingRow {
   std::string agent_info;  ///< JSON of the agent's own name and version.
   std::string mode;        ///< Wanted mode id, restored at attach; empty = the agent's default.
   std::string config;      ///< JSON object of wanted config option values, restored at attach.
+  /// JSON array of {"id", "from_turn", "to_turn"}: native sessions that it had before the present.
+  std::string native_history;
+  std::int64_t told_turn = 0;  ///< Up to this turn its native session knows the story.
+  std::string failure;         ///< JSON of what a person must decide on, empty without.
+  std::string usage;           ///< JSON: sums over its turns, and the context in use.
   int pid = 0;
   std::uint64_t start_time = 0;
   std::int64_t updated_ms = 0;
@@ -97,13 +106,16 @@ struct InteractionRow {
   SessionNo session = 0;
   std::string id;  ///< "int_<ulid>"
   std::string turn;
-  std::string kind;     ///< "permission"
+  std::string agent;    ///< Which binding asks.
+  std::string child;    ///< Native id of the child session (sub-agent) that asks; empty: itself.
+  std::string kind;     ///< "permission" | "elicitation" | "client_tool"
   std::string payload;  ///< The agent's params, raw JSON.
   InteractionState state = InteractionState::open;
   std::string answer;       ///< JSON: {"option_id": ...} or empty.
   std::string answered_by;  ///< "user", "policy:allow", ...
   std::int64_t opened_ms = 0;
   std::int64_t closed_ms = 0;
+  std::int64_t expires_ms = 0;  ///< 0 = never.
 };
 
 /// The open change of a session after a turn; one row a session, latest wins.
@@ -113,6 +125,9 @@ struct ChangeRow {
   std::string base;     ///< Commit or tree id it is measured against.
   std::string tree;     ///< Tree id of the snapshot.
   std::string summary;  ///< JSON: the list of files with status and counts.
+  /// JSON object, path -> array of {"turn", "agent"} that touched it, oldest first; a person's edit
+  /// between turns has agent null.
+  std::string touched;
   std::string outcome;  ///< "recorded" | "skipped" | "failed"
   std::int64_t recorded_ms = 0;
 };

@@ -27,7 +27,9 @@ struct Columns<SessionRow> {
     f("repository", row.repository), f("directory", row.directory), f("branch", row.branch);
     f("base_commit", row.base_commit), f("base_tree", row.base_tree), f("options", row.options);
     f("created_ms", row.created_ms), f("updated_ms", row.updated_ms);
-    f("workspace_ready", row.workspace_ready), f("held", row.held);
+    f("workspace_ready", row.workspace_ready), f("held", row.held), f("rules", row.rules);
+    f("mcp_servers", row.mcp_servers);
+    f("additional_directories", row.additional_directories);
   }
 };
 
@@ -42,6 +44,7 @@ struct Columns<TurnRow> {
     f("body_hash", row.body_hash), f("reason", row.reason), f("usage", row.usage);
     f("snapshot", row.snapshot), f("started_seq", row.started_seq);
     f("created_ms", row.created_ms), f("started_ms", row.started_ms), f("ended_ms", row.ended_ms);
+    f("snapshot_before", row.snapshot_before);
   }
 };
 
@@ -56,6 +59,8 @@ struct Columns<BindingRow> {
     f("continuation_owed", row.continuation_owed), f("agent_info", row.agent_info);
     f("mode", row.mode), f("config", row.config), f("pid", row.pid);
     f("start_time", row.start_time), f("updated_ms", row.updated_ms);
+    f("native_history", row.native_history), f("told_turn", row.told_turn);
+    f("failure", row.failure), f("usage", row.usage);
   }
 };
 
@@ -68,7 +73,8 @@ struct Columns<InteractionRow> {
     f("session", row.session), f("id", row.id), f("turn", row.turn), f("kind", row.kind);
     f("payload", row.payload), f("state", row.state), f("answer", row.answer);
     f("answered_by", row.answered_by), f("opened_ms", row.opened_ms);
-    f("closed_ms", row.closed_ms);
+    f("closed_ms", row.closed_ms), f("agent", row.agent), f("child", row.child);
+    f("expires_ms", row.expires_ms);
   }
 };
 
@@ -80,7 +86,7 @@ struct Columns<ChangeRow> {
   static void each(Row& row, F&& f) {
     f("session", row.session), f("turn_number", row.turn_number), f("base", row.base);
     f("tree", row.tree), f("summary", row.summary), f("outcome", row.outcome);
-    f("recorded_ms", row.recorded_ms);
+    f("recorded_ms", row.recorded_ms), f("touched", row.touched);
   }
 };
 

@@ -70,6 +70,20 @@ CREATE TABLE changes(
   tree TEXT NOT NULL, summary TEXT NOT NULL, outcome TEXT NOT NULL,
   recorded_ms INTEGER NOT NULL) STRICT;
 )sql",
+    R"sql(
+ALTER TABLE sessions ADD COLUMN rules TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN mcp_servers TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN additional_directories TEXT NOT NULL DEFAULT '';
+ALTER TABLE turns ADD COLUMN snapshot_before TEXT NOT NULL DEFAULT '';
+ALTER TABLE bindings ADD COLUMN native_history TEXT NOT NULL DEFAULT '';
+ALTER TABLE bindings ADD COLUMN told_turn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bindings ADD COLUMN failure TEXT NOT NULL DEFAULT '';
+ALTER TABLE bindings ADD COLUMN usage TEXT NOT NULL DEFAULT '';
+ALTER TABLE interactions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+ALTER TABLE interactions ADD COLUMN child TEXT NOT NULL DEFAULT '';
+ALTER TABLE interactions ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE changes ADD COLUMN touched TEXT NOT NULL DEFAULT '';
+)sql",
 };
 
 }  // namespace
