@@ -171,6 +171,8 @@ class Reader {
 std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
                                 const toml::table& table) {
   Reader reader(file, "agents." + profile.name + ".", table);
+  std::string driver(to_string(profile.driver));
+  reader.text("driver", driver);
   reader.text("command", profile.command);
   reader.texts("args", profile.arguments);
   reader.pairs("env", profile.environment);
@@ -179,7 +181,20 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.seconds("session_timeout", profile.timeouts.session);
   reader.seconds("cancel_grace", profile.timeouts.cancel_grace);
   reader.seconds("exit_grace", profile.timeouts.exit_grace);
+  reader.number("server_memory_max", profile.server_memory_max);
   reader.refuse_unknown();
+  bool known_driver = false;
+  for (const Driver candidate :
+       {Driver::acp, Driver::opencode, Driver::checkpoint, Driver::oneshot}) {
+    if (driver != to_string(candidate)) continue;
+    profile.driver = candidate;
+    known_driver = true;
+  }
+  if (!reader.error && !known_driver) {
+    return make_error(
+        ErrorKind::invalid, "bad_config",
+        file + ": agents." + profile.name + ".driver must be acp, opencode, checkpoint or oneshot");
+  }
   if (!reader.error && profile.command.empty()) {
     return make_error(ErrorKind::invalid, "bad_config",
                       file + ": agents." + profile.name + ".command is missing");

@@ -4,6 +4,8 @@
 
 #include <berth/core/clock.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -46,6 +48,9 @@ struct AgentProfile {
   std::vector<ErrorShape>
       unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).
   std::size_t line_max = std::size_t{64} << 20;
+  /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
+  /// a new server, and the old one ends with its last session.
+  std::uint64_t server_memory_max = std::uint64_t{2} << 30;
 };
 
 /// Names of berth's own environment that agents get; everything else stays with berth.
