@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/hints.h>
 #include <berth/git/patience.h>
 #include <berth/git/worktree.h>
 
@@ -56,6 +57,7 @@ struct DiffRequest {
   /// Put binary files into the patch as "GIT binary patch". Otherwise they are only marked.
   bool binary_patches = false;
   std::string private_index;  ///< As for snapshots; needed for "worktree".
+  Hints hints;                ///< As for snapshots; only for "worktree".
   DiffLimits limits;
   Patience patience;
 };
@@ -72,6 +74,7 @@ struct Change {
   bool renames_limited = false;
   /// Working files that could not be compared (see Snapshot::skipped); only for "worktree".
   std::vector<std::string> skipped;
+  ScanReport scan;  ///< Only for "worktree".
 };
 
 /// All patches joined: `git apply` takes it on a checkout of `from` and gets `to`, binary files and

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/hints.h>
 #include <berth/git/patience.h>
 #include <berth/git/worktree.h>
 
@@ -27,6 +28,7 @@ struct SnapshotRequest {
   std::int64_t time_s = 0;  ///< Seconds since 1970, for the commit; the caller's clock.
   std::uint64_t file_bytes_max = std::uint64_t{256}
                                  << 20;  ///< Larger files are left out and named.
+  Hints hints;                           ///< Not complete: all files are compared.
   Patience patience;
 };
 
@@ -41,6 +43,7 @@ struct Snapshot {
   std::uint64_t skipped_count = 0;
   bool index_kept =
       true;  ///< False: the private index could not be saved; the next snapshot is slower.
+  ScanReport scan;
 };
 
 /// Writes the tree of the working files (untracked ones included, ignored ones not unless the
