@@ -16,7 +16,7 @@ bool is_key(std::string_view text);
 /// taken.
 bool is_ref_name(std::string_view text);
 
-/// A full object id: 40 lower-case hex digits.
+/// A full object id: 40 lower-case hex digits, 64 in a sha256 repository.
 bool is_object_id(std::string_view text);
 
 std::string branch_of(std::string_view key);      ///< "berth/<key>"

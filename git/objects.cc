@@ -14,7 +14,7 @@ namespace {
 
 Result<git_oid> parse_id(const std::string& id) {
   git_oid oid;
-  if (!is_object_id(id) || git_oid_fromstr(&oid, id.c_str()) != 0) {
+  if (!is_object_id(id) || id.size() != GIT_OID_HEXSZ || git_oid_fromstr(&oid, id.c_str()) != 0) {
     return fail(ErrorKind::invalid, "bad_object_id", "'" + id + "': not 40 hex digits");
   }
   return oid;

@@ -1,9 +1,11 @@
 #include <berth/git/checkout.h>
 #include <berth/git/failure.h>
 #include <berth/git/files.h>
+#include <berth/git/links.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/refs.h>
 #include <berth/git/worktree.h>
 
 #include <git2.h>
@@ -32,37 +34,6 @@ struct Creation {
   std::string base;
   std::string head;
 };
-
-bool has_control_characters(const std::string& text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return c >= 0 && c < 0x20; });
-}
-
-Result<std::string> usable_path(const std::string& path) {
-  if (path.size() < 2 || path.front() != '/' || path.back() == '/' ||
-      has_control_characters(path)) {
-    return fail(ErrorKind::invalid, "bad_path", "'" + path + "': not an absolute path of a folder");
-  }
-  const std::string name = detail::name_of(path);
-  if (name == "." || name == "..")
-    return fail(ErrorKind::invalid, "bad_path", path + ": ends in dots");
-  if (Result<void> made = detail::make_folders(detail::parent_of(path)); !made) {
-    return fail(std::move(made).error());
-  }
-  const std::string resolved = detail::canonical_parent(path);
-  if (resolved.empty()) return fail(ErrorKind::invalid, "bad_path", path + ": cannot be resolved");
-  return resolved;
-}
-
-bool is_half_made(const std::string& registration) {
-  Result<std::string> locked = detail::read_line_file(registration + "/locked");
-  return locked && *locked == detail::kHalfMadeMark;
-}
-
-/// Does `path` hold a `.git` file that names our registration, whether or not that is whole?
-bool points_to(const std::string& path, const std::string& registration) {
-  Result<std::string> line = detail::read_line_file(path + "/.git");
-  return line && *line == "gitdir: " + registration;
-}
 
 /// A registration of our key exists and was made to its end: hand it back, or say why it is not the
 /// one asked for.
@@ -94,29 +65,6 @@ Result<CreatedWorktree> reuse(const Creation& creation) {
   return created;
 }
 
-/// Clears what a creation left that did not get to its end. A folder is taken away only while its
-/// registration carries our mark: one whose registration somebody pruned may hold work.
-Result<void> clear_leftovers(const Creation& creation) {
-  const std::string& registration = creation.registration;
-  if (is_half_made(registration)) {
-    Result<std::string> back = detail::read_line_file(registration + "/gitdir");
-    const std::string path = back ? detail::parent_of(*back) : creation.path;
-    if (points_to(path, registration)) {
-      Result<std::string> moved =
-          detail::move_to_trash(path, detail::parent_of(path) + "/.berth-trash");
-      if (!moved) return fail(std::move(moved).error());
-      if (Result<bool> gone = detail::delete_tree(*moved, {}); !gone) return fail(gone.error());
-    }
-  }
-  return {};
-}
-
-Result<void> clear_registration(const Creation& creation) {
-  Result<bool> gone = detail::delete_tree(creation.registration, {});
-  if (!gone) return fail(std::move(gone).error());
-  return {};
-}
-
 /// Chooses what is checked out and points base ref and branch at it.
 Result<void> make_refs(Creation& creation) {
   const std::string& key = creation.request.worktree.key;
@@ -141,36 +89,6 @@ Result<void> make_refs(Creation& creation) {
   return made;
 }
 
-/// Takes the registration's folder: the moment from which a second creation of the key is refused.
-Result<void> claim_registration(const std::string& registration) {
-  Result<void> done = detail::make_folders(detail::parent_of(registration));
-  if (!done) return done;
-  if (::mkdir(registration.c_str(), 0777) == 0) return {};
-  if (errno == EEXIST) {
-    return fail(ErrorKind::busy, "git_locked", registration + ": somebody else is making it");
-  }
-  return fail(errno_error(errno, "mkdir " + registration));
-}
-
-/// Writes the registration, locked until the end, and the folder with its `.git` file.
-Result<void> make_links(const Creation& creation) {
-  const std::string& registration = creation.registration;
-  Result<void> done =
-      detail::write_file(registration + "/locked", std::string(detail::kHalfMadeMark) + "\n");
-  if (done) done = detail::write_file(registration + "/commondir", "../..\n");
-  if (done) done = detail::write_file(registration + "/gitdir", creation.path + "/.git\n");
-  if (done) {
-    done = detail::write_file(registration + "/HEAD",
-                              "ref: " + branch_ref_of(creation.request.worktree.key) + "\n");
-  }
-  if (!done) return done;
-  if (::mkdir(creation.path.c_str(), 0777) < 0 &&
-      !(errno == EEXIST && detail::is_empty_folder(creation.path))) {
-    return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
-  }
-  return detail::write_file(creation.path + "/.git", "gitdir: " + registration + "\n");
-}
-
 Result<void> fill(const Creation& creation) {
   Handle<git_repository> repository;
   const int rc = git_repository_open_ext(detail::out(repository), creation.path.c_str(),
@@ -188,26 +106,29 @@ Result<void> fill(const Creation& creation) {
 }
 
 Result<void> make(Creation& creation) {
-  if (Result<void> cleared = clear_leftovers(creation); !cleared) return cleared;
+  if (Result<void> cleared = detail::clear_leftovers(creation.path, creation.registration);
+      !cleared)
+    return cleared;
   const PathKind kind = detail::kind_of(creation.path);
   if (kind != PathKind::missing && !detail::is_empty_folder(creation.path)) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
   const Patience& patience = creation.request.patience;
   patience.note("old registration");
-  Result<void> done = clear_registration(creation);
+  Result<void> done = detail::clear_registration(creation.registration);
   patience.note("refs");
   if (done) done = make_refs(creation);
   patience.note("registration");
-  if (done) done = claim_registration(creation.registration);
+  if (done) done = detail::claim_registration(creation.registration);
   if (!done) return done;
   patience.note("links");
-  done = make_links(creation);
+  done = detail::make_links(creation.path, creation.registration, creation.request.worktree.key);
   if (done) done = fill(creation);
   patience.note("unlock");
   if (done) return detail::remove_file_if_exists(creation.registration + "/locked");
   // Best effort: what stays is marked as half made, and the next attempt removes it.
-  if (clear_leftovers(creation)) static_cast<void>(clear_registration(creation));
+  if (detail::clear_leftovers(creation.path, creation.registration))
+    static_cast<void>(detail::clear_registration(creation.registration));
   return done;
 }
 
@@ -220,7 +141,7 @@ Result<CreatedWorktree> create_worktree(const CreateWorktree& request) {
   if (!opened) return fail(std::move(opened).error());
   Result<Handle<git_commit>> base = detail::find_commit(opened->repository.get(), request.base);
   if (!base) return fail(std::move(base).error());
-  Result<std::string> path = usable_path(request.worktree.path);
+  Result<std::string> path = detail::usable_path(request.worktree.path);
   if (!path) return fail(std::move(path).error());
 
   Creation creation{request,
@@ -230,7 +151,7 @@ Result<CreatedWorktree> create_worktree(const CreateWorktree& request) {
                     detail::hex(*git_commit_id(base->get())),
                     {}};
   if (detail::kind_of(creation.registration) == PathKind::directory &&
-      !is_half_made(creation.registration) &&
+      !detail::is_half_made(creation.registration) &&
       detail::kind_of(creation.registration + "/HEAD") == PathKind::file) {
     return reuse(creation);
   }
@@ -276,19 +197,21 @@ std::vector<std::string> folders_in(const std::string& root) {
 }  // namespace
 
 Result<std::vector<ListedWorktree>> list_worktrees(const std::string& repository,
-                                                   const std::vector<std::string>& roots) {
-  Result<Opened> opened = detail::open_objects(repository);
-  if (!opened) return fail(std::move(opened).error());
-  const std::string& common = opened->location.common_dir;
+                                                   const std::vector<std::string>& roots,
+                                                   GitCommand* command) {
+  Result<detail::Refs> refs =
+      detail::Refs::open({.repository = repository, .command = command}, {});
+  if (!refs) return fail(std::move(refs).error());
+  const std::string& common = refs->location().common_dir;
   std::vector<ListedWorktree> found;
   for (const std::string& key : folders_in(common + "/worktrees")) {
     if (!is_key(key)) continue;
-    Result<std::string> base = detail::ref_target(opened->repository.get(), base_ref_of(key));
+    Result<std::string> base = refs->target(base_ref_of(key));
     if (!base || base->empty()) continue;
     const std::string registration = detail::registration_of(common, key);
     Result<std::string> back = detail::read_line_file(registration + "/gitdir");
     ListedWorktree listed{.key = key, .path = back ? detail::parent_of(*back) : ""};
-    if (is_half_made(registration) || listed.path.empty()) {
+    if (detail::is_half_made(registration) || listed.path.empty()) {
       listed.condition = WorktreeCondition::half_made;
     } else {
       listed.condition = condition_of({common, listed.path, key});

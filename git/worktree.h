@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/git_command.h>
 #include <berth/git/patience.h>
 
 #include <string>
@@ -16,6 +17,11 @@ struct WorktreeRef {
   std::string
       path;  ///< Absolute path of the worktree's folder; the same for berth and agent, forever.
   std::string key;  ///< See names.h.
+  /// For repositories that libgit2 cannot read; without it they are `unsupported`. Outlives the
+  /// call.
+  GitCommand* command = nullptr;
+  /// What inspect_repository chose when the session was made; it does not change afterwards.
+  Backend backend = Backend::automatic;
 };
 
 struct CreateWorktree {
@@ -85,6 +91,7 @@ struct ListedWorktree {
 /// this repository. Sorted by key. A root that does not exist is empty. For reapers; changes
 /// nothing.
 Result<std::vector<ListedWorktree>> list_worktrees(const std::string& repository,
-                                                   const std::vector<std::string>& roots);
+                                                   const std::vector<std::string>& roots,
+                                                   GitCommand* command = nullptr);
 
 }  // namespace berth::git
