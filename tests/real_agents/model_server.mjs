@@ -16,12 +16,16 @@
 //   [[big BYTES]]     text that does not repeat   [[count]]            how many prompts with steps
 //   [[pause MS]]      silence                                          this request holds
 //   [[error STATUS]]  an HTTP error instead       [[drop]]             cuts the connection
+//   [[recall]]        the WORDs of all "the word is WORD" in the prompts that this request holds
 //
 // "\n" in TEXT is a line break. The steps of the last prompt that has any decide; a tool step ends
 // one reply, and the request that brings its result goes on with the next step. A request that
 // offers no tools is the agent's housekeeping (a title, a summary) and gets a short title.
 import fs from 'node:fs';
 import http from 'node:http';
+import zlib from 'node:zlib';
+
+import { kGemini, kMessages, kResponses, text_of } from './model_formats.mjs';
 
 const option = (name, fallback) => {
   const at = process.argv.indexOf('--' + name);
@@ -75,7 +79,7 @@ function reply_parts(conversation) {
       if (!call) return words(`No tool of this agent can "${verb}".`, 'text');
       return [...parts, { call }];
     } else {
-      parts.push(...(kVerbs[verb] ?? unknown_verb(verb))(rest, prompts));
+      parts.push(...(kVerbs[verb] ?? unknown_verb(verb))(rest, prompts, conversation));
     }
   }
   return parts.length > 0 ? parts : words('Done.', 'text');
@@ -91,6 +95,11 @@ const kVerbs = {
   say: (rest) => words(rest + '\\n', 'text'),
   think: (rest) => words(rest + '\\n', 'think'),
   count: (rest, prompts) => words(`prompts seen: ${prompts}`, 'text'),
+  recall: (rest, prompts, { messages }) => {
+    const asked = messages.filter(({ role }) => role === 'user').map(({ text }) => text).join(' ');
+    return words([...asked.matchAll(/the word is (\w+)/g)].map(([, word]) => word).join(' ') || 'none',
+      'text');
+  },
   pause: (rest) => [{ pause: numbers(rest)[0] }],
   error: (rest) => [{ error: numbers(rest)[0] }],
   drop: () => [{ drop: true }],
@@ -119,50 +128,53 @@ function prose(seed) {
 
 // ---- Tools: found by name among those that the agent declares, filled in by their own schema ----
 
-const path_and_text = (rest) => ({
-  path: rest.split(/\s/, 1)[0],
-  text: unescape(rest.replace(/^\S+\s?/, '')) + '\n',
-});
+const path_and_text = (rest) => {
+  const path = rest.split(/\s/, 1)[0], text = unescape(rest.replace(/^\S+\s?/, ''));
+  const added = text.split('\n').map((line) => `+${line}\n`).join('');
+  const patch = `*** Begin Patch\n*** Add File: ${path}\n${added}*** End Patch\n`;
+  return { path, text: text + '\n', patch };
+};
 const kTools = {
-  write: { name: /^(write|write_?file|create_?file)$/i, values: path_and_text },
-  read: { name: /^(read|read_?file|view)$/i, values: path_and_text },
+  write: {
+    names: [/^(write|write_?file|create_?file|write_to_file|create)$/i, /^(apply_patch|editor)$/i],
+    values: path_and_text,
+  },
+  read: { names: [/^(read|read_?file|view)$/i], values: path_and_text },
   shell: {
-    name: /^(bash|shell|run_shell_command|exec_command)$/i,
+    names: [/^(bash|shell|run_shell_command|shell_command|exec_command|execute_command)$/i],
     values: (rest) => ({ command: rest }),
   },
 };
 const kArguments = [
   [/^(file_?path|path|absolute_path)$/i, 'path'],
-  [/^(content|contents|file_text)$/i, 'text'],
+  [/^(content|contents|file_text|new_text)$/i, 'text'],
+  [/^(patch_?text|input|patch)$/i, 'patch'],
   [/^(command|cmd)$/i, 'command'],
 ];
 
 /** A call of the declared tool that fits, or null: agents name tools and arguments differently. */
 function tool_call(declared, tool, rest) {
-  const found = declared.find(({ name }) => tool.name.test(name));
+  const found = tool.names.map((pattern) => declared.find(({ name }) => pattern.test(name)))
+    .find((match) => match);
   if (!found) return null;
   const values = tool.values(rest), args = {};
+  const call = { id: new_id('call_'), name: found.name, namespace: found.namespace, args };
+  if (found.free_text) return { ...call, free_text: values.patch ?? values.command };
   for (const [key, schema] of Object.entries(found.schema.properties ?? {})) {
     const value = values[kArguments.find(([pattern]) => pattern.test(key))?.[1]];
     if (value !== undefined) args[key] = value;
     else if (found.schema.required?.includes(key)) args[key] = filler(schema);
   }
-  return { id: new_id('call_'), name: found.name, args };
+  return call;
 }
 
 function filler(schema) {
-  if (schema.enum) return schema.enum[0];
+  if (schema.enum) return schema.enum.includes('create') ? 'create' : schema.enum[0];
   const by_type = { boolean: false, integer: 1, number: 1, array: [], object: {} };
   return by_type[schema.type] ?? 'a scripted step';
 }
 
 // ---- Wire formats: each reads a request into a conversation and writes parts as its stream ------
-
-const text_of = (content) => {
-  if (typeof content === 'string') return content;
-  if (Array.isArray(content)) return content.map(text_of).join('\n');
-  return content?.text ?? '';
-};
 
 const kChatCompletions = {
   path: /\/chat\/completions$/,
@@ -211,13 +223,19 @@ const kChatCompletions = {
     };
   },
 
-  error: (status) => {
-    const type = status < 500 ? 'invalid_request_error' : 'server_error';
-    return { error: { message: `scripted error ${status}`, type } };
-  },
+  whole: (body, parts) => ({
+    id: new_id('chatcmpl-'), object: 'chat.completion', created: 1, model: body.model,
+    choices: [{
+      index: 0, finish_reason: 'stop',
+      message: { role: 'assistant', content: parts.map((part) => part.text ?? '').join('') },
+    }],
+    usage: { prompt_tokens: 1, completion_tokens: parts.length, total_tokens: parts.length + 1 },
+  }),
+
+  error: kResponses.error,
 };
 
-const kFormats = [kChatCompletions];
+const kFormats = [kChatCompletions, kMessages, kResponses, kGemini];
 
 // ---- HTTP ---------------------------------------------------------------------------------------
 
@@ -233,7 +251,9 @@ async function read_json(request) {
     if (size > kBodyMax) throw new Error('the body is too large');
     chunks.push(chunk);
   }
-  return size > 0 ? JSON.parse(Buffer.concat(chunks)) : {};
+  const whole = Buffer.concat(chunks);
+  const zipped = request.headers['content-encoding'] === 'gzip';
+  return size > 0 ? JSON.parse(zipped ? zlib.gunzipSync(whole) : whole) : {};
 }
 
 /** Streams the parts at their pace; returns early when the agent hangs up: its way to cancel. */
@@ -251,6 +271,9 @@ async function play(parts, stream, response) {
 
 async function serve(request, response) {
   const path = new URL(request.url, 'http://localhost').pathname;
+  if (request.method === 'GET' && path.endsWith('/models')) {
+    return answer_json(response, 200, { object: 'list', data: [{ id: 'scripted-model' }] });
+  }
   const format = request.method === 'POST' && kFormats.find((known) => known.path.test(path));
   if (!format) {
     return answer_json(response, 404, { error: { message: `no route ${request.method} ${path}` } });
@@ -266,9 +289,13 @@ async function serve(request, response) {
     calls: parts.filter((part) => part.call).map((part) => part.call),
   });
   if (error) return answer_json(response, error, format.error(error));
+  const wants_stream = format.wants_stream?.(body, path) ?? body.stream;
+  if (!wants_stream && format.whole) return answer_json(response, 200, format.whole(body, parts));
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
-  const send = (data) =>
-    response.write(`data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`);
+  const send = (data, event) => {
+    const line = typeof data === 'string' ? data : JSON.stringify(data);
+    response.write(`${event ? `event: ${event}\n` : ''}data: ${line}\n\n`);
+  };
   await play(parts, format.stream(body, send), response);
 }
 
