@@ -18,13 +18,11 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
       context_(context),
       row_(std::move(snapshot.session)),
       last_turn_number_(snapshot.last_turn_number),
-      change_(std::move(snapshot.change)),
       stale_interactions_(std::move(snapshot.open_interactions)),
       idle_(context.reactor()),
-      snapshot_done_(context.reactor()),
+      changes_(context, *this, std::move(snapshot.change)),
       scope_(context.reactor()) {
   idle_.set();
-  snapshot_done_.set();
   for (TurnRow& turn : snapshot.open_turns) {
     if (turn.state == TurnState::queued) {
       queue_.push_back(std::move(turn));
@@ -132,13 +130,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
 
 void Session::advance() {
   if (current_ || queue_.empty() || row_.held || closing_ || down_) return;
-  if (snapshot_turn_ != 0) {
-    if (!snapshot_timer_.started()) {
-      context_.reactor().arm(snapshot_timer_,
-                             context_.reactor().clock().now() + context_.limits.snapshot_wait_max);
-    }
-    return;
-  }
+  if (changes_.hold_next_turn()) return;
   TurnRow turn = std::move(queue_.front());
   queue_.erase(queue_.begin());
   start_turn(std::move(turn));
@@ -245,13 +237,16 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
     hold_queue("turn " + std::to_string(ended.number) + " did not complete");
   }
   if (queue_.empty()) idle_.set();
-  if (row_.workspace_mode == "worktree" && ended.started_seq != 0 && !down_) {
-    snapshot_turn_ = ended.number;
-    snapshot_done_.reset();
-    scope_.spawn(record_change(ended));
-  }
+  changes_.turn_ended(ended);
   remember(std::move(ended));
   advance();
+}
+
+void Session::on_turn_recorded(const TurnRow& turn) {
+  save_turn(turn);
+  for (TurnRow& ended : ended_) {
+    if (ended.id == turn.id) ended.snapshot = turn.snapshot;
+  }
 }
 
 void Session::remember(TurnRow turn) {
@@ -363,11 +358,7 @@ Task<void> Session::recover() {
     save_turn(*current_);
     TurnRow ended = std::move(*current_);
     current_.reset();
-    if (row_.workspace_mode == "worktree") {
-      snapshot_turn_ = ended.number;
-      snapshot_done_.reset();
-      scope_.spawn(record_change(ended));
-    }
+    changes_.turn_ended(ended);
     remember(std::move(ended));
   }
   if (!queue_.empty()) {

@@ -5,6 +5,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
 #include <berth/server/sessions/binding.h>
+#include <berth/server/sessions/changes.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/journal.h>
 
@@ -48,7 +49,7 @@ class Session final : public LogWriter {
   const SessionRow& row() const { return row_; }
   const TurnRow* current_turn() const { return current_ ? &*current_ : nullptr; }
   const std::vector<TurnRow>& queue() const { return queue_; }
-  const std::optional<ChangeRow>& change() const { return change_; }
+  const std::optional<ChangeRow>& change() const { return changes_.latest(); }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
 
   /// After a restart: gives endings to what the crash left open. Appends only; reads the log for
@@ -90,19 +91,17 @@ class Session final : public LogWriter {
   void on_gate(int change);
   SessionContext& context() { return context_; }
 
+  // For its changes.
+  /// The turn ended before; its snapshot is known now.
+  void on_turn_recorded(const TurnRow& turn);
+  /// Nothing stands in the way of the next turn any more.
+  void on_changes_settled() { advance(); }
+
  private:
   class GraceTimer final : public io::TimerOp {
    public:
     explicit GraceTimer(Session& owner) : owner_(owner) {}
     void on_timer() override { owner_.on_cancel_grace_over(); }
-
-   private:
-    Session& owner_;
-  };
-  class SnapshotTimer final : public io::TimerOp {
-   public:
-    explicit SnapshotTimer(Session& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_snapshot_late(); }
 
    private:
     Session& owner_;
@@ -119,8 +118,6 @@ class Session final : public LogWriter {
   void save();
   void save_turn(const TurnRow& turn);
   void on_cancel_grace_over();
-  void on_snapshot_late();
-  Task<void> record_change(TurnRow turn);
   Task<Result<void>> end_workspace(bool force);
   std::string_view turn_id() const {
     return current_ ? std::string_view(current_->id) : std::string_view();
@@ -136,16 +133,13 @@ class Session final : public LogWriter {
   std::vector<TurnRow> ended_;  // the last few, for idempotent answers
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;
-  std::optional<ChangeRow> change_;
   std::vector<InteractionRow> stale_interactions_;  // left open by a crash; recover() closes them
-  std::int64_t snapshot_turn_ = 0;  // number of the turn whose snapshot runs; 0 = none
   bool closing_ = false;
   bool down_ = false;
   IntrusiveList<LogReader> readers_;
   Event idle_;
-  Event snapshot_done_;
   GraceTimer grace_{*this};
-  SnapshotTimer snapshot_timer_{*this};
+  Changes changes_;
   Scope scope_;
 };
 
