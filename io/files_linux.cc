@@ -1,10 +1,12 @@
 #include <berth/io/files_linux.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -128,6 +130,74 @@ bool LinuxFiles::exists(const std::string& path) {
 Result<void> LinuxFiles::remove_if_exists(const std::string& path) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
   return fail(errno_error(errno, "cannot remove " + path));
+}
+
+namespace {
+
+using OpenFolder = std::unique_ptr<DIR, int (*)(DIR*)>;
+
+/// Names in the folder `name` of `above`; never follows a link.
+OpenFolder open_folder(int above, const char* name) {
+  Fd folder(::openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  DIR* opened = folder.valid() ? ::fdopendir(folder.get()) : nullptr;
+  if (opened != nullptr) static_cast<void>(folder.release());
+  return {opened, &::closedir};
+}
+
+bool is_dots(const char* name) {
+  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+/// 0 or an errno. One descriptor a level: deeper trees than the limit of those are not berth's.
+int remove_below(int above, const char* name) {
+  if (::unlinkat(above, name, 0) == 0 || errno == ENOENT) return 0;
+  if (errno != EISDIR && errno != EPERM) return errno;
+  const OpenFolder folder = open_folder(above, name);
+  if (folder == nullptr) return errno;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    if (is_dots(entry->d_name)) continue;
+    const int error = remove_below(::dirfd(folder.get()), entry->d_name);
+    if (error != 0) return error;
+  }
+  return ::unlinkat(above, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+}  // namespace
+
+Result<void> LinuxFiles::remove_all(const std::string& path) {
+  const int error = remove_below(AT_FDCWD, path.c_str());
+  if (error == 0) return {};
+  return fail(errno_error(error, "cannot remove " + path));
+}
+
+Result<void> LinuxFiles::rename(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    return fail(errno_error(errno, "cannot rename " + from + " to " + to));
+  }
+  return sync_folder(folder_of(to));
+}
+
+Result<void> LinuxFiles::append(const std::string& path, std::string_view content, unsigned mode) {
+  const Fd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, mode));
+  if (!file.valid()) return fail(errno_error(errno, "cannot append to " + path));
+  return write_all(file.get(), content, path);
+}
+
+Result<std::vector<FolderEntry>> LinuxFiles::list(const std::string& folder) {
+  const OpenFolder opened(::opendir(folder.c_str()), &::closedir);
+  if (opened == nullptr) return fail(errno_error(errno, folder));
+  std::vector<FolderEntry> entries;
+  while (const dirent* entry = ::readdir(opened.get())) {
+    if (is_dots(entry->d_name)) continue;
+    struct stat info;
+    if (::fstatat(::dirfd(opened.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    entries.push_back({entry->d_name, S_ISDIR(info.st_mode),
+                       S_ISREG(info.st_mode) ? static_cast<std::uint64_t>(info.st_size) : 0,
+                       info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1'000'000});
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const FolderEntry& a, const FolderEntry& b) { return a.name < b.name; });
+  return entries;
 }
 
 Result<std::string> LinuxFiles::canonical(const std::string& path) {

@@ -18,6 +18,10 @@ class LinuxFiles final : public Files {
   Result<void> make_directories(const std::string& path, unsigned mode) override;
   bool exists(const std::string& path) override;
   Result<void> remove_if_exists(const std::string& path) override;
+  Result<void> remove_all(const std::string& path) override;
+  Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<void> append(const std::string& path, std::string_view content, unsigned mode) override;
+  Result<std::vector<FolderEntry>> list(const std::string& folder) override;
   Result<std::string> canonical(const std::string& path) override;
   /// The error names the holder's pid, which the file tells.
   Result<void> lock_exclusively(const std::string& path) override;

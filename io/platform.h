@@ -17,6 +17,14 @@
 
 namespace berth::io {
 
+/// One name in a folder.
+struct FolderEntry {
+  std::string name;
+  bool folder = false;           ///< A symbolic link is none.
+  std::uint64_t bytes = 0;       ///< Of a file.
+  std::int64_t modified_ms = 0;  ///< Since 1970.
+};
+
 /// Small files and folders; blocking, for start-up and offload lanes, from any thread. Paths are
 /// absolute. Errors that are not named: those of the errno (core/error.h).
 class Files {
@@ -32,6 +40,14 @@ class Files {
   virtual Result<void> make_directories(const std::string& path, unsigned mode) = 0;
   virtual bool exists(const std::string& path) = 0;
   virtual Result<void> remove_if_exists(const std::string& path) = 0;
+  /// A folder with all below it, without following links; fine when absent.
+  virtual Result<void> remove_all(const std::string& path) = 0;
+  /// Replaces `to` if it exists, survives a power cut; for files, on one file system.
+  virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
+  /// Adds to the end in one write, makes the file with `mode` when absent; no fsync.
+  virtual Result<void> append(const std::string& path, std::string_view content, unsigned mode) = 0;
+  /// What lies directly in `folder`, sorted by name. Error `not_found`.
+  virtual Result<std::vector<FolderEntry>> list(const std::string& folder) = 0;
   /// The absolute path with links resolved.
   virtual Result<std::string> canonical(const std::string& path) = 0;
   /// Takes an advisory lock on `path` (made if absent) for the life of this process; error

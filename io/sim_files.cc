@@ -88,6 +88,26 @@ std::vector<std::string> SimDisk::list(const std::string& folder) const {
   return paths;
 }
 
+void SimDisk::remove_all(const std::string& path) {
+  const std::string name = normalized(path);
+  std::erase_if(nodes_, [&](const auto& node) {
+    return node.first == name || node.first.starts_with(name + "/");
+  });
+}
+
+std::vector<FolderEntry> SimDisk::entries(const std::string& folder) const {
+  std::string prefix = normalized(folder);
+  if (prefix != "/") prefix += '/';
+  std::vector<FolderEntry> entries;
+  for (auto at = nodes_.upper_bound(prefix); at != nodes_.end(); ++at) {
+    if (!at->first.starts_with(prefix)) break;
+    const std::string name = at->first.substr(prefix.size());
+    if (name.find('/') != std::string::npos) continue;
+    entries.push_back({name, at->second->folder, at->second->content.size(), 0});
+  }
+  return entries;
+}
+
 int SimDisk::open(const std::string& path, int flags, unsigned mode, std::shared_ptr<Node>& node) {
   const std::string name = normalized(path);
   const auto found = nodes_.find(name);
@@ -160,6 +180,36 @@ bool SimFiles::exists(const std::string& path) {
 Result<void> SimFiles::remove_if_exists(const std::string& path) {
   if (frozen_) return frozen_error();
   return disk_.remove_if_exists(path);
+}
+
+Result<void> SimFiles::remove_all(const std::string& path) {
+  if (frozen_) return frozen_error();
+  disk_.remove_all(path);
+  return {};
+}
+
+Result<void> SimFiles::rename(const std::string& from, const std::string& to) {
+  if (frozen_) return frozen_error();
+  const int error = disk_.rename(from, to);
+  if (error != 0) return fail(errno_error(error, "cannot rename " + from + " to " + to));
+  return {};
+}
+
+Result<void> SimFiles::append(const std::string& path, std::string_view content, unsigned mode) {
+  if (frozen_) return frozen_error();
+  std::shared_ptr<SimDisk::Node> node;
+  const int error = disk_.open(path, O_WRONLY | O_CREAT, mode, node);
+  if (error != 0) return fail(errno_error(error, "cannot append to " + path));
+  node->content += content;
+  return {};
+}
+
+Result<std::vector<FolderEntry>> SimFiles::list(const std::string& folder) {
+  if (frozen_) return frozen_error();
+  const SimDisk::Node* node = disk_.find(folder);
+  if (node == nullptr) return fail(errno_error(ENOENT, folder));
+  if (!node->folder) return fail(errno_error(ENOTDIR, folder));
+  return disk_.entries(folder);
 }
 
 Result<std::string> SimFiles::canonical(const std::string& path) {

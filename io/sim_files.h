@@ -34,6 +34,10 @@ class SimDisk {
   /// Paths of all files below `folder`, in order.
   std::vector<std::string> list(const std::string& folder) const;
 
+  void remove_all(const std::string& path);
+  /// What lies directly in `folder`, by name. The disk keeps no times: all are 0.
+  std::vector<FolderEntry> entries(const std::string& folder) const;
+
   // As open(2), rename(2) and unlink(2): 0 or an errno. A file that is open lives on without its
   // name.
   int open(const std::string& path, int flags, unsigned mode, std::shared_ptr<Node>& node);
@@ -61,6 +65,10 @@ class SimFiles final : public Files {
   Result<void> make_directories(const std::string& path, unsigned mode) override;
   bool exists(const std::string& path) override;
   Result<void> remove_if_exists(const std::string& path) override;
+  Result<void> remove_all(const std::string& path) override;
+  Result<void> rename(const std::string& from, const std::string& to) override;
+  Result<void> append(const std::string& path, std::string_view content, unsigned mode) override;
+  Result<std::vector<FolderEntry>> list(const std::string& folder) override;
   Result<std::string> canonical(const std::string& path) override;
   Result<void> lock_exclusively(const std::string& path) override;
 

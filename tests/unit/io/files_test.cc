@@ -1,4 +1,5 @@
 #include <berth/io/files_linux.h>
+#include <berth/io/sim_files.h>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -137,6 +138,49 @@ TEST_F(FilesTest, ALockGoesWithItsProcess) {
   ASSERT_EQ(::waitpid(holder, &status, 0), holder);
   ASSERT_EQ(status, 0);
   EXPECT_TRUE(files.lock_exclusively(path).has_value());
+}
+
+/// The same on the simulated disk: what the two tell a caller may not differ.
+void lists_renames_appends_and_removes(Files& files, const std::string& folder) {
+  ASSERT_TRUE(files.make_directories(folder + "/d/deep/er", 0700).has_value());
+  ASSERT_TRUE(files.append(folder + "/d/log", "one\n", 0600).has_value());
+  ASSERT_TRUE(files.append(folder + "/d/log", "two\n", 0600).has_value());
+  ASSERT_TRUE(files.write_atomic(folder + "/d/a", "abc", 0600).has_value());
+  Result<std::vector<FolderEntry>> listed = files.list(folder + "/d");
+  ASSERT_TRUE(listed.has_value());
+  ASSERT_EQ(listed->size(), 3U);
+  EXPECT_EQ((*listed)[0].name, "a");
+  EXPECT_EQ((*listed)[0].bytes, 3U);
+  EXPECT_EQ((*listed)[1].name, "deep");
+  EXPECT_TRUE((*listed)[1].folder);
+  EXPECT_EQ((*listed)[2].bytes, 8U);
+  ASSERT_TRUE(files.rename(folder + "/d/a", folder + "/d/log").has_value());
+  EXPECT_EQ(files.read(folder + "/d/log", 10).value(), "abc");
+  EXPECT_EQ(files.rename(folder + "/d/a", folder + "/d/b").error().kind, ErrorKind::not_found);
+  EXPECT_EQ(files.list(folder + "/gone").error().kind, ErrorKind::not_found);
+  ASSERT_TRUE(files.remove_all(folder + "/d").has_value());
+  EXPECT_FALSE(files.exists(folder + "/d"));
+  EXPECT_TRUE(files.remove_all(folder + "/d").has_value());
+}
+
+TEST_F(FilesTest, ListsRenamesAppendsAndRemoves) {
+  lists_renames_appends_and_removes(files, folder);
+}
+
+TEST(SimFiles, ListsRenamesAppendsAndRemoves) {
+  SimDisk disk;
+  SimFiles files(disk);
+  lists_renames_appends_and_removes(files, "/var/x");
+}
+
+TEST_F(FilesTest, RemovesALinkAndNotWhatItPointsTo) {
+  ASSERT_TRUE(files.make_directories(folder + "/kept", 0700).has_value());
+  ASSERT_TRUE(files.write_atomic(folder + "/kept/f", "x", 0600).has_value());
+  ASSERT_TRUE(files.make_directories(folder + "/tree", 0700).has_value());
+  ASSERT_EQ(::symlink((folder + "/kept").c_str(), (folder + "/tree/link").c_str()), 0);
+  ASSERT_TRUE(files.remove_all(folder + "/tree").has_value());
+  EXPECT_FALSE(files.exists(folder + "/tree"));
+  EXPECT_TRUE(files.exists(folder + "/kept/f"));
 }
 
 }  // namespace
