@@ -1,0 +1,184 @@
+#include <berth/server/agents/line_process.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+/// After an exit, how long bytes that are still in the pipe may take to arrive.
+constexpr Duration kDrainMax = std::chrono::milliseconds(50);
+}  // namespace
+
+LineProcess::LineProcess(io::Platform& platform, LinePeer& peer, LineProcessLimits limits)
+    : platform_(platform),
+      reactor_(platform.reactor()),
+      peer_(peer),
+      limits_(limits),
+      framer_(*this, LineFramer::Limits{.line_max = limits.line_max}),
+      closed_(platform.reactor()) {
+  closed_.set();
+}
+
+LineProcess::~LineProcess() {
+  BERTH_ASSERT(closed_.is_set());
+}
+
+Result<void> LineProcess::start(const io::LaunchSpec& spec) {
+  Result<std::unique_ptr<io::Process>> spawned = platform_.processes().spawn(reactor_, spec, *this);
+  if (!spawned.has_value()) return fail(std::move(spawned.error()));
+  process_ = std::move(*spawned);
+  id_ = process_->id();
+  stdout_.handle = process_->stdout_handle;
+  stderr_.handle = process_->stderr_handle;
+  stdin_.handle = process_->stdin_handle;
+  closed_.reset();
+  stdout_ended_ = stderr_ended_ = exited_ = false;
+  reactor_.start(stdout_);
+  reactor_.start(stderr_);
+  return {};
+}
+
+// --- stdin ---
+
+void LineProcess::send(std::string bytes) {
+  if (exited_ || stdin_closing_) return;
+  if (outgoing_.size() + bytes.size() > limits_.stdin_queue_max) {
+    end(true);  // an agent that reads nothing can only be ended
+    return;
+  }
+  if (outgoing_.empty()) {
+    outgoing_ = std::move(bytes);
+  } else {
+    outgoing_ += bytes;
+  }
+  write_more();
+}
+
+void LineProcess::write_more() {
+  if (stdin_.started()) return;
+  if (outgoing_.empty()) {
+    writing_ = {};
+    if (stdin_closing_) close_stdin();
+    return;
+  }
+  writing_ = std::exchange(outgoing_, {});
+  writing_part_ = {writing_.data(), writing_.size()};
+  stdin_.parts = {&writing_part_, 1};
+  stdin_.written = 0;
+  reactor_.start(stdin_);
+}
+
+void LineProcess::Stdin::on_written(int error) {
+  if (error != 0) {
+    // EPIPE: the process closed its stdin or is gone; its exit tells the rest.
+    owner_.outgoing_.clear();
+    owner_.stdin_closing_ = true;
+  }
+  owner_.write_more();
+  owner_.check_closed();
+}
+
+void LineProcess::close_stdin() {
+  if (stdin_.handle == io::kNoHandle) return;
+  reactor_.close(std::exchange(stdin_.handle, io::kNoHandle));
+}
+
+// --- stdout and stderr ---
+
+void LineProcess::Stdout::on_read(std::span<char> bytes) {
+  owner_.read_since_exit_ = true;
+  owner_.framer_.feed({bytes.data(), bytes.size()});
+  // What a dead process left is at most a pipe full: it is taken whatever the back-pressure says.
+  if (!owner_.exited_ && !owner_.peer_.wants_more()) owner_.reactor_.pause(*this);
+}
+
+void LineProcess::Stdout::on_read_end(int) {
+  // However it ended, there is nothing more to come.
+  owner_.framer_.finish();
+  owner_.reactor_.close(std::exchange(handle, io::kNoHandle));
+  owner_.stdout_ended_ = true;
+  owner_.check_closed();
+}
+
+void LineProcess::Stderr::on_read(std::span<char> bytes) {
+  std::string& tail = owner_.stderr_tail_;
+  const std::size_t max = owner_.limits_.stderr_tail_max;
+  tail.append(bytes.data(), bytes.size());
+  if (tail.size() > 2 * max) tail.erase(0, tail.size() - max);
+}
+
+void LineProcess::Stderr::on_read_end(int) {
+  owner_.reactor_.close(std::exchange(handle, io::kNoHandle));
+  owner_.stderr_ended_ = true;
+  owner_.check_closed();
+}
+
+std::string LineProcess::stderr_tail() const {
+  const std::size_t size = std::min(stderr_tail_.size(), limits_.stderr_tail_max);
+  return stderr_tail_.substr(stderr_tail_.size() - size);
+}
+
+void LineProcess::signal(int number) {
+  if (!exited_) process_->signal(number);
+}
+
+void LineProcess::resume_reading() {
+  if (stdout_.started()) reactor_.resume(stdout_);
+}
+
+// --- the end ---
+
+void LineProcess::end(bool at_once) {
+  if (exited_) return;
+  ending_ = true;
+  if (at_once) {
+    process_->kill_tree();
+    return;
+  }
+  stdin_closing_ = true;
+  write_more();
+  reactor_.arm(grace_, reactor_.clock().now() + limits_.exit_grace);
+}
+
+void LineProcess::on_grace_over() {
+  if (!exited_) {
+    process_->kill_tree();
+    return;
+  }
+  if (std::exchange(read_since_exit_, false)) {
+    reactor_.arm(grace_, reactor_.clock().now() + kDrainMax);
+    return;
+  }
+  // The tree is gone, yet somebody out of reach holds the pipe open without writing: nothing more
+  // will come.
+  if (stdout_.started()) reactor_.cancel(stdout_);
+  if (stderr_.started()) reactor_.cancel(stderr_);
+}
+
+void LineProcess::on_exit(io::ExitStatus status) {
+  exited_ = true;
+  status_ = status;
+  resume_reading();
+  stdin_closing_ = true;
+  outgoing_.clear();
+  if (stdin_.started()) {
+    reactor_.cancel(stdin_);
+  } else {
+    close_stdin();
+  }
+  reactor_.arm(grace_, reactor_.clock().now() + kDrainMax);
+  check_closed();
+}
+
+void LineProcess::check_closed() {
+  if (!exited_ || !stdout_ended_ || !stderr_ended_ || stdin_.started() || closed_.is_set()) return;
+  reactor_.disarm(grace_);
+  close_stdin();
+  peer_.on_gone();
+  process_.reset();
+  closed_.set();
+}
+
+}  // namespace berth::server
