@@ -2,9 +2,11 @@
 #include <berth/git/failure.h>
 #include <berth/git/file_writer.h>
 #include <berth/git/files.h>
+#include <berth/git/objects.h>
 
 #include <fcntl.h>
 #include <git2.h>
+#include <git2/sys/repository.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -165,19 +167,38 @@ bool may_convert(git_repository* repository, const git_index* index) {
          has_global_attributes(GIT_CONFIG_LEVEL_SYSTEM, "gitattributes");
 }
 
+/// A handle whose working files are the folder, and whose index is ours: that is where attributes
+/// are looked up.
+Result<Handle<git_repository>> open_for_writing(const FillFolder& request, git_index* index) {
+  Handle<git_repository> repository;
+  const unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH | GIT_REPOSITORY_OPEN_BARE;
+  int rc = git_repository_open_ext(out(repository), request.git_dir.c_str(), flags, nullptr);
+  if (rc == 0) rc = git_repository_set_workdir(repository.get(), request.path.c_str(), 0);
+  if (rc == 0) rc = git_repository_set_index(repository.get(), index);
+  if (rc != 0) return libgit2_fail(rc, request.git_dir);
+  return repository;
+}
+
 }  // namespace
 
-Result<void> fill_folder(git_repository* repository, const git_tree* tree, const std::string& path,
-                         const Patience& patience) {
+Result<void> fill_folder(const FillFolder& request) {
+  const std::string& path = request.path;
   Handle<git_index> index;
+  int rc = git_index_open(out(index), request.index_file.c_str());
+  if (rc != 0) return libgit2_fail(rc, request.index_file);
+  Result<Handle<git_repository>> opened = open_for_writing(request, index.get());
+  if (!opened) return fail(std::move(opened).error());
+  git_repository* repository = opened->get();
+  Result<Handle<git_tree>> tree = find_tree(repository, request.commit);
+  if (!tree) return fail(std::move(tree).error());
   Handle<git_odb> odb;
-  int rc = git_repository_index(out(index), repository);
-  if (rc == 0) rc = git_repository_odb(out(odb), repository);
-  if (rc == 0) rc = git_index_read_tree(index.get(), tree);
+  rc = git_repository_odb(out(odb), repository);
+  if (rc == 0) rc = git_index_read_tree(index.get(), tree->get());
   if (rc != 0) return libgit2_fail(rc, path);
   const int root = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (root < 0) return fail(errno_error(errno, "open " + path));
 
+  const Patience& patience = request.patience;
   const bool convert = may_convert(repository, index.get());
   const std::size_t count = git_index_entrycount(index.get());
   Filler filler(FileWriter(repository, odb.get(), path, convert), root, path);

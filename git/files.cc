@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +48,32 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
     content.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
+}
+
+/// Shares the blocks where the file system can, else lets the kernel copy.
+Result<void> copy_content(int in, int out, const std::string& path) {
+  if (::ioctl(out, FICLONE, in) == 0) return {};
+  constexpr std::size_t kChunk = std::size_t{1} << 30;
+  for (bool first = true;; first = false) {
+    const ssize_t n = ::copy_file_range(in, nullptr, out, nullptr, kChunk, 0);
+    if (n > 0 || (n < 0 && errno == EINTR)) continue;
+    if (n == 0 && !first) return {};
+    if (n == 0 || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS) {
+      break;  // an empty file, or one that only looks empty to this call, or another file system
+    }
+    return fail(failed("copy", path));
+  }
+  std::array<char, 65536> buffer;
+  for (;;) {
+    const ssize_t n = ::read(in, buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(failed("read", path));
+    if (n == 0) return {};
+    if (Result<void> written = write_all(out, {buffer.data(), static_cast<std::size_t>(n)}, path);
+        !written) {
+      return written;
+    }
+  }
 }
 
 int open_folder_at(int parent, const char* name) {
@@ -177,19 +205,21 @@ Result<void> copy_file(const std::string& from, const std::string& to) {
   const Descriptor out(
       ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (out.get() < 0) return fail(failed("open", temporary));
-  std::array<char, 65536> buffer;
-  for (;;) {
-    const ssize_t n = ::read(in.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(failed("read", from));
-    if (n == 0) break;
-    Result<void> written =
-        write_all(out.get(), {buffer.data(), static_cast<std::size_t>(n)}, temporary);
-    if (!written) {
-      ::unlink(temporary.c_str());
-      return written;
-    }
+  Result<void> copied = copy_content(in.get(), out.get(), temporary);
+  if (!copied) {
+    ::unlink(temporary.c_str());
+    return copied;
   }
+  if (::rename(temporary.c_str(), to.c_str()) < 0) return fail(failed("rename", to));
+  return {};
+}
+
+Result<void> link_or_copy_file(const std::string& from, const std::string& to) {
+  const std::string temporary = to + ".berth-new";
+  if (Result<void> free = remove_file_if_exists(temporary); !free) return free;
+  if (::link(from.c_str(), temporary.c_str()) < 0) return copy_file(from, to);
+  // Renaming one name of a file onto another of its names does nothing and leaves both.
+  if (Result<void> free = remove_file_if_exists(to); !free) return free;
   if (::rename(temporary.c_str(), to.c_str()) < 0) return fail(failed("rename", to));
   return {};
 }

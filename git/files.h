@@ -30,6 +30,9 @@ Result<std::string> read_line_file(const std::string& path, std::size_t bytes_ma
 /// Writes through a temporary file and a rename: never half there.
 Result<void> write_file(const std::string& path, std::string_view content);
 Result<void> copy_file(const std::string& from, const std::string& to);
+/// `to` becomes a second name of `from`, or a copy where that cannot be. Only for files that are
+/// never written in place.
+Result<void> link_or_copy_file(const std::string& from, const std::string& to);
 Result<void> remove_file_if_exists(const std::string& path);
 
 /// mkdir -p.

@@ -188,7 +188,7 @@ void look_at_files(const OpenedWorktree& worktree, const Patience& patience, Wor
     add_reason(loss, "a merge, rebase or the like is under way");
   }
   Result<std::string> locked = detail::read_line_file(worktree.registration + "/locked");
-  if (locked) unknown(loss, "locked by somebody: " + *locked);
+  if (locked && *locked != detail::kOverlayMark) unknown(loss, "locked by somebody: " + *locked);
 }
 
 /// Commits of `loss.head`.

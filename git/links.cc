@@ -40,7 +40,7 @@ bool is_half_made(const std::string& registration) {
 
 bool points_to(const std::string& path, const std::string& registration) {
   Result<std::string> line = read_line_file(path + "/.git");
-  return line && *line == "gitdir: " + registration;
+  return line && *line == git_file_of(registration);
 }
 
 Result<void> clear_leftovers(const std::string& planned, const std::string& registration) {
@@ -70,17 +70,24 @@ Result<void> claim_registration(const std::string& registration) {
   return fail(errno_error(errno, "mkdir " + registration));
 }
 
-Result<void> make_links(const std::string& path, const std::string& registration,
-                        const std::string& key) {
+Result<void> make_registration(const std::string& path, const std::string& registration,
+                               const std::string& key) {
   Result<void> done = write_file(registration + "/locked", std::string(kHalfMadeMark) + "\n");
   if (done) done = write_file(registration + "/commondir", "../..\n");
   if (done) done = write_file(registration + "/gitdir", path + "/.git\n");
   if (done) done = write_file(registration + "/HEAD", "ref: " + branch_ref_of(key) + "\n");
-  if (!done) return done;
+  return done;
+}
+
+std::string git_file_of(const std::string& registration) {
+  return "gitdir: " + registration;
+}
+
+Result<void> make_linked_folder(const std::string& path, const std::string& registration) {
   if (::mkdir(path.c_str(), 0777) < 0 && !(errno == EEXIST && is_empty_folder(path))) {
     return fail(ErrorKind::conflict, "path_occupied", path + ": something is there");
   }
-  return write_file(path + "/.git", "gitdir: " + registration + "\n");
+  return write_file(path + "/.git", git_file_of(registration) + "\n");
 }
 
 }  // namespace berth::git::detail

@@ -28,8 +28,14 @@ Result<void> clear_registration(const std::string& registration);
 /// Takes the registration's folder: the moment from which a second creation of the key is refused.
 Result<void> claim_registration(const std::string& registration);
 
-/// Writes the registration of `key`, locked until the end, and the folder with its `.git` file.
-Result<void> make_links(const std::string& path, const std::string& registration,
-                        const std::string& key);
+/// Writes the registration of `key`, locked with our mark until somebody says that it is whole.
+Result<void> make_registration(const std::string& path, const std::string& registration,
+                               const std::string& key);
+
+/// The content of a `.git` file that points to a registration.
+std::string git_file_of(const std::string& registration);
+
+/// Makes the folder with its `.git` file.
+Result<void> make_linked_folder(const std::string& path, const std::string& registration);
 
 }  // namespace berth::git::detail

@@ -39,6 +39,10 @@ std::string registration_of(const std::string& common_dir, const std::string& ke
 /// The mark in a registration's `locked` file while it is being made.
 inline constexpr const char* kHalfMadeMark = "berth: being made";
 
+/// What an overlay workspace's registration is locked with for good: its mount may be lost, and git
+/// would prune it.
+inline constexpr const char* kOverlayMark = "berth: overlay workspace";
+
 /// A verified worktree (see verify_worktree), opened with its working files.
 struct OpenedWorktree {
   Handle<git_repository> repository;

@@ -4,6 +4,7 @@
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
 #include <berth/git/removal.h>
+#include <berth/git/removal_steps.h>
 
 #include <git2.h>
 
@@ -85,16 +86,19 @@ Result<void> salvage_head(const RemoveWorktree& request, const std::string& head
   return detail::set_ref(repository, removal.salvage_ref, head);
 }
 
-Result<void> remove_folder(const RemoveWorktree& request, Removal& removal) {
-  const std::string path = detail::canonical_parent(request.worktree.path);
-  const std::string trash =
-      request.trash.empty() ? detail::parent_of(path) + "/.berth-trash" : request.trash;
-  Result<std::string> moved = detail::move_to_trash(path, trash);
-  if (!moved) return fail(std::move(moved).error());
-  removal.removed_folder = true;
-  removal.trash = *std::move(moved);
-  return {};
-}
+class PlainRemover : public detail::FolderRemover {
+ public:
+  Result<void> remove(const RemoveWorktree& request, Removal& removal) override {
+    const std::string path = detail::canonical_parent(request.worktree.path);
+    const std::string trash =
+        request.trash.empty() ? detail::parent_of(path) + "/.berth-trash" : request.trash;
+    Result<std::string> moved = detail::move_to_trash(path, trash);
+    if (!moved) return fail(std::move(moved).error());
+    removal.removed_folder = true;
+    removal.trash = *std::move(moved);
+    return {};
+  }
+};
 
 bool is_checked_out_elsewhere(const std::string& common_dir, const std::string& branch_ref) {
   const std::string head = "ref: " + branch_ref;
@@ -159,6 +163,12 @@ Result<void> remove_branch(const RemoveWorktree& request, const Opened& opened, 
 }  // namespace
 
 Result<Removal> remove_worktree(const RemoveWorktree& request, WorkLoss& report) {
+  PlainRemover remover;
+  return detail::remove_worktree(request, report, remover);
+}
+
+Result<Removal> detail::remove_worktree(const RemoveWorktree& request, WorkLoss& report,
+                                        FolderRemover& remover) {
   report = WorkLoss{};
   report.unknown = true;
   Result<WorkLoss> seen = look(request);
@@ -194,7 +204,7 @@ Result<Removal> remove_worktree(const RemoveWorktree& request, WorkLoss& report)
   }
   request.patience.note("folder");
   if (*ours) {
-    if (Result<void> gone = remove_folder(request, removal); !gone) {
+    if (Result<void> gone = remover.remove(request, removal); !gone) {
       return fail(std::move(gone).error());
     }
   }

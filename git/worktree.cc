@@ -7,6 +7,7 @@
 #include <berth/git/opened.h>
 #include <berth/git/refs.h>
 #include <berth/git/worktree.h>
+#include <berth/git/worktree_making.h>
 
 #include <git2.h>
 #include <sys/stat.h>
@@ -17,6 +18,8 @@
 
 namespace berth::git {
 
+using detail::Creation;
+using detail::FolderMaker;
 using detail::Handle;
 using detail::Location;
 using detail::Opened;
@@ -24,16 +27,6 @@ using detail::OpenedWorktree;
 using detail::PathKind;
 
 namespace {
-
-/// One creation: what was asked, with names and paths worked out.
-struct Creation {
-  const CreateWorktree& request;
-  Opened& opened;
-  std::string path;
-  std::string registration;
-  std::string base;
-  std::string head;
-};
 
 /// A registration of our key exists and was made to its end: hand it back, or say why it is not the
 /// one asked for.
@@ -89,52 +82,83 @@ Result<void> make_refs(Creation& creation) {
   return made;
 }
 
-Result<void> fill(const Creation& creation) {
-  Handle<git_repository> repository;
-  const int rc = git_repository_open_ext(detail::out(repository), creation.path.c_str(),
-                                         GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr);
-  if (rc != 0) return detail::libgit2_fail(rc, creation.path);
-  Result<Handle<git_tree>> tree = detail::find_tree(repository.get(), creation.head);
-  if (!tree) return fail(std::move(tree).error());
-  Result<void> filled =
-      detail::fill_folder(repository.get(), tree->get(), creation.path, creation.request.patience);
-  creation.request.patience.note("private index");
-  if (filled && !creation.request.private_index.empty()) {
-    filled = detail::copy_file(creation.registration + "/index", creation.request.private_index);
-  }
-  return filled;
+/// From here on it is whole.
+Result<void> unlock(const Creation& creation, const std::string& lock) {
+  const std::string file = creation.registration + "/locked";
+  if (lock.empty()) return detail::remove_file_if_exists(file);
+  return detail::write_file(file, lock + "\n");
 }
 
-Result<void> make(Creation& creation) {
-  if (Result<void> cleared = detail::clear_leftovers(creation.path, creation.registration);
-      !cleared)
-    return cleared;
+Result<void> make(Creation& creation, FolderMaker& maker) {
+  Result<void> done = maker.clear(creation, detail::is_half_made(creation.registration));
+  if (!done) return done;
   const PathKind kind = detail::kind_of(creation.path);
   if (kind != PathKind::missing && !detail::is_empty_folder(creation.path)) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
   const Patience& patience = creation.request.patience;
   patience.note("old registration");
-  Result<void> done = detail::clear_registration(creation.registration);
+  done = detail::clear_registration(creation.registration);
   patience.note("refs");
   if (done) done = make_refs(creation);
   patience.note("registration");
   if (done) done = detail::claim_registration(creation.registration);
   if (!done) return done;
   patience.note("links");
-  done = detail::make_links(creation.path, creation.registration, creation.request.worktree.key);
-  if (done) done = fill(creation);
+  done = detail::make_registration(creation.path, creation.registration,
+                                   creation.request.worktree.key);
+  if (done) done = maker.make_folder(creation);
+  if (done) done = maker.fill(creation);
   patience.note("unlock");
-  if (done) return detail::remove_file_if_exists(creation.registration + "/locked");
+  if (done) return unlock(creation, maker.lock());
   // Best effort: what stays is marked as half made, and the next attempt removes it.
-  if (detail::clear_leftovers(creation.path, creation.registration))
+  if (maker.clear(creation, true)) {
     static_cast<void>(detail::clear_registration(creation.registration));
+  }
   return done;
 }
+
+/// The folder of an ordinary worktree.
+class PlainFolder : public FolderMaker {
+ public:
+  Result<void> before_reuse(const Creation&) override { return {}; }
+
+  Result<void> clear(const Creation& creation, bool half_made) override {
+    if (!half_made) return {};
+    return detail::clear_leftovers(creation.path, creation.registration);
+  }
+
+  Result<void> make_folder(const Creation& creation) override {
+    return detail::make_linked_folder(creation.path, creation.registration);
+  }
+
+  Result<void> fill(const Creation& creation) override {
+    const std::string index_file = creation.registration + "/index";
+    Result<void> filled = detail::fill_folder({.git_dir = creation.registration,
+                                               .commit = creation.head,
+                                               .path = creation.path,
+                                               .index_file = index_file,
+                                               .patience = creation.request.patience});
+    creation.request.patience.note("private index");
+    if (filled && !creation.request.private_index.empty()) {
+      filled = detail::copy_file(index_file, creation.request.private_index);
+    }
+    return filled;
+  }
+
+  std::string lock() const override { return {}; }
+};
 
 }  // namespace
 
 Result<CreatedWorktree> create_worktree(const CreateWorktree& request) {
+  PlainFolder folder;
+  return detail::make_worktree(request, folder);
+}
+
+namespace detail {
+
+Result<CreatedWorktree> make_worktree(const CreateWorktree& request, FolderMaker& maker) {
   const std::string& key = request.worktree.key;
   if (Result<void> ok = check_key(key); !ok) return fail(std::move(ok).error());
   Result<Opened> opened = detail::open_objects(request.worktree.repository);
@@ -153,15 +177,20 @@ Result<CreatedWorktree> create_worktree(const CreateWorktree& request) {
   if (detail::kind_of(creation.registration) == PathKind::directory &&
       !detail::is_half_made(creation.registration) &&
       detail::kind_of(creation.registration + "/HEAD") == PathKind::file) {
+    if (Result<void> there = maker.before_reuse(creation); !there) {
+      return fail(std::move(there).error());
+    }
     return reuse(creation);
   }
-  if (Result<void> made = make(creation); !made) return fail(std::move(made).error());
+  if (Result<void> made = make(creation, maker); !made) return fail(std::move(made).error());
   return CreatedWorktree{.path = creation.path,
                          .branch = branch_of(key),
                          .base_commit = creation.base,
                          .head_commit = creation.head,
                          .existed = false};
 }
+
+}  // namespace detail
 
 Result<void> verify_worktree(const WorktreeRef& worktree) {
   Result<Location> location = detail::verify_links(worktree);
