@@ -15,6 +15,7 @@
 //   [[slow N MS]]     N short texts, MS apart     [[shell COMMAND]]    the agent's shell tool
 //   [[big BYTES]]     text that does not repeat   [[count]]            how many prompts with steps
 //   [[pause MS]]      silence                                          this request holds
+//   [[task STEPS]]    a sub-agent whose prompt is STEPS, in {{ }}      [[plan A|B|C]] a to-do list
 //   [[error STATUS]]  an HTTP error instead       [[drop]]             cuts the connection
 //   [[recall]]        the WORDs of all "the word is WORD" in the prompts that this request holds
 //
@@ -144,12 +145,29 @@ const kTools = {
     names: [/^(bash|shell|run_shell_command|shell_command|exec_command|execute_command)$/i],
     values: (rest) => ({ command: rest }),
   },
+  task: {
+    name: /^task$/i,
+    values: (rest) => ({
+      prompt: rest.replaceAll('{{', '[[').replaceAll('}}', ']]'), agent: 'general',
+    }),
+  },
+  plan: {
+    name: /^todo_?write$/i,
+    values: (rest) => ({
+      todos: rest.split('|').map((content, i) => ({
+        content, status: i === 0 ? 'in_progress' : 'pending', priority: 'medium', id: String(i),
+      })),
+    }),
+  },
 };
 const kArguments = [
   [/^(file_?path|path|absolute_path)$/i, 'path'],
   [/^(content|contents|file_text|new_text)$/i, 'text'],
   [/^(patch_?text|input|patch)$/i, 'patch'],
   [/^(command|cmd)$/i, 'command'],
+  [/^prompt$/i, 'prompt'],
+  [/^subagent_type$/i, 'agent'],
+  [/^todos$/i, 'todos'],
 ];
 
 /** A call of the declared tool that fits, or null: agents name tools and arguments differently. */

@@ -1,0 +1,212 @@
+// Recorded streams of opencode 1.18.33 through the tracker, whole and cut anywhere.
+#include "opencode_replay.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace berth::server::opencode {
+namespace {
+
+const char* const kRecordings[] = {"text",  "write", "reject", "abort", "steer",   "error",
+                                   "retry", "child", "shell",  "plan",  "badmodel"};
+
+const std::string* entry_of(const SeenTurn& turn, std::string_view prefix) {
+  for (const auto& [id, entry] : turn.entries) {
+    if (id.starts_with(prefix)) return &entry;
+  }
+  return nullptr;
+}
+
+TEST(OpencodeTracker, GivesTextAndThoughtsOfEachTurnOnce) {
+  Replay replay("text");
+  replay.run();
+  ASSERT_EQ(replay.turns.size(), 2U);
+  const std::string* thought = entry_of(replay.turns[0], "agent_thought_chunk");
+  ASSERT_NE(thought, nullptr);
+  EXPECT_EQ(*thought, "First I think about it.\n");
+  EXPECT_TRUE(replay.turns[0].text().starts_with("Answer one two three.\ntick 0 tick 1 "));
+  EXPECT_EQ(replay.turns[1].text(), "Second turn, \\u00fcmlaut.\n");
+  for (const SeenTurn& turn : replay.turns) {
+    EXPECT_TRUE(turn.ended);
+    EXPECT_EQ(turn.stop_reason, "end_turn");
+    EXPECT_NE(turn.usage.find("\"inputTokens\":"), std::string::npos) << turn.usage;
+  }
+  EXPECT_EQ(replay.probes, 0U) << "events alone decide an ordinary turn";
+  EXPECT_TRUE(replay.updates_outside_turns.empty());
+}
+
+TEST(OpencodeTracker, ShowsAFileToolAndAsksForItsPermission) {
+  Replay replay("write");
+  replay.run();
+  ASSERT_EQ(replay.questions.size(), 1U);
+  const Result<JsonDoc> asked = JsonDoc::parse(replay.questions[0]);
+  EXPECT_EQ(asked->root().get_string("toolCall.kind"), "edit");
+  EXPECT_EQ(asked->root().get_string("toolCall.title"), "/agents/repo/notes.md");
+  EXPECT_EQ(asked->root().elements("options").size(), 3U);
+  const std::string* tool = entry_of(replay.turns[0], "tool ");
+  ASSERT_NE(tool, nullptr);
+  const Result<JsonDoc> last = JsonDoc::parse(*tool);
+  EXPECT_EQ(last->root().get_string("status"), "completed");
+  EXPECT_EQ(last->root().get_string("toolCallId"), asked->root().get_string("toolCall.toolCallId"));
+  EXPECT_EQ(replay.turns[0].text(), "Written it is.\n");
+}
+
+TEST(OpencodeTracker, EndsATurnWhosePermissionWasRefusedAfterAsking) {
+  Replay replay("reject");
+  replay.run();
+  EXPECT_EQ(replay.turns[0].stop_reason, "end_turn");
+  EXPECT_EQ(replay.turns[0].text(), "");
+  EXPECT_EQ(replay.probes, 1U) << "a finish of tool-calls alone must not end a turn";
+}
+
+TEST(OpencodeTracker, LetsNoTerminalOfAnAbortEndTheNextTurn) {
+  Replay replay("abort");
+  replay.run();
+  ASSERT_EQ(replay.turns.size(), 2U);
+  EXPECT_EQ(replay.turns[0].stop_reason, "cancelled");
+  EXPECT_TRUE(replay.turns[0].text().starts_with("tick 0 tick 1 "));
+  EXPECT_EQ(replay.turns[1].stop_reason, "end_turn");
+  EXPECT_EQ(replay.turns[1].text(), "New words.\n");
+}
+
+TEST(OpencodeTracker, EndsATurnOnceWhenAPromptWasSteeredIntoIt) {
+  Replay replay("steer");
+  replay.run();
+  ASSERT_EQ(replay.turns.size(), 1U);
+  const std::string text = replay.turns[0].text();
+  EXPECT_NE(text.find("tick 19 "), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("Steered words.\n")) << text;
+}
+
+TEST(OpencodeTracker, FailsATurnWithTheModelsErrorAndRunsTheNextOne) {
+  Replay replay("error");
+  replay.run();
+  ASSERT_EQ(replay.turns.size(), 2U);
+  EXPECT_EQ(replay.turns[0].stop_reason, "");
+  EXPECT_EQ(replay.turns[0].error, "scripted error 400");
+  EXPECT_EQ(replay.turns[1].text(), "Fine again.\n");
+}
+
+TEST(OpencodeTracker, ShowsRetriesAndEndsTheTurnThatIsAbortedBetweenThem) {
+  Replay replay("retry");
+  replay.run();
+  EXPECT_EQ(std::count(replay.notices.begin(), replay.notices.end(), "opencode/retry"), 2);
+  EXPECT_EQ(replay.turns[0].stop_reason, "cancelled");
+}
+
+TEST(OpencodeTracker, SurfacesThePermissionOfASubAgentButNotItsText) {
+  Replay replay("child");
+  replay.run();
+  ASSERT_EQ(replay.questions.size(), 1U);
+  EXPECT_TRUE(replay.children[0].starts_with("ses_"));
+  EXPECT_EQ(replay.turns[0].text(), "Parent is done.\n");
+  const Result<JsonDoc> task = JsonDoc::parse(*entry_of(replay.turns[0], "tool "));
+  EXPECT_EQ(task->root().get_string("status"), "completed");
+}
+
+TEST(OpencodeTracker, ShowsTheGrowingOutputOfACommand) {
+  Replay replay("shell");
+  replay.run();
+  const auto shows = [&](std::string_view output) {
+    return std::any_of(replay.updates.begin(), replay.updates.end(),
+                       [&](const std::string& update) {
+                         return update.find("in_progress") != std::string::npos &&
+                                update.find(output) != std::string::npos;
+                       });
+  };
+  EXPECT_TRUE(shows(R"("text":"line 1\n")"));
+  EXPECT_TRUE(shows(R"("text":"line 1\nline 2\n")"));
+}
+
+TEST(OpencodeTracker, TranslatesTheToDoListIntoAPlan) {
+  Replay replay("plan");
+  replay.run();
+  const std::string* plan = entry_of(replay.turns[0], "plan");
+  ASSERT_NE(plan, nullptr);
+  EXPECT_EQ(*plan, R"({"sessionUpdate":"plan","entries":[)"
+                   R"({"content":"Look","priority":"medium","status":"in_progress"},)"
+                   R"({"content":"Write","priority":"medium","status":"pending"},)"
+                   R"({"content":"Test","priority":"medium","status":"pending"}]})");
+}
+
+TEST(OpencodeTracker, FailsATurnThatCouldNotBegin) {
+  Replay replay("badmodel");
+  replay.run();
+  EXPECT_EQ(replay.turns[0].stop_reason, "");
+  EXPECT_NE(replay.turns[0].error.find("Model not found"), std::string::npos);
+}
+
+// --- cuts ---
+
+/// Order of first appearance aside (a held-back text may come after a tool that overtook it).
+std::vector<SeenTurn> canonical(std::vector<SeenTurn> turns) {
+  for (SeenTurn& turn : turns) {
+    std::sort(turn.entries.begin(), turn.entries.end());
+    // An error of a run that left no message is stored nowhere: whoever misses it knows only that
+    // the prompt did not run.
+    if (turn.entries.empty() && turn.stop_reason.empty()) turn.error = "did not run";
+  }
+  return turns;
+}
+
+void expect_same(const std::string& name, const std::vector<Cut>& cuts) {
+  Replay whole(name);
+  whole.run();
+  Replay cut(name);
+  cut.run(cuts);
+  std::string where;
+  for (const Cut& one : cuts) {
+    where += " [" + std::to_string(one.from) + ", " + std::to_string(one.to) + ") answered at " +
+             std::to_string(one.answered);
+  }
+  const std::vector<SeenTurn> expected = canonical(whole.turns);
+  const std::vector<SeenTurn> seen = canonical(cut.turns);
+  ASSERT_EQ(expected.size(), seen.size()) << name << where;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(expected[i].entries, seen[i].entries) << name << where;
+    ASSERT_EQ(expected[i].text(), seen[i].text()) << name << where;
+    ASSERT_EQ(expected[i].stop_reason, seen[i].stop_reason) << name << where;
+    ASSERT_EQ(expected[i].error, seen[i].error) << name << where;
+    ASSERT_EQ(expected[i].usage, seen[i].usage) << name << where;
+  }
+  ASSERT_TRUE(cut.updates_outside_turns.empty()) << name << where;
+}
+
+TEST(OpencodeTracker, GivesTheSameTranscriptWhereverTheStreamIsCutOnce) {
+  for (const char* name : kRecordings) {
+    const std::size_t size = read_recording(name).size();
+    for (std::size_t from = 1; from < size; ++from) {
+      for (const std::size_t length : {1U, 4U, 20U}) {
+        const std::size_t to = std::min(from + length, size);
+        expect_same(name, {{from, to, to}});
+        expect_same(name, {{from, to, std::min(to + 3, size)}});
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(OpencodeTracker, GivesTheSameTranscriptWhenTheStreamIsCutAgainAndAgain) {
+  Prng random(20261121);
+  for (int round = 0; round < 600; ++round) {
+    const char* name = kRecordings[random.below(std::size(kRecordings))];
+    const std::size_t size = read_recording(name).size();
+    std::vector<Cut> cuts;
+    std::size_t at = 1;
+    for (;;) {
+      Cut cut;
+      cut.from = at + random.below(12);
+      cut.to = cut.from + 1 + random.below(8);
+      cut.answered = cut.to + random.below(5);
+      if (cut.answered >= size) break;
+      cuts.push_back(cut);
+      at = cut.answered + 1;
+    }
+    expect_same(name, cuts);
+    if (HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace berth::server::opencode
