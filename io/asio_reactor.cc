@@ -1,5 +1,7 @@
 #include <berth/io/asio_reactor.h>
 
+#include <berth/io/fd_reactor.h>
+
 #include <berth/io/epoll_poller.h>
 
 #include <asio/executor_work_guard.hpp>
@@ -135,9 +137,14 @@ void AsioHost::wait_until(TimePoint when) {
 
 }  // namespace
 
-Result<void> run_in(asio::io_context& context, FdReactor& reactor) {
+Result<void> run_in(asio::io_context& context, Reactor& reactor) {
+  auto* const turned = dynamic_cast<FdReactor*>(&reactor);
+  if (turned == nullptr) {
+    return fail(ErrorKind::unsupported, "simulated",
+                "the simulated machine turns its reactors itself");
+  }
   try {
-    reactor.attach(std::make_unique<AsioHost>(context, reactor));
+    turned->attach(std::make_unique<AsioHost>(context, *turned));
   } catch (const std::system_error& failure) {
     // The context makes its own descriptors when they are first needed.
     return fail(errno_error(failure.code().value(), "waiting in an asio::io_context"));
@@ -145,14 +152,14 @@ Result<void> run_in(asio::io_context& context, FdReactor& reactor) {
   return {};
 }
 
-Result<std::unique_ptr<FdReactor>> make_asio_reactor() {
+Result<std::unique_ptr<Reactor>> make_asio_reactor() {
   Result<std::unique_ptr<EpollPoller>> poller = EpollPoller::create();
   if (!poller.has_value()) return fail(std::move(poller.error()));
   return FdReactor::create("asio", std::move(*poller));
 }
 
-Result<std::unique_ptr<FdReactor>> make_asio_reactor(asio::io_context& context) {
-  Result<std::unique_ptr<FdReactor>> reactor = make_asio_reactor();
+Result<std::unique_ptr<Reactor>> make_asio_reactor(asio::io_context& context) {
+  Result<std::unique_ptr<Reactor>> reactor = make_asio_reactor();
   if (!reactor.has_value()) return reactor;
   Result<void> hosted = run_in(context, **reactor);
   if (!hosted.has_value()) return fail(std::move(hosted.error()));

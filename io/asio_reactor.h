@@ -2,7 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
-#include <berth/io/fd_reactor.h>
+#include <berth/io/reactor.h>
 
 #include <memory>
 
@@ -13,15 +13,15 @@ class io_context;
 namespace berth::io {
 
 /// The engine by itself: run() waits in epoll. Error `overloaded` when descriptors are short.
-Result<std::unique_ptr<FdReactor>> make_asio_reactor();
+Result<std::unique_ptr<Reactor>> make_asio_reactor();
 
 /// The engine in `context`, which may be the host program's: its turns run in handlers of that
 /// context, between the host's own. See run_in().
-Result<std::unique_ptr<FdReactor>> make_asio_reactor(asio::io_context& context);
+Result<std::unique_ptr<Reactor>> make_asio_reactor(asio::io_context& context);
 
-/// Lets the turns of `reactor`, of any engine, run as handlers of `context`: one when its wait_fd()
-/// is readable, when next_deadline() has come, and when something was started from outside of a
-/// turn. Before its first turn, once, for good.
+/// Lets the turns of `reactor`, of any engine on descriptors, run as handlers of `context`: one
+/// when its wait_fd() is readable, when next_deadline() has come, and when something was started
+/// from outside of a turn. Before its first turn, once, for good.
 ///
 /// Threads: the one that runs the context is the reactor's thread, bound by the first turn and
 /// asserted by each: one thread may run the context.
@@ -31,7 +31,7 @@ Result<std::unique_ptr<FdReactor>> make_asio_reactor(asio::io_context& context);
 /// Reactor::run() runs the context, so the host's handlers too, until Reactor::stop() or until the
 /// context is stopped; stop() does not stop the context. Neither needs to be called.
 /// Lifetime: `context` outlives the reactor, which may go before or after the context was stopped.
-/// Error `overloaded` when descriptors are short.
-Result<void> run_in(asio::io_context& context, FdReactor& reactor);
+/// Errors: `overloaded` when descriptors are short, `unsupported` for a reactor of the simulator.
+Result<void> run_in(asio::io_context& context, Reactor& reactor);
 
 }  // namespace berth::io

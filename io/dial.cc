@@ -152,6 +152,10 @@ std::vector<Address> interleave_families(std::vector<Address> addresses) {
   return mixed;
 }
 
+bool is_address(std::string_view host_and_port) {
+  return net::parse(host_and_port).has_value();
+}
+
 Task<Result<Handle>> dial_addresses(Reactor* reactor, std::vector<Address> addresses,
                                     TimePoint deadline, StopToken stop) {
   Race race(*reactor, std::move(addresses), deadline);
@@ -162,7 +166,7 @@ Task<Result<Handle>> dial_addresses(Reactor* reactor, std::vector<Address> addre
 Task<Result<Handle>> dial(Reactor* reactor, NameLookup names, std::string host_and_port,
                           TimePoint deadline, StopToken stop) {
   std::vector<Address> addresses;
-  if (net::parse(host_and_port).has_value()) {
+  if (is_address(host_and_port)) {
     addresses.push_back({host_and_port});
   } else if (names.resolver == nullptr || names.offload == nullptr) {
     co_return fail(ErrorKind::unsupported, "no_resolver",

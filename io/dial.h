@@ -9,6 +9,7 @@
 #include <berth/io/reactor.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace berth::io {
@@ -27,6 +28,9 @@ inline constexpr Duration kNextAttemptDelay = std::chrono::milliseconds(250);
 /// The order of section 4: the first address's family first, then the families in turns, each in
 /// the resolver's order.
 std::vector<Address> interleave_families(std::vector<Address> addresses);
+
+/// Whether dial() needs no look-up for it: an address, localhost or `unix:/path`.
+bool is_address(std::string_view host_and_port);
 
 /// Tries `addresses` in their order: the next one begins kNextAttemptDelay after the last began, or
 /// at once when that failed. The first connection wins, the others are cancelled and waited for.

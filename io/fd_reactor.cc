@@ -373,10 +373,6 @@ Result<Address> FdReactor::local_address(Handle handle) {
   return net::address_of(handle);
 }
 
-Result<Handle> FdReactor::connect(const Address& address) {
-  return net::connect(address);
-}
-
 Result<Handle> FdReactor::adopt(int fd) {
   if (const int error = make_nonblocking(fd); error != 0) {
     return fail(errno_error(error, "adopting a descriptor"));

@@ -75,7 +75,6 @@ class FdReactor final : public Reactor {
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
   Result<Address> local_address(Handle handle) override;
-  Result<Handle> connect(const Address& address) override;
   Result<Handle> adopt(int fd) override;
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post(Runnable& runnable) override;

@@ -43,11 +43,13 @@ std::string host_name(const std::string& host) {
 
 class Client final : public HttpClient {
  public:
-  Client(Reactor& reactor, HttpOrigin origin, HttpClientLimits limits, const TlsContext* tls)
+  Client(Reactor& reactor, HttpOrigin origin, HttpClientLimits limits, const TlsContext* tls,
+         NameLookup names)
       : reactor_(reactor),
         origin_(std::move(origin)),
         limits_(limits),
         tls_(tls),
+        names_(names),
         parser_(parser_limits(limits)) {}
   ~Client() override { BERTH_ASSERT(socket_ == nullptr); }
 
@@ -72,6 +74,7 @@ class Client final : public HttpClient {
   HttpOrigin origin_;
   HttpClientLimits limits_;
   const TlsContext* tls_;
+  NameLookup names_;
   std::unique_ptr<HttpSocket> socket_;
   HttpResponseParser parser_;
   std::size_t unread_ = 0;  // of the input, given out by the last read_body()
@@ -110,15 +113,8 @@ Task<Result<HttpClientResponse>> Client::attempt(const HttpClientRequest* reques
   body_over_ = false;
   Result<void> sent = co_await send(request, stop);
   if (!sent.has_value()) {
-    const bool gone = sent.error().kind == ErrorKind::unavailable;
-    // An attempt to connect that fails shows here or in the first read.
-    if (gone && fresh_ && socket_->written() == 0 && socket_->input().empty()) {
-      Error error = std::move(sent.error());
-      error.code = "connection_failed";
-      co_return fail(std::move(error).with_context(origin_.address.text));
-    }
     // A server may refuse in mid-request and close: its answer counts, if there is one.
-    if (!gone) co_return fail(std::move(sent.error()));
+    if (sent.error().kind != ErrorKind::unavailable) co_return fail(std::move(sent.error()));
   }
   Result<void> headed = co_await read_head(deadline, stop);
   if (!headed.has_value()) co_return fail(std::move(headed.error()));
@@ -133,13 +129,9 @@ Task<Result<void>> Client::connect(TimePoint deadline, StopToken stop) {
   if (origin_.tls && tls_ == nullptr) {
     co_return fail(ErrorKind::invalid, "no_tls", "https needs a TlsContext: " + origin_.host);
   }
-  Result<Handle> handle = reactor_.connect(origin_.address);
-  if (!handle.has_value()) {
-    Error error = std::move(handle.error());
-    if (error.kind != ErrorKind::invalid) error.kind = ErrorKind::unavailable;
-    error.code = "connection_failed";
-    co_return fail(std::move(error));
-  }
+  const Result<Handle> handle =
+      co_await dial(&reactor_, names_, origin_.address.text, deadline, stop);
+  if (!handle.has_value()) co_return fail(handle.error());
   std::unique_ptr<Port> port;
   if (origin_.tls) {
     Result<std::unique_ptr<ByteStream>> stream = co_await make_tls_stream(
@@ -333,8 +325,9 @@ Result<HttpOrigin> HttpOrigin::parse(std::string_view url) {
 }
 
 std::unique_ptr<HttpClient> make_http_client(Reactor& reactor, HttpOrigin origin,
-                                             HttpClientLimits limits, const TlsContext* tls) {
-  return std::make_unique<Client>(reactor, std::move(origin), limits, tls);
+                                             HttpClientLimits limits, const TlsContext* tls,
+                                             NameLookup names) {
+  return std::make_unique<Client>(reactor, std::move(origin), limits, tls, names);
 }
 
 }  // namespace berth::io

@@ -6,6 +6,7 @@
 #include <berth/core/sse.h>
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
+#include <berth/io/dial.h>
 #include <berth/io/reactor.h>
 #include <berth/io/tls.h>
 
@@ -18,13 +19,13 @@ namespace berth::io {
 
 /// Where a server is: what to connect to, and how it is called in `Host`.
 struct HttpOrigin {
-  Address address;   ///< `127.0.0.1:8420`, `[::1]:8420` or `unix:/path`.
+  Address address;   ///< What dial() takes: `name:8420`, `[::1]:8420`, `unix:/path`.
   std::string host;  ///< As in the URL; `localhost` for a UNIX socket.
   bool tls = false;
 
   /// Takes `http://HOST[:PORT]`, `https://HOST[:PORT]` or `unix:/PATH`, without a path behind it (a
   /// final `/` is fine).
-  /// Error `invalid` ("bad_url"). Names other than localhost are not looked up here.
+  /// Error `invalid` ("bad_url"). Nothing is looked up here.
   static Result<HttpOrigin> parse(std::string_view url);
 };
 
@@ -66,9 +67,9 @@ struct HttpClientLimits {
 /// Errors of all requests: `unavailable` when there is no server or it goes away (code
 /// "connection_failed" when nothing was sent, else "connection_lost": it may have acted),
 /// `timed_out` at the deadline, `cancelled` when `stop` was asked, `internal` ("bad_response") for
-/// an answer that is no HTTP, `denied` ("tls_certificate") when the server cannot prove its name.
-/// After an error the connection is closed; the next request makes a new
-/// one.
+/// an answer that is no HTTP, `denied` ("tls_certificate") when the server cannot prove its name;
+/// for names also those of the look-up: `not_found`, `unsupported` ("no_resolver").
+/// After an error the connection is closed; the next request makes a new one.
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
@@ -90,10 +91,12 @@ class HttpClient {
   virtual Task<void> close() = 0;
 };
 
-/// `tls` (a client's; outlives it) is needed for an origin of https.
+/// `tls` (a client's) is needed for an origin of https, `names` for a host that is a name other
+/// than localhost: all its addresses are tried, as dial() does. Both outlive the client.
 std::unique_ptr<HttpClient> make_http_client(Reactor& reactor, HttpOrigin origin,
                                              HttpClientLimits limits = {},
-                                             const TlsContext* tls = nullptr);
+                                             const TlsContext* tls = nullptr,
+                                             NameLookup names = {});
 
 struct SseFollowOptions {
   std::string last_event_id;  ///< Where to begin; empty: from the start.

@@ -170,17 +170,6 @@ Result<Handle> listen(const Address& address) {
   return socket.release();
 }
 
-Result<Handle> connect(const Address& address) {
-  Result<SocketAddress> target = parse(address.text);
-  if (!target.has_value()) return fail(std::move(target.error()));
-  Fd socket(open_socket(target->family()));
-  if (socket.get() < 0) return fail(socket_error(errno, "opening a socket for", address));
-  if (const int error = begin_connect(socket.get(), *target); error != 0 && error != EINPROGRESS) {
-    return fail(socket_error(error, "connecting to", address));
-  }
-  return socket.release();
-}
-
 Result<Address> address_of(Handle handle) {
   SocketAddress address;
   address.length = sizeof address.storage;

@@ -32,9 +32,6 @@ Handle open_socket(int family);
 /// connect(2) on it: 0 when the connection stands, else the errno (EINPROGRESS: it is begun).
 int begin_connect(Handle socket, const SocketAddress& target);
 
-/// A socket whose connection is begun; TCP_NODELAY.
-Result<Handle> connect(const Address& address);
-
 /// A listener's own address, a connection's peer.
 Result<Address> address_of(Handle handle);
 

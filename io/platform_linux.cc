@@ -67,7 +67,7 @@ class LinuxPlatform final : public Platform {
   ProcessEnvironment environment_;
   // These three go in the opposite order: processes need a reactor that turns, finished jobs one
   // that exists.
-  std::unique_ptr<FdReactor> reactor_;
+  std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<OffloadThreads> offload_;
   std::unique_ptr<ProcessHost> processes_;
 };
@@ -80,7 +80,7 @@ Result<void> LinuxPlatform::init(LogSink& log, const LinuxOptions& options) {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);  // up to the hard limit is always allowed
   }
-  Result<std::unique_ptr<FdReactor>> reactor = make_reactor(options.engine, log);
+  Result<std::unique_ptr<Reactor>> reactor = make_reactor(options.engine, log);
   if (!reactor.has_value()) return fail(std::move(reactor.error()));
   reactor_ = std::move(*reactor);
   Result<std::unique_ptr<OffloadThreads>> offload = OffloadThreads::start(options.offload);

@@ -227,8 +227,6 @@ class Reactor : public Executor {
   /// The address that a listener really has (port 0 resolved), or the peer's text for a connection.
   /// Errors: those of the errno (ENOTSOCK, ...).
   virtual Result<Address> local_address(Handle handle) = 0;
-  /// Begins a connection; usable for start() at once, its failure shows in the first read or write.
-  virtual Result<Handle> connect(const Address& address) = 0;
   /// Takes over a descriptor of this process (stdin, an inherited socket): makes it non-blocking.
   /// After an error it is still the caller's.
   virtual Result<Handle> adopt(int fd) = 0;

@@ -1,6 +1,7 @@
 #include <berth/io/select.h>
 
 #include <berth/io/asio_reactor.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/uring_ring.h>
 
 #include <utility>
@@ -28,12 +29,14 @@ std::string describe(const EngineDecision& decision) {
   return (uring ? "engine uring: " : "engine asio (epoll): ") + decision.reason;
 }
 
-Result<std::unique_ptr<FdReactor>> make_reactor(EngineChoice choice, LogSink& log) {
+Result<std::unique_ptr<Reactor>> make_reactor(EngineChoice choice, LogSink& log) {
   const UringProbe probe = choice == EngineChoice::asio ? UringProbe{} : probe_uring();
   const Result<EngineDecision> decision = decide_engine(choice, probe);
   if (!decision.has_value()) return fail(decision.error());
-  Result<std::unique_ptr<FdReactor>> reactor =
-      decision->engine == EngineChoice::uring ? make_uring_reactor() : make_asio_reactor();
+  Result<std::unique_ptr<Reactor>> reactor =
+      decision->engine == EngineChoice::uring
+          ? make_uring_reactor().map([](auto made) -> std::unique_ptr<Reactor> { return made; })
+          : make_asio_reactor();
   if (reactor.has_value()) log.write(LogLevel::info, "engine", describe(*decision));
   return reactor;
 }

@@ -3,7 +3,7 @@
 
 #include <berth/core/log.h>
 #include <berth/core/result.h>
-#include <berth/io/fd_reactor.h>
+#include <berth/io/reactor.h>
 #include <berth/io/uring_probe.h>
 
 #include <memory>
@@ -34,6 +34,6 @@ std::string describe(const EngineDecision& decision);
 
 /// Probes (about 0.1 ms; not when `asio` is asked for), decides, tells `log` at `info` and makes
 /// the reactor. Errors: of decide_engine(); `overloaded` when descriptors are short.
-Result<std::unique_ptr<FdReactor>> make_reactor(EngineChoice choice, LogSink& log);
+Result<std::unique_ptr<Reactor>> make_reactor(EngineChoice choice, LogSink& log);
 
 }  // namespace berth::io

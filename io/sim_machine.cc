@@ -251,12 +251,7 @@ Result<SimEndpoint> SimMachine::connect(const std::string& address) {
   if (!parsed.has_value()) return fail(std::move(parsed.error()));
   const std::string name = net::to_text(*parsed);
   const auto found = listeners_.find(name);
-  if (found == listeners_.end()) {
-    SimEndpoint refused;
-    refused.address = name;
-    refused.failure = ECONNREFUSED;
-    return refused;
-  }
+  if (found == listeners_.end()) return fail(errno_error(ECONNREFUSED, "connecting to " + name));
   SimEndpointPair ends = make_sim_connection(*this);
   ends.first.address = name;
   ends.second.address = "127.0.0.1:" + std::to_string(next_port_++);

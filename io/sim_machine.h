@@ -140,7 +140,7 @@ class SimMachine {
   /// Error `conflict` when taken; port 0 is replaced by a free one.
   Result<std::string> bind(const std::string& address, SimReactor& reactor, Handle handle);
   void unbind(const std::string& address);
-  /// The client's end: connected, or with failure ECONNREFUSED.
+  /// The client's end; errors `invalid` (the address) and `unavailable` (nobody listens).
   Result<SimEndpoint> connect(const std::string& address);
 
   const SimProgram* find_program(const std::string& command) const;

@@ -93,7 +93,6 @@ void SimReactor::perform_read(Started started) {
       !frozen_ && !OpAccess::paused(op) && endpoint.readable_at() <= machine_.now();
   if (frozen_ || cancel_wins(op, readable)) return end_read(op, ECANCELED);
   if (machine_.roll(Fault::interrupted)) return;
-  if (endpoint.failure != 0) return end_read(op, endpoint.failure);
   if (op.way == ReadOp::Way::buffers && machine_.roll(Fault::no_buffers)) {
     endpoint.in->unreadable_until = machine_.now() + machine_.pick_span(kSimDelayMost);
     return;
@@ -148,7 +147,6 @@ void SimReactor::perform_write(Started started) {
   if (cancel_wins(op, writable)) return end_write(op, ECANCELED);
   if (op.parts.empty()) return end_write(op, 0);  // nothing to write is never a system call
   if (machine_.roll(Fault::interrupted)) return;
-  if (endpoint.failure != 0) return end_write(op, endpoint.failure);
   const int error = transfer(op, endpoint);
   if (error != 0 || op.parts.empty()) return end_write(op, error);
   machine_.note("write",
@@ -208,8 +206,9 @@ void SimReactor::start(ConnectOp& op) {
 
 int SimReactor::make_connection(const ConnectOp& op, Handle& connection) {
   Result<SimEndpoint> endpoint = machine_.connect(op.address.text);
-  if (!endpoint.has_value()) return EINVAL;
-  if (endpoint->failure != 0) return endpoint->failure;
+  if (!endpoint.has_value()) {
+    return endpoint.error().kind == ErrorKind::invalid ? EINVAL : ECONNREFUSED;
+  }
   connection = own(std::move(*endpoint));
   return 0;
 }

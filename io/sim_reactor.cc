@@ -158,13 +158,6 @@ Result<Address> SimReactor::local_address(Handle handle) {
   return Address{endpoint->address};
 }
 
-Result<Handle> SimReactor::connect(const Address& address) {
-  if (frozen_) return fail(errno_error(ECANCELED, "connect " + address.text));
-  Result<SimEndpoint> endpoint = machine_.connect(address.text);
-  if (!endpoint.has_value()) return fail(std::move(endpoint.error()));
-  return own(std::move(*endpoint));
-}
-
 Handle SimReactor::hand_over(Handle handle, Reactor& to) {
   BERTH_ASSERT(to.engine_name() == engine_name());
   SimReactor& other = static_cast<SimReactor&>(to);

@@ -78,7 +78,6 @@ class SimReactor final : public Reactor {
   void shutdown_write(Handle handle) override;
   Result<Handle> listen(const Address& address) override;
   Result<Address> local_address(Handle handle) override;
-  Result<Handle> connect(const Address& address) override;
   Result<Handle> adopt(int fd) override;
   void add_turn_hook(TurnHook& hook) override { hooks_.push_back(hook); }
   void post_remote(Runnable& runnable) override { remote_.push_back(runnable); }

@@ -22,7 +22,6 @@ void SimPipe::drop_all() {
 }
 
 TimePoint SimEndpoint::readable_at() const {
-  if (failure != 0) return TimePoint{};
   if (kind == Kind::listener) {
     TimePoint first = kSimNever;
     for (const Waiting& waiting : backlog) first = std::min(first, waiting.arrives);
@@ -34,7 +33,6 @@ TimePoint SimEndpoint::readable_at() const {
 }
 
 TimePoint SimEndpoint::writable_at() const {
-  if (failure != 0) return TimePoint{};
   if (out == nullptr) return TimePoint{};
   if (out->room() > 0 || !out->reader_open || !out->writer_open || out->reset) {
     return out->unwritable_until;

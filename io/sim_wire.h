@@ -55,7 +55,6 @@ struct SimEndpoint {
   std::shared_ptr<SimPipe> out;
   std::string address;          ///< A listener's own, a connection's peer.
   std::deque<Waiting> backlog;  ///< Connections of a listener that nobody accepted yet.
-  int failure = 0;              ///< errno of every read and write (ECONNREFUSED).
   std::shared_ptr<SimDisk::Node> file;
   int flags = 0;       ///< A file's, as it was opened.
   int operations = 0;  ///< How many are started on it.

@@ -4,6 +4,7 @@
 
 #include <berth/core/clock.h>
 #include <berth/core/result.h>
+#include <berth/io/fd_reactor.h>
 #include <berth/io/poller.h>
 
 #include <cstddef>
@@ -104,8 +105,6 @@ class UringRing final : public Poller {
   int event_fd_ = -1;  // made by wait_fd()
   std::uint64_t enters_ = 0;
 };
-
-class FdReactor;
 
 /// The `uring` engine: a reactor on such a ring. Errors as UringRing::create().
 Result<std::unique_ptr<FdReactor>> make_uring_reactor(const UringSizes& sizes = {});

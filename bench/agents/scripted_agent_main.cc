@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   io::UringSizes sizes;
   sizes.submissions = 16;
   sizes.completions = 64;
-  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_uring_reactor(sizes);
+  Result<std::unique_ptr<io::Reactor>> reactor = io::make_uring_reactor(sizes);
   if (!reactor.has_value()) reactor = io::make_asio_reactor();  // io_uring may be forbidden here
   if (!reactor.has_value()) return complain(reactor.error());
   Result<io::Handle> input = (*reactor)->adopt(STDIN_FILENO);

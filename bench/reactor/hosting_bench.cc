@@ -20,7 +20,7 @@
 
 namespace {
 
-using berth::io::FdReactor;
+using berth::io::Reactor;
 
 constexpr int kHops = 50'000;
 constexpr int kRounds = 7;
@@ -40,7 +40,7 @@ void send_byte(int fd) {
 
 class End final : public berth::io::ReadOp {
  public:
-  End(FdReactor& reactor, int fd, int& hops) : reactor_(reactor), hops_(hops) { handle = fd; }
+  End(Reactor& reactor, int fd, int& hops) : reactor_(reactor), hops_(hops) { handle = fd; }
   void on_read(std::span<char>) override {
     if (++hops_ >= kHops) return reactor_.stop();
     send_byte(handle);
@@ -48,11 +48,11 @@ class End final : public berth::io::ReadOp {
   void on_read_end(int) override {}
 
  private:
-  FdReactor& reactor_;
+  Reactor& reactor_;
   int& hops_;
 };
 
-void play(FdReactor& reactor) {
+void play(Reactor& reactor) {
   const std::array<int, 2> ends = make_pair();
   int hops = 0;
   End one(reactor, ends[0], hops);
@@ -68,7 +68,7 @@ void play(FdReactor& reactor) {
   reactor.close(ends[1]);
 }
 
-void play_hosted(std::unique_ptr<FdReactor> reactor, asio::io_context& context) {
+void play_hosted(std::unique_ptr<Reactor> reactor, asio::io_context& context) {
   if (!berth::io::run_in(context, *reactor).has_value()) std::abort();
   play(*reactor);
 }

@@ -29,7 +29,7 @@ int temporary_file(std::size_t size) {
 // One step after the other, as a log does.
 class Steps final : public Way {
  public:
-  Steps(std::unique_ptr<io::FdReactor> reactor, io::FileOp::Kind kind)
+  Steps(std::unique_ptr<io::Reactor> reactor, io::FileOp::Kind kind)
       : reactor_(std::move(reactor)), file_(temporary_file(64 * 1024)) {
     step_.kind = kind;
     step_.file = file_;
@@ -56,7 +56,7 @@ class Steps final : public Way {
     }
     io::Reactor* reactor = nullptr;
   };
-  std::unique_ptr<io::FdReactor> reactor_;
+  std::unique_ptr<io::Reactor> reactor_;
   const int file_;
   std::array<char, 4096> bytes_ = {};
   Step step_;

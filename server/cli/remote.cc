@@ -2,8 +2,9 @@
 
 #include <berth/core/scope.h>
 #include <berth/core/uri.h>
-#include <berth/io/fd_reactor.h>
 #include <berth/io/files_linux.h>
+#include <berth/io/offload_threads.h>
+#include <berth/io/resolver.h>
 #include <berth/io/select.h>
 #include <berth/io/signals.h>
 #include <berth/server/cli/environment.h>
@@ -30,11 +31,14 @@ Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
 
 class HttpRemote final : public Remote {
  public:
-  HttpRemote(Terminal& terminal, std::unique_ptr<io::FdReactor> reactor, io::HttpOrigin origin,
-             std::string url, std::string token, io::SignalFd signals)
+  HttpRemote(Terminal& terminal, std::unique_ptr<io::Reactor> reactor,
+             std::unique_ptr<io::OffloadThreads> lanes, io::HttpOrigin origin, std::string url,
+             std::string token, io::SignalFd signals)
       : terminal_(terminal),
         reactor_(std::move(reactor)),
-        client_(io::make_http_client(*reactor_, std::move(origin))),
+        lanes_(std::move(lanes)),
+        client_(io::make_http_client(*reactor_, std::move(origin), {}, nullptr,
+                                     io::NameLookup{&resolver_, lanes_.get()})),
         url_(std::move(url)),
         token_(std::move(token)),
         signals_(std::move(signals)),
@@ -102,7 +106,9 @@ class HttpRemote final : public Remote {
   void complain(const io::HttpClientResponse& response);
 
   Terminal& terminal_;
-  std::unique_ptr<io::FdReactor> reactor_;
+  std::unique_ptr<io::Reactor> reactor_;
+  io::SystemResolver resolver_;
+  std::unique_ptr<io::OffloadThreads> lanes_;  // to look the server's name up; null for an address
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
@@ -252,13 +258,23 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
     return nullptr;
   }
   NullLog log;
-  Result<std::unique_ptr<io::FdReactor>> reactor = io::make_reactor(*engine, log);
+  Result<std::unique_ptr<io::Reactor>> reactor = io::make_reactor(*engine, log);
   if (!reactor.has_value()) {
     terminal.complain(reactor.error().message);
     return nullptr;
   }
-  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(*origin),
-                                             std::move(url), std::move(token), std::move(signals));
+  std::unique_ptr<io::OffloadThreads> lanes;
+  if (!io::is_address(origin->address.text)) {
+    Result<std::unique_ptr<io::OffloadThreads>> started = io::OffloadThreads::start({});
+    if (!started.has_value()) {
+      terminal.complain(started.error().message);
+      return nullptr;
+    }
+    lanes = std::move(*started);
+  }
+  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(lanes),
+                                             std::move(*origin), std::move(url), std::move(token),
+                                             std::move(signals));
   if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
   return remote;
 }

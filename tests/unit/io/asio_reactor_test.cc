@@ -70,7 +70,7 @@ class AsioGuest : public testing::TestWithParam<std::string> {
   }
 
   asio::io_context context_{1};
-  std::unique_ptr<FdReactor> reactor_;
+  std::unique_ptr<Reactor> reactor_;
 };
 
 }  // namespace

@@ -139,6 +139,7 @@ TEST_P(BroadcastTest, ASlowReaderLagsAndIsPagedFromElsewhere) {
   ASSERT_TRUE(run_until([&] { return slow.reader.lags == 1; }));
   EXPECT_LT(from, log->first_seq());
   EXPECT_FALSE(slow.reader.join(from)) << "that is gone";
+  ASSERT_TRUE(run_until([&] { return slow.sink.text.size() >= (from - 1) * large.size(); }));
   settle();
   EXPECT_EQ(slow.sink.text.size(), (from - 1) * large.size()) << "all before it came whole";
   // The outlet is free for what a store has of it.

@@ -64,7 +64,7 @@ TEST_P(ReactorConformance, HandsAListenerOver) {
   EXPECT_EQ(other.local_address(listener.listener).value().text, address.text);
   other.start(listener);
   std::vector<Handle> clients;
-  for (int i = 0; i < 5; ++i) clients.push_back(reactor().connect(address).value());
+  for (int i = 0; i < 5; ++i) clients.push_back(connect_to(reactor(), address));
   ASSERT_TRUE(run_both_until([&] { return listener.connections.size() == 5; }));
   other.cancel(listener);
   ASSERT_TRUE(run_both_until([&] { return listener.over; }));

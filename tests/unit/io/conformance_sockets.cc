@@ -15,7 +15,7 @@ TEST_P(ReactorConformance, AcceptsConnectionsUntilCancelled) {
   const Address address = reactor().local_address(listener.listener).value();
   EXPECT_FALSE(address.text.ends_with(":0")) << address.text;
   std::vector<Handle> clients;
-  for (int i = 0; i < 50; ++i) clients.push_back(reactor().connect(address).value());
+  for (int i = 0; i < 50; ++i) clients.push_back(connect_to(reactor(), address));
   ASSERT_TRUE(run_until([&] { return listener.connections.size() == 50; }));
   EXPECT_FALSE(listener.over);
   reactor().cancel(listener);
@@ -32,11 +32,11 @@ TEST_P(ReactorConformance, LeavesLaterConnectionsToTheNextAcceptAfterACancelledO
   first.listener = reactor().listen(Address{"127.0.0.1:0"}).value();
   const Address address = reactor().local_address(first.listener).value();
   reactor().start(first);
-  std::vector<Handle> clients = {reactor().connect(address).value()};
+  std::vector<Handle> clients = {connect_to(reactor(), address)};
   ASSERT_TRUE(run_until([&] { return first.connections.size() == 1; }));
   reactor().cancel(first);
   ASSERT_TRUE(run_until([&] { return first.over; }));
-  clients.push_back(reactor().connect(address).value());
+  clients.push_back(connect_to(reactor(), address));
   settle();
   EXPECT_EQ(first.connections.size(), 1U);
   Listener second;
@@ -97,52 +97,11 @@ TEST_P(ReactorConformance, HalfClosesAConnection) {
   reactor().close(client);
 }
 
-TEST_P(ReactorConformance, WritesOnAConnectionThatIsStillBeginning) {
-  Listener listener;
-  listener.listener = reactor().listen(Address{"127.0.0.1:0"}).value();
-  reactor().start(listener);
-  const Handle client =
-      reactor().connect(reactor().local_address(listener.listener).value()).value();
-  Source from_client(reactor(), client);
-  Sink at_client(reactor(), client);
-  at_client.begin();
-  from_client.write("at once");
-  ASSERT_TRUE(run_until([&] { return listener.connections.size() == 1; }));
-  Sink at_server(reactor(), listener.connections[0]);
-  at_server.begin();
-  EXPECT_TRUE(run_until([&] { return at_server.text == "at once"; }));
-  for (Sink* sink : {&at_server, &at_client}) reactor().cancel(*sink);
-  reactor().cancel(listener);
-  ASSERT_TRUE(run_until([&] { return at_server.over && at_client.over && listener.over; }));
-  for (const Handle handle : {client, listener.connections[0], listener.listener}) {
-    reactor().close(handle);
-  }
-}
-
-TEST_P(ReactorConformance, TellsARefusedConnectionAtTheLatestInTheFirstRead) {
-  const Handle listener = reactor().listen(Address{"127.0.0.1:0"}).value();
-  const Address address = reactor().local_address(listener).value();
-  reactor().close(listener);
-  Result<Handle> client = reactor().connect(address);
-  if (!client.has_value()) {
-    EXPECT_EQ(client.error().kind, ErrorKind::unavailable);
-    return;
-  }
-  Sink sink(reactor(), *client);
-  sink.begin();
-  ASSERT_TRUE(run_until([&] { return sink.over; }));
-  EXPECT_EQ(sink.error, ECONNREFUSED);
-  reactor().close(*client);
-}
-
 TEST_P(ReactorConformance, RefusesAddressesThatMakeNoSense) {
   for (const char* text : {"", "8420", "nowhere:1", "127.0.0.1", "127.0.0.1:99999", "[::1:5"}) {
     Result<Handle> listener = reactor().listen(Address{text});
     ASSERT_FALSE(listener.has_value()) << text;
     EXPECT_EQ(listener.error().kind, ErrorKind::invalid) << text;
-    Result<Handle> client = reactor().connect(Address{text});
-    ASSERT_FALSE(client.has_value()) << text;
-    EXPECT_EQ(client.error().kind, ErrorKind::invalid) << text;
   }
 }
 

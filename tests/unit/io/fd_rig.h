@@ -4,7 +4,6 @@
 #include "reactor_conformance.h"
 
 #include <berth/io/asio_reactor.h>
-#include <berth/io/fd_reactor.h>
 
 #include <asio/io_context.hpp>
 #include <map>
@@ -18,16 +17,16 @@ namespace berth::io {
 
 class FdRig : public ReactorRig {
  public:
-  using Make = std::function<std::unique_ptr<FdReactor>()>;
+  using Make = std::function<std::unique_ptr<Reactor>()>;
   /// `make` makes one loop of the engine.
   explicit FdRig(Make make) : make_(std::move(make)), reactor_(make_()) {}
   /// One loop, and no other().
-  explicit FdRig(std::unique_ptr<FdReactor> reactor) : reactor_(std::move(reactor)) {}
+  explicit FdRig(std::unique_ptr<Reactor> reactor) : reactor_(std::move(reactor)) {}
   FdRig(const FdRig&) = delete;
   FdRig& operator=(const FdRig&) = delete;
   ~FdRig() override;
 
-  FdReactor& reactor() override { return *reactor_; }
+  Reactor& reactor() override { return *reactor_; }
   PipeEnds make_pipe() override;
   std::size_t open_handles() override;
   Reactor& other() override;
@@ -41,8 +40,8 @@ class FdRig : public ReactorRig {
 
  private:
   Make make_;
-  std::unique_ptr<FdReactor> reactor_;
-  std::unique_ptr<FdReactor> other_;
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<Reactor> other_;
   std::set<Reactor*> asked_;  // for their wait_fd()
   std::size_t own_handles_ = 0;
   std::vector<std::thread> threads_;
@@ -63,7 +62,7 @@ class HostedRig final : private detail::ContextOfAHost, public FdRig {
   /// Another engine's loops.
   explicit HostedRig(Make make)
       : FdRig([this, make = std::move(make)] {
-          std::unique_ptr<FdReactor> reactor = make();
+          std::unique_ptr<Reactor> reactor = make();
           BERTH_ASSERT(run_in(context, *reactor).has_value());
           return reactor;
         }) {}

@@ -2,6 +2,7 @@
 #include "http_rig.h"
 
 #include <berth/io/http_client.h>
+#include <berth/io/offload_threads.h>
 
 #include <functional>
 
@@ -163,6 +164,15 @@ TEST_P(HttpClientTest, TellsThatNobodyListens) {
   EXPECT_STREQ(result->error().code, "connection_failed") << result->error().message;
 }
 
+TEST_P(HttpClientTest, SaysThatANameCannotBeLookedUp) {
+  EXPECT_TRUE(run_task(client_->close()));
+  client_ = make_http_client(reactor(), HttpOrigin{Address{"name.test:80"}, "name.test"});
+  std::optional<Result<HttpClientResponse>> result;
+  ASSERT_TRUE(run_task(fetch_into({}, &result)));
+  ASSERT_FALSE(result->has_value());
+  EXPECT_STREQ(result->error().code, "no_resolver");
+}
+
 TEST_P(HttpClientTest, MakesANewConnectionWhenTheKeptOneWasClosed) {
   std::optional<Result<HttpClientResponse>> first;
   std::optional<Result<HttpClientResponse>> second;
@@ -262,6 +272,42 @@ TEST(HttpOrigin, TakesUrlsOfLoopbackAndUnixSockets) {
   }
 }
 
+namespace {
+
+/// A name with two addresses; nobody listens on the first.
+class TwoAddresses final : public Resolver {
+ public:
+  Result<std::vector<Address>> resolve(std::string_view host_and_port) override {
+    asked.emplace_back(host_and_port);
+    return addresses;
+  }
+  std::vector<std::string> asked;
+  std::vector<Address> addresses;
+};
+
+}  // namespace
+
+using HttpClientNames = HttpClientTest;
+
+TEST_P(HttpClientNames, LooksTheServerUpAndTriesAllItsAddresses) {
+  start();
+  const Handle gone = reactor().listen(Address{"127.0.0.1:0"}).value();
+  TwoAddresses resolver;
+  resolver.addresses = {reactor().local_address(gone).value(), origin().address};
+  reactor().close(gone);
+  const auto lanes = OffloadThreads::start({}).value();
+  EXPECT_TRUE(run_task(client_->close()));
+  client_ = make_http_client(reactor(), HttpOrigin::parse("http://berth.test").value(), {}, nullptr,
+                             NameLookup{&resolver, lanes.get()});
+  std::optional<Result<HttpClientResponse>> result;
+  ASSERT_TRUE(run_task(fetch_into({}, &result)));
+  ASSERT_TRUE(result->has_value()) << result->error().message;
+  EXPECT_EQ((*result)->body, "GET / ");
+  EXPECT_EQ(resolver.asked, std::vector<std::string>{"berth.test:80"});
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, HttpClientNames, testing::Values(http_engines().front()),
+                         name_of_engine);
 INSTANTIATE_TEST_SUITE_P(Engines, HttpClientTest, testing::ValuesIn(http_engines()),
                          name_of_engine);
 

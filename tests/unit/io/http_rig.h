@@ -190,7 +190,7 @@ class HttpTest : public ReactorConformance {
     scope_.reset();
   }
   RawClient& connect() {
-    clients_.push_back(std::make_unique<RawClient>(reactor(), reactor().connect(address_).value()));
+    clients_.push_back(std::make_unique<RawClient>(reactor(), connect_to(reactor(), address_)));
     return *clients_.back();
   }
   RawClient& send(std::string bytes) {

@@ -168,6 +168,9 @@ class Connector final : public ConnectOp {
   int calls = 0;
 };
 
+/// A connection to `address`, made while `reactor` turns; fails the test without one.
+Handle connect_to(Reactor& reactor, const Address& address);
+
 class ReactorConformance : public testing::TestWithParam<EngineUnderTest> {
  protected:
   ReactorConformance();

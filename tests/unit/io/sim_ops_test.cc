@@ -111,7 +111,7 @@ TEST(SimAccept, GoesOnWhenThereAreDescriptorsAgain) {
   Listener listener;
   listener.listener = reactor.listen({"127.0.0.1:1"}).value();
   reactor.start(listener);
-  reactor.connect({"127.0.0.1:1"}).value();
+  connect_to(reactor, {"127.0.0.1:1"});
   machine.run_for(seconds(1));
   EXPECT_TRUE(listener.connections.empty());
   EXPECT_FALSE(listener.over);
@@ -146,17 +146,6 @@ TEST(SimSocket, AHalfCloseEndsOneDirectionOnly) {
   EXPECT_EQ(at_here.text, "answer");
   reactor.cancel(at_here);
   machine.run_until([&] { return at_here.over; });
-}
-
-TEST(SimSocket, AReadByBuffersOfARefusedConnectionSaysSo) {
-  FaultPlan faults = FaultPlan::none();
-  SimMachine machine(3, faults.set(Fault::no_buffers, 1'000));
-  SimReactor reactor(machine, "test");
-  Sink sink(reactor, reactor.connect({"127.0.0.1:1"}).value());
-  sink.way = ReadOp::Way::buffers;
-  sink.begin();
-  machine.run_until([&] { return sink.over; });
-  EXPECT_EQ(sink.error, ECONNREFUSED);
 }
 
 // --- children ---

@@ -139,7 +139,7 @@ TEST_P(SseStreams, GivesSignsOfLifeWhileNothingHappens) {
 }
 
 TEST_P(SseStreams, EndsAClientThatDoesNotRead) {
-  const Handle deaf = reactor().connect(address).value();
+  const Handle deaf = connect_to(reactor(), address);
   Source request(reactor(), deaf);
   request.write("GET /flood HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return counting->ended() == 1; }));
@@ -149,7 +149,7 @@ TEST_P(SseStreams, EndsAClientThatDoesNotRead) {
 }
 
 TEST_P(SseStreams, SendsNothingToHead) {
-  RawClient head(reactor(), reactor().connect(address).value());
+  RawClient head(reactor(), connect_to(reactor(), address));
   head.out.write("HEAD /count HTTP/1.1\r\nHost: h\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return head.in.over; }));
   EXPECT_TRUE(head.text().ends_with("\r\n\r\n")) << head.text();

@@ -243,7 +243,7 @@ TEST(UringReactor, GoesOnAcceptingWhenDescriptorsWereShortForAWhile) {
   Reactor& reactor = rig.reactor();
   Listener listener;
   listener.listener = reactor.listen(Address{"127.0.0.1:0"}).value();
-  const Handle client = reactor.connect(reactor.local_address(listener.listener).value()).value();
+  const Handle client = connect_to(reactor, reactor.local_address(listener.listener).value());
   rlimit before = {};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none = {static_cast<rlim_t>(client), before.rlim_max};
@@ -267,7 +267,7 @@ TEST(UringReactor, CancelsAnAcceptThatWaitsForDescriptors) {
   Reactor& reactor = rig.reactor();
   Listener listener;
   listener.listener = reactor.listen(Address{"127.0.0.1:0"}).value();
-  const Handle client = reactor.connect(reactor.local_address(listener.listener).value()).value();
+  const Handle client = connect_to(reactor, reactor.local_address(listener.listener).value());
   rlimit before = {};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   const rlimit none = {static_cast<rlim_t>(client), before.rlim_max};

@@ -3,6 +3,7 @@
 
 #include "fd_rig.h"
 
+#include <berth/io/fd_reactor.h>
 #include <berth/io/uring_ring.h>
 
 namespace berth::io {
@@ -12,8 +13,8 @@ class UringRig : public FdRig {
   explicit UringRig(const UringSizes& sizes = {})
       : FdRig([sizes] { return make_uring_reactor(sizes).value(); }) {}
   explicit UringRig(Make make) : FdRig(std::move(make)) {}
-  explicit UringRig(std::unique_ptr<FdReactor> reactor) : FdRig(std::move(reactor)) {}
-  FdReactor& uring() { return reactor(); }
+  explicit UringRig(std::unique_ptr<Reactor> reactor) : FdRig(std::move(reactor)) {}
+  FdReactor& uring() { return static_cast<FdReactor&>(reactor()); }
 };
 
 }  // namespace berth::io
