@@ -81,7 +81,7 @@ class FdReactor final : public Reactor {
   void post_remote(Runnable& runnable) override;
   void post_from(Reactor& sender, Runnable& runnable) override;
   Handle hand_over(Handle handle, Reactor& to) override;
-  int wait_fd() override { return poller_->wait_fd(); }
+  int wait_fd() override;
   std::optional<TimePoint> next_deadline() override;
   void run() override;
   bool poll() override;
@@ -282,7 +282,8 @@ class FdReactor final : public Reactor {
 
   std::vector<Peer> peers_;
   bool in_turn_ = false;
-  bool open_ = false;  // others may send messages to our ring
+  bool open_ = false;        // others may send messages to our ring
+  bool told_guest_ = false;  // wake() writes to what wait_fd() returned
   std::atomic<bool> stop_requested_ = false;
 
   std::unique_ptr<FileWorker> file_worker_;  // without a ring, from the first step with a file on

@@ -1,9 +1,12 @@
 // Posting from other threads: by the eventfd; between two rings the wake-up is a message in what
-// the sender submits anyway, one for a submission and target.
+// the sender submits anyway, one for a submission and target. A guest's loop is told beside that.
 #include <berth/io/fd_reactor.h>
 #include <berth/io/op_tags.h>
 #include <berth/io/remote_inbox.h>
 #include <berth/io/uring_ring.h>
+
+#include <fcntl.h>
+#include <utility>
 
 namespace berth::io {
 
@@ -16,6 +19,20 @@ constexpr std::size_t kPeersMax = 64;
 
 void FdReactor::post_remote(Runnable& runnable) {
   if (inbox_->push_and_wake(runnable) && host_ != nullptr) host_->on_wake();
+}
+
+// A ring's wait_fd() is an eventfd that the kernel writes to. What a write to another eventfd sets
+// off it passes on only once (Linux 6.18), so whoever wakes us writes to both.
+int FdReactor::wait_fd() {
+  const int fd = poller_->wait_fd();
+  if (fd < 0 || poller_->ring() == nullptr || std::exchange(told_guest_, true)) return fd;
+  Fd same(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!same.valid()) {
+    told_guest_ = false;
+    return kNoHandle;
+  }
+  inbox_->tell_also(std::move(same));
+  return fd;
 }
 
 void FdReactor::post_from(Reactor& sender, Runnable& runnable) {

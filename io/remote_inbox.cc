@@ -34,7 +34,14 @@ bool RemoteInbox::push_and_wake(Runnable& runnable) {
 void RemoteInbox::wake() {
   // Fails only when the counter is at its end, and then it is readable anyway.
   const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_.get(), &one, sizeof one);
+  [[maybe_unused]] ssize_t written = ::write(wake_fd_.get(), &one, sizeof one);
+  const int also = told_fd_.load(std::memory_order_acquire);
+  if (also >= 0) written = ::write(also, &one, sizeof one);
+}
+
+void RemoteInbox::tell_also(Fd guest_fd) {
+  guest_fd_ = std::move(guest_fd);
+  told_fd_.store(guest_fd_.get(), std::memory_order_release);
 }
 
 void RemoteInbox::take(IntrusiveList<Runnable>& into) {

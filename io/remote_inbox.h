@@ -34,6 +34,10 @@ class RemoteInbox {
   /// An event of it is one wake(). Readable from the first on: nobody reads it, because a poller
   /// tells of edges; its counter reaches its end after 2^64 of them.
   int wake_fd() const { return wake_fd_.get(); }
+  /// The descriptor of somebody else's loop, which wake() writes to as well from now on. On the
+  /// reactor's thread, once.
+  void tell_also(Fd guest_fd);
+
   /// The ring that messages may be sent to; -1 before open() and after close().
   int ring_fd() const { return ring_fd_.load(std::memory_order_acquire); }
   void open(int ring_fd) { ring_fd_.store(ring_fd, std::memory_order_release); }
@@ -49,6 +53,8 @@ class RemoteInbox {
   bool woken_ = false;  // wake_fd_ was written and what is posted not yet taken
 
   std::atomic<int> ring_fd_ = -1;  // asked for with each message: no lock
+  Fd guest_fd_;                    // ours, so that a late wake() meets no other descriptor
+  std::atomic<int> told_fd_ = -1;  // guest_fd_ once it stands
 };
 
 }  // namespace berth::io

@@ -172,10 +172,15 @@ TEST_P(ReactorConformance, AForeignLoopSeesWhatComesLaterAndFromElsewhere) {
     source.write("x");
     ASSERT_TRUE(drive(*rig_, [&] { return sink.text.size() == static_cast<std::size_t>(i); }));
   }
+  // Again and again: the kernel may pass the first of them on, and none that follow.
   int ran = 0;
-  Job job([&] { ++ran; });
-  rig_->elsewhere({[&] { reactor().post_remote(job); }});
-  ASSERT_TRUE(drive(*rig_, [&] { return ran == 1; }));
+  std::deque<Job> jobs;
+  for (int i = 1; i <= 20; ++i) {
+    Job& job = jobs.emplace_back([&] { ++ran; });
+    settle();
+    rig_->elsewhere({[&] { reactor().post_remote(job); }});
+    ASSERT_TRUE(drive(*rig_, [&] { return ran == i; })) << i;
+  }
   reactor().cancel(sink);
   ASSERT_TRUE(drive(*rig_, [&] { return sink.over; }));
   close(pipe);
