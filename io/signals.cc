@@ -12,7 +12,7 @@ struct SignalFd::Impl final : PollOp {
   void on_ready(int error) override {
     signalfd_siginfo info{};
     while (error == 0 && ::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-      if (++seen == 2) sigprocmask(SIG_UNBLOCK, &set, nullptr);
+      if (++seen == 2 && again == Again::insists) sigprocmask(SIG_UNBLOCK, &set, nullptr);
       on_signal();
     }
     if (error != ECANCELED && !ended) reactor->start(static_cast<PollOp&>(*this));
@@ -21,6 +21,7 @@ struct SignalFd::Impl final : PollOp {
   sigset_t set{};
   int fd = -1;
   int seen = 0;
+  Again again = Again::insists;
   bool ended = false;
   Reactor* reactor = nullptr;
   std::function<void()> on_signal;
@@ -42,10 +43,11 @@ SignalFd::~SignalFd() {
   if (impl_ != nullptr && impl_->fd >= 0) ::close(impl_->fd);
 }
 
-Result<void> SignalFd::watch(Reactor& reactor, std::function<void()> on_signal) {
+Result<void> SignalFd::watch(Reactor& reactor, std::function<void()> on_signal, Again again) {
   if (impl_->fd < 0) return fail(errno_error(EMFILE, "signalfd"));
   impl_->reactor = &reactor;
   impl_->on_signal = std::move(on_signal);
+  impl_->again = again;
   impl_->handle = impl_->fd;
   reactor.start(static_cast<PollOp&>(*impl_));
   return {};

@@ -5,6 +5,7 @@
 #include <berth/core/result.h>
 #include <berth/io/reactor.h>
 
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -12,8 +13,6 @@
 namespace berth::io {
 
 /// Blocks some signals for this thread (and those it starts later) and delivers them to a callback.
-/// A second signal within the watch restores the default action first, so that a third ends the
-/// program whatever it does.
 class SignalFd {
  public:
   /// Call it in main(), before any thread starts.
@@ -21,9 +20,15 @@ class SignalFd {
   SignalFd(SignalFd&&) noexcept;
   ~SignalFd();
 
+  /// What a second signal within one watch means.
+  enum class Again : std::uint8_t {
+    insists,  ///< The default action is restored first, so that a third ends the program for sure.
+    repeats,  ///< It is a wish like the first.
+  };
   /// Calls `on_signal` on the reactor's thread for each signal that comes. `reactor` outlives the
   /// watch. Error: `overloaded` when no descriptor is free.
-  Result<void> watch(Reactor& reactor, std::function<void()> on_signal);
+  Result<void> watch(Reactor& reactor, std::function<void()> on_signal,
+                     Again again = Again::insists);
   /// Ends the watch; the reactor must turn once more afterwards.
   void unwatch();
 

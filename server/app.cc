@@ -120,6 +120,26 @@ Result<void> App::open_listener() {
   return {};
 }
 
+Result<void> App::read_tls() {
+  if (config_.tls.certificate_chain.empty()) return {};
+  Result<std::unique_ptr<io::TlsContext>> tls = io::TlsContext::make_server(config_.tls);
+  if (!tls.has_value()) return fail(std::move(tls.error()).with_context("tls"));
+  tls_ = std::move(*tls);
+  return {};
+}
+
+Task<void> App::reload_tls() {
+  if (tls_ == nullptr) co_return;
+  io::TlsContext* const tls = tls_.get();
+  const Result<void> read = co_await platform_.offload().run(io::Lane::files, platform_.reactor(),
+                                                             [tls] { return tls->reload(); });
+  if (read.has_value()) {
+    log_.write(LogLevel::info, "tls", "read " + config_.tls.certificate_chain + " again");
+  } else {
+    log_.write(LogLevel::error, "tls", "kept the certificate as it was: " + read.error().message);
+  }
+}
+
 Result<void> App::listen() {
   if (listener_ == io::kNoHandle) {
     if (config_.listen.empty()) return {};
@@ -128,7 +148,12 @@ Result<void> App::listen() {
   }
   Result<io::Address> address = platform_.reactor().local_address(listener_);
   if (!address.has_value()) return fail(std::move(address.error()));
-  url_ = address->text.starts_with("unix:") ? address->text : "http://" + address->text;
+  const bool unix_socket = address->text.starts_with("unix:");
+  if (unix_socket && tls_ != nullptr) {
+    return fail(ErrorKind::invalid, "bad_config",
+                "tls: " + address->text + " is no TCP socket, which needs no TLS");
+  }
+  url_ = unix_socket ? address->text : (tls_ ? "https://" : "http://") + address->text;
   std::string endpoint;
   JsonWriter(endpoint)
       .begin_object()
@@ -142,6 +167,7 @@ Result<void> App::listen() {
 Task<Result<void>> App::start(StopToken stop) {
   Result<void> ready = prepare_folders();
   if (ready.has_value()) ready = read_token();
+  if (ready.has_value()) ready = read_tls();
   if (!ready.has_value()) co_return ready;
   Result<int> orphans = platform_.processes().reap_orphans(tag_);
   if (orphans.has_value() && *orphans > 0) {
@@ -193,7 +219,7 @@ Task<void> App::serve(StopToken stop) {
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
   if (listener_ != io::kNoHandle) {
-    scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop));
+    scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop, tls_.get()));
   }
   co_await stopped.event.wait();
   // Requests that wait for a turn or a workspace end because their session does.

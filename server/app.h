@@ -38,6 +38,9 @@ class App final {
   /// Serves until `stop`, then ends the agents and closes everything. After a start() that
   /// succeeded.
   Task<void> serve(StopToken stop);
+  /// Reads the files of Config::tls again, for the handshakes from now on; what is wrong with them
+  /// is logged, and all stays as it was. Between start() and the end of serve().
+  Task<void> reload_tls();
   /// Ends what start() began when serve() will not be called.
   Task<void> abandon();
 
@@ -57,6 +60,7 @@ class App final {
   Result<void> prepare_folders();
   Result<void> read_token();
   Result<void> open_listener();
+  Result<void> read_tls();
   Result<void> listen();
   Task<void> keep_compact(StopToken stop);
 
@@ -71,6 +75,7 @@ class App final {
   std::string token_;
   std::string url_;
   io::Handle listener_ = io::kNoHandle;
+  std::unique_ptr<io::TlsContext> tls_;  // null: plain HTTP
   std::unique_ptr<Running> running_;
 };
 

@@ -202,6 +202,21 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   return reader.error;
 }
 
+std::optional<Error> read_tls(io::TlsServerFiles& files, const std::string& file,
+                              const toml::table& table) {
+  Reader reader(file, "tls.", table);
+  reader.text("certificate", files.certificate_chain);
+  reader.text("key", files.private_key);
+  reader.refuse_unknown();
+  if (reader.error) return reader.error;
+  for (const std::string& path : {files.certificate_chain, files.private_key}) {
+    if (path.starts_with('/')) continue;
+    return make_error(ErrorKind::invalid, "bad_config",
+                      file + ": tls.certificate and tls.key must be absolute paths");
+  }
+  return {};
+}
+
 std::optional<Error> read_limits(Config& config, const std::string& file,
                                  const toml::table& table) {
   Reader reader(file, "limits.", table);
@@ -241,6 +256,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   reader.text("durability", durability);
   const toml::table* agents = reader.table("agents");
   const toml::table* limits = reader.table("limits");
+  const toml::table* tls = reader.table("tls");
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
   if (durability != "process" && durability != "power") {
@@ -249,6 +265,9 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   }
   config.durability =
       durability == "power" ? Config::Durability::power : Config::Durability::process;
+  if (tls != nullptr) {
+    if (auto error = read_tls(config.tls, file_name, *tls)) return fail(std::move(*error));
+  }
   if (limits != nullptr) {
     if (auto error = read_limits(config, file_name, *limits)) return fail(std::move(*error));
   }

@@ -5,6 +5,7 @@
 #include <berth/core/result.h>
 #include <berth/io/http_server.h>
 #include <berth/io/platform.h>
+#include <berth/io/tls.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/sessions/context.h>
 
@@ -17,6 +18,7 @@ struct Config {
   std::string state_directory;
   std::string listen = "127.0.0.1:8420";  ///< Empty: no socket (app.h, handler()).
   bool allow_public = false;              ///< A listener beyond loopback must be asked for.
+  io::TlsServerFiles tls;                 ///< Without a certificate: plain HTTP.
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
   SessionLimits sessions;

@@ -56,6 +56,9 @@ void CommandLine::add_global() {
                  "runs in the state folder)");
   app.add_option("--token", global.token,
                  "the token (default: $BERTH_TOKEN, or the server's file)");
+  app.add_option("--ca-file", global.ca_file,
+                 "PEM file of the authorities to believe over https (default: $BERTH_CA_FILE, or "
+                 "the system's)");
   app.add_flag("--json", global.json, "print JSON");
   app.add_flag("--no-color", global.no_color, "no colours, as with NO_COLOR set");
 }

@@ -32,12 +32,13 @@ Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
 class HttpRemote final : public Remote {
  public:
   HttpRemote(Terminal& terminal, std::unique_ptr<io::Reactor> reactor,
-             std::unique_ptr<io::OffloadThreads> lanes, io::HttpOrigin origin, std::string url,
-             std::string token, io::SignalFd signals)
+             std::unique_ptr<io::OffloadThreads> lanes, std::unique_ptr<io::TlsContext> tls,
+             io::HttpOrigin origin, std::string url, std::string token, io::SignalFd signals)
       : terminal_(terminal),
         reactor_(std::move(reactor)),
         lanes_(std::move(lanes)),
-        client_(io::make_http_client(*reactor_, std::move(origin), {}, nullptr,
+        tls_(std::move(tls)),
+        client_(io::make_http_client(*reactor_, std::move(origin), {}, tls_.get(),
                                      io::NameLookup{&resolver_, lanes_.get()})),
         url_(std::move(url)),
         token_(std::move(token)),
@@ -109,6 +110,7 @@ class HttpRemote final : public Remote {
   std::unique_ptr<io::Reactor> reactor_;
   io::SystemResolver resolver_;
   std::unique_ptr<io::OffloadThreads> lanes_;  // to look the server's name up; null for an address
+  std::unique_ptr<io::TlsContext> tls_;        // null: plain HTTP
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
@@ -220,6 +222,57 @@ std::optional<Endpoint> read_endpoint(io::Files& files, const std::string& state
   return Endpoint{std::string(*url), std::string(root.get_string("token_file").value_or(""))};
 }
 
+/// Threads to look the server's name up; none for an address.
+Result<std::unique_ptr<io::OffloadThreads>> lanes_for(const io::HttpOrigin& origin) {
+  if (io::is_address(origin.address.text)) return nullptr;
+  return io::OffloadThreads::start({});
+}
+
+Result<std::unique_ptr<io::TlsContext>> trust_for(const io::HttpOrigin& origin,
+                                                  const std::string& ca_file) {
+  if (!origin.tls) return nullptr;
+  return io::TlsContext::make_client({ca_file});
+}
+
+std::unique_ptr<Remote> talk_to(std::string url, std::string token, const GlobalOptions& options,
+                                Terminal& terminal) {
+  Result<io::HttpOrigin> origin = io::HttpOrigin::parse(url);
+  if (!origin.has_value()) {
+    terminal.complain(origin.error().message);
+    return nullptr;
+  }
+  io::SignalFd signals = io::SignalFd::block({SIGINT});
+  const Result<io::EngineChoice> engine = engine_from_environment();
+  if (!engine.has_value()) {
+    terminal.complain(engine.error().message);
+    return nullptr;
+  }
+  NullLog log;
+  Result<std::unique_ptr<io::Reactor>> reactor = io::make_reactor(*engine, log);
+  if (!reactor.has_value()) {
+    terminal.complain(reactor.error().message);
+    return nullptr;
+  }
+  Result<std::unique_ptr<io::OffloadThreads>> lanes = lanes_for(*origin);
+  if (!lanes.has_value()) {
+    terminal.complain(lanes.error().message);
+    return nullptr;
+  }
+  const std::string ca_file = options.ca_file.empty()
+                                  ? ProgramEnvironment().get("BERTH_CA_FILE").value_or("")
+                                  : options.ca_file;
+  Result<std::unique_ptr<io::TlsContext>> tls = trust_for(*origin, ca_file);
+  if (!tls.has_value()) {
+    terminal.complain(tls.error().message);
+    return nullptr;
+  }
+  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(*lanes),
+                                             std::move(*tls), std::move(*origin), std::move(url),
+                                             std::move(token), std::move(signals));
+  if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
+  return remote;
+}
+
 }  // namespace
 
 std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& terminal) {
@@ -246,37 +299,7 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
     Result<std::string> text = files.read(file, kSmallFileMax);
     if (text.has_value()) token = first_line(std::move(*text));
   }
-  Result<io::HttpOrigin> origin = io::HttpOrigin::parse(url);
-  if (!origin.has_value()) {
-    terminal.complain(origin.error().message);
-    return nullptr;
-  }
-  io::SignalFd signals = io::SignalFd::block({SIGINT});
-  const Result<io::EngineChoice> engine = engine_from_environment();
-  if (!engine.has_value()) {
-    terminal.complain(engine.error().message);
-    return nullptr;
-  }
-  NullLog log;
-  Result<std::unique_ptr<io::Reactor>> reactor = io::make_reactor(*engine, log);
-  if (!reactor.has_value()) {
-    terminal.complain(reactor.error().message);
-    return nullptr;
-  }
-  std::unique_ptr<io::OffloadThreads> lanes;
-  if (!io::is_address(origin->address.text)) {
-    Result<std::unique_ptr<io::OffloadThreads>> started = io::OffloadThreads::start({});
-    if (!started.has_value()) {
-      terminal.complain(started.error().message);
-      return nullptr;
-    }
-    lanes = std::move(*started);
-  }
-  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(lanes),
-                                             std::move(*origin), std::move(url), std::move(token),
-                                             std::move(signals));
-  if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
-  return remote;
+  return talk_to(std::move(url), std::move(token), options, terminal);
 }
 
 std::string session_target(std::string_view id, std::string_view rest) {

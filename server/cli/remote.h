@@ -15,9 +15,10 @@ namespace berth::server {
 
 /// Options that all commands have.
 struct GlobalOptions {
-  std::string state;  ///< Folder of the server; see state_directory_of().
-  std::string url;    ///< Empty: what the server in `state` says in endpoint.json.
-  std::string token;  ///< Empty: $BERTH_TOKEN, else the server's token file.
+  std::string state;    ///< Folder of the server; see state_directory_of().
+  std::string url;      ///< Empty: what the server in `state` says in endpoint.json.
+  std::string token;    ///< Empty: $BERTH_TOKEN, else the server's token file.
+  std::string ca_file;  ///< Whom to believe over https; empty: $BERTH_CA_FILE, else the system's.
   bool json = false;
   bool no_color = false;
 };

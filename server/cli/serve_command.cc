@@ -1,6 +1,8 @@
 #include <berth/server/cli/serve_command.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/core/scope.h>
+#include <berth/core/sync.h>
 #include <berth/git/library.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/platform_linux.h>
@@ -150,8 +152,24 @@ class Supervised final : public StopListener {
   io::ServiceNotifier notifier_;
 };
 
-Task<void> run(App* app, io::Platform* platform, Supervised* supervised, StopToken stop, bool quiet,
-               int* exit_code) {
+/// Reads the certificate again each time that somebody wants it.
+Task<void> keep_certificate(App* app, Event* wanted, StopToken stop) {
+  struct Stopped final : StopListener {
+    explicit Stopped(Event& to_wake) : event(to_wake) {}
+    void on_stop() override { event.set(); }
+    Event& event;
+  } stopped(*wanted);
+  stop.listen(stopped);
+  for (;;) {
+    co_await wanted->wait();
+    if (stop.stop_requested()) co_return;
+    wanted->reset();
+    co_await app->reload_tls();
+  }
+}
+
+Task<void> run(App* app, io::Platform* platform, Supervised* supervised, Event* new_certificate,
+               StopToken stop, bool quiet, int* exit_code) {
   Result<void> started = co_await app->start(stop);
   if (started.has_value()) {
     if (!quiet) say_ready(*app, *platform);
@@ -160,6 +178,7 @@ Task<void> run(App* app, io::Platform* platform, Supervised* supervised, StopTok
     Scope scope(platform->reactor());
     StopSource served;  // ending may take long, and is a life too
     scope.spawn(supervised->show_signs_of_life(served.token()));
+    scope.spawn(keep_certificate(app, new_certificate, served.token()));
     co_await app->serve(stop);
     served.request_stop();
     co_await scope.join();
@@ -173,7 +192,9 @@ Task<void> run(App* app, io::Platform* platform, Supervised* supervised, StopTok
 
 int serve_command(const ServeOptions& options) {
   StderrLog log;
-  io::SignalFd signals = io::SignalFd::block({SIGINT, SIGTERM});  // before any thread starts
+  // Before any thread starts.
+  io::SignalFd signals = io::SignalFd::block({SIGINT, SIGTERM});
+  io::SignalFd hangups = io::SignalFd::block({SIGHUP});
   Result<io::LinuxOptions> machine = machine_options();
   if (!machine.has_value()) return complain(machine.error());
   Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, *machine);
@@ -186,6 +207,7 @@ int serve_command(const ServeOptions& options) {
   store_options.durability =
       config->durability == Config::Durability::power ? Durability::power : Durability::process;
   SqliteStore store(store_options);
+  const bool tls = !config->tls.certificate_chain.empty();
   GitWorkspaces workspaces(**platform, config->state_directory);
   App app(**platform, store, workspaces, std::move(*config), log);
   Result<io::Handle> inherited = inherited_listener(**platform);
@@ -195,13 +217,27 @@ int serve_command(const ServeOptions& options) {
   StopSource stop;
   io::Reactor& reactor = (*platform)->reactor();
   Result<void> watching = signals.watch(reactor, [&stop] { stop.request_stop(); });
+  Event new_certificate(reactor);
+  const auto on_hangup = [&] {
+    if (tls) {
+      new_certificate.set();
+    } else {
+      stop.request_stop();
+    }
+  };
+  if (watching.has_value()) {
+    using Again = io::SignalFd::Again;
+    watching = hangups.watch(reactor, on_hangup, tls ? Again::repeats : Again::insists);
+  }
   if (!watching.has_value()) return complain(watching.error());
   int exit_code = 0;
   {
     Scope scope(reactor);
-    scope.spawn(run(&app, platform->get(), &supervised, stop.token(), options.quiet, &exit_code));
+    scope.spawn(run(&app, platform->get(), &supervised, &new_certificate, stop.token(),
+                    options.quiet, &exit_code));
     reactor.run();
     signals.unwatch();
+    hangups.unwatch();
     while (reactor.poll()) {
     }
   }

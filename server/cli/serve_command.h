@@ -12,6 +12,9 @@ struct ServeOptions {
   bool quiet = false;  ///< Print nothing but errors.
 };
 
+/// SIGINT and SIGTERM end it in order, and so does SIGHUP, unless TLS is served: then it has the
+/// certificate read again.
+///
 /// Returns the exit code: 0 after an orderly end, 1 when the server could not start (the reason is
 /// on stderr). Says when it is ready: to a terminal in words with the token, else as one line of
 /// JSON

@@ -47,14 +47,15 @@ class Reply:
 class Client:
     """Calls the API of one server; each call is a connection of its own. Threads may share it."""
 
-    def __init__(self, url, token):
+    def __init__(self, url, token, tls=None):
         self.url, self.token = url, token
+        self._tls = tls  # an ssl.SSLContext, for https
         parts = urlsplit(url)
         self.host, self.port = parts.hostname, parts.port
 
     def raw(self, method, path, body=None, headers=None, timeout=30):
         """Any request and its Reply, whatever the status. `body` is bytes, or a value for JSON."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        connection = self._connection(timeout)
         try:
             self._send(connection, method, path, body, headers)
             answer = connection.getresponse()
@@ -116,7 +117,7 @@ class Client:
             query["after"] = after
         else:
             headers["Last-Event-ID"] = str(last_event_id)
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = self._connection(60)
         path = session_path(session, "events") + "?" + urlencode(query)
         self._send(connection, "GET", path, None, headers)
         answer = connection.getresponse()
@@ -124,6 +125,11 @@ class Client:
             names = {name.lower(): value for name, value in answer.getheaders()}
             raise Problem("GET", path, Reply(answer.status, names, answer.read()))
         return EventStream(connection, answer)
+
+    def _connection(self, timeout):
+        if self._tls:
+            return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=self._tls)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
 
     def _send(self, connection, method, path, body, headers):
         sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}

@@ -18,7 +18,7 @@ BINARY = os.environ.get("BERTH", os.path.join(ROOT, "build", "server", "berth"))
 class Server:
     """A `berth serve` process with its state directory; kill it and start it again at will."""
 
-    def __init__(self, config="", state=None, arguments=(), environment=None, launcher=()):
+    def __init__(self, config="", state=None, arguments=(), environment=None, launcher=(), tls=None):
         self._own = tempfile.TemporaryDirectory(prefix="berth-e2e-")
         self.folder = self._own.name
         self.state = state or os.path.join(self.folder, "state")
@@ -26,6 +26,7 @@ class Server:
         self._config = os.path.join(self.folder, "berth.toml")
         self._arguments, self._environment = list(arguments), environment or {}
         self._launcher = list(launcher)
+        self._tls = tls  # the client's ssl.SSLContext
         self.process = self.client = None
         with open(self._config, "w", encoding="utf-8") as file:
             file.write(config)
@@ -90,7 +91,7 @@ class Server:
             if endpoint["pid"] != self.pid:
                 return False  # left by an earlier process
             with open(endpoint["token_file"], encoding="utf-8") as file:
-                self.client = Client(endpoint["url"], file.read().strip())
+                self.client = Client(endpoint["url"], file.read().strip(), self._tls)
             return self.client.raw("GET", "/readyz").status == 200
         except (FileNotFoundError, ConnectionError, json.JSONDecodeError):
             return False
