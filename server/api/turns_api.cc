@@ -292,16 +292,15 @@ Api::Answer Api::answer_interaction(ApiCall* call) {
                                  "exactly one of option_id, kind and outcome is needed"));
   }
   const std::string id = call->arguments[1];
-  for (auto& [agent, bound] : (*session)->bindings()) {
-    Result<InteractionRow> answered = bound->answer(id, *option, *kind, !outcome->empty());
-    if (answered.has_value()) {
-      // The agent has it already; whoever answered is told so when no crash can take it back.
-      Result<void> committed = co_await context_.journal.committed();
-      if (!committed.has_value()) co_return problem(committed.error());
-      co_return json_response(200, interaction_json(*answered));
-    }
-    if (answered.error().kind != ErrorKind::not_found) co_return problem(answered.error());
+  Result<InteractionRow> answered =
+      (*session)->questions().answer(id, *option, *kind, !outcome->empty());
+  if (answered.has_value()) {
+    // The agent has it already; whoever answered is told so when no crash can take it back.
+    Result<void> committed = co_await context_.journal.committed();
+    if (!committed.has_value()) co_return problem(committed.error());
+    co_return json_response(200, interaction_json(*answered));
   }
+  if (answered.error().kind != ErrorKind::not_found) co_return problem(answered.error());
   Result<void> settled = co_await context_.journal.committed();
   static_cast<void>(settled);  // an answer of a moment ago shall be found below
   const SessionNo no = (*session)->session_no();

@@ -2,12 +2,9 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
-#include <berth/core/prng.h>
-#include <berth/server/sessions/interactions.h>
 #include <berth/server/sessions/rows_json.h>
 #include <berth/server/sessions/session.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace berth::server {
@@ -61,7 +58,7 @@ void Binding::prompt(std::string_view turn, std::string blocks) {
 }
 
 void Binding::cancel(std::string_view turn) {
-  cancel_interactions("cancel");
+  session_.questions().cancel_of(*this, "cancel");
   if (live()) port_->cancel(turn);
 }
 
@@ -212,7 +209,7 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
       .member("stderr_tail", exit.stderr_tail)
       .end_object();
   session_.append("agent.exited", row_.agent, data);
-  cancel_interactions("agent exit");
+  session_.questions().cancel_of(*this, "agent exit");
   after_end("the agent ended: " + io::describe(exit.status));
 }
 
@@ -245,26 +242,15 @@ void Binding::on_room() {
 
 void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
   if (is_late(attach_epoch)) return;
-  if (!update.tool_call_id.empty()) note_tool_call(update);
+  if (!update.tool_call_id.empty()) {
+    const Result<JsonDoc> doc = JsonDoc::parse(update.update);
+    if (doc.has_value()) tool_calls_.note(doc->root());
+  }
   session_.append("update", row_.agent, update.update, update.has_raw_cr);
 }
 
-void Binding::note_tool_call(const AgentUpdate& update) {
-  const Result<JsonDoc> doc = JsonDoc::parse(update.update);
-  if (!doc.has_value()) return;
-  const std::string_view status = doc->root().get_string("status").value_or("");
-  const bool done = status == "completed" || status == "failed";
-  const auto found =
-      std::find(open_tool_calls_.begin(), open_tool_calls_.end(), update.tool_call_id);
-  if (done && found != open_tool_calls_.end()) {
-    open_tool_calls_.erase(found);
-  } else if (!done && found == open_tool_calls_.end() && update.kind == "tool_call") {
-    open_tool_calls_.emplace_back(update.tool_call_id);
-  }
-}
-
 std::vector<std::string> Binding::take_open_tool_calls() {
-  return std::exchange(open_tool_calls_, {});
+  return std::exchange(tool_calls_, {}).open_ids();
 }
 
 void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view method,
@@ -297,107 +283,18 @@ void Binding::on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, 
   session_.on_prompt_ended(*this, turn, end);
 }
 
-// --- interactions ---
+// --- questions ---
 
 void Binding::on_question(std::int64_t attach_epoch, const AgentQuestion& question) {
-  if (is_late(attach_epoch)) return;
-  OpenInteraction opened;
-  opened.reply_id = question.reply_id;
-  InteractionRow& row = opened.row;
-  row.session = session_.row().no;
-  row.id = "int_" + make_ulid(context_.now_ms(), context_.platform.random());
-  row.turn = session_.current_turn() == nullptr ? "" : session_.current_turn()->id;
-  row.kind = to_string(question.kind);
-  row.payload = question.params;
-  row.opened_ms = context_.now_ms();
-  context_.journal.add(row);
-  std::string data;
-  JsonWriter(data)
-      .begin_object()
-      .member("id", row.id)
-      .member("kind", row.kind)
-      .member_raw("request", question.params)
-      .end_object();
-  session_.append("interaction.opened", row_.agent, data);
-  session_.on_gate(+1);
-  const std::string option = choose_by_policy(session_.row().permission, question.params);
-  if (!option.empty()) {
-    port_->answer(question.reply_id, {AgentAnswer::Outcome::selected, option, {}});
-    close_interaction(std::move(opened), InteractionState::answered, option,
-                      "policy:" + session_.row().permission);
-    return;
-  }
-  if (session_.current_turn() == nullptr || session_.current_turn()->state == TurnState::stopping) {
-    port_->answer(question.reply_id, {});
-    close_interaction(std::move(opened), InteractionState::cancelled, {}, "no running turn");
-    return;
-  }
-  open_.push_back(std::move(opened));
-}
-
-InteractionRow Binding::close_interaction(OpenInteraction interaction, InteractionState state,
-                                          std::string_view option_id, std::string_view by) {
-  InteractionRow& row = interaction.row;
-  row.state = state;
-  row.answered_by = by;
-  row.closed_ms = context_.now_ms();
-  if (!option_id.empty()) {
-    row.answer.clear();
-    JsonWriter(row.answer).begin_object().member("option_id", option_id).end_object();
-  }
-  context_.journal.add(row);
-  session_.append("interaction.closed", row_.agent, interaction_closed_json(row));
-  session_.on_gate(-1);
-  return row;
-}
-
-Result<InteractionRow> Binding::answer(std::string_view id, std::string_view option_id,
-                                       std::string_view kind, bool cancelled) {
-  const auto found = std::find_if(open_.begin(), open_.end(),
-                                  [&](const OpenInteraction& open) { return open.row.id == id; });
-  if (found == open_.end()) {
-    return fail(ErrorKind::not_found, "interaction_not_found",
-                "no open interaction " + std::string(id));
-  }
-  std::string option;
-  if (!cancelled) {
-    Result<std::string> chosen = choose_option(found->row.payload, option_id, kind);
-    if (!chosen.has_value()) return fail(std::move(chosen.error()));
-    option = std::move(*chosen);
-  }
-  OpenInteraction interaction = std::move(*found);
-  open_.erase(found);
-  AgentAnswer decided;
-  if (!cancelled) decided = {AgentAnswer::Outcome::selected, option, {}};
-  port_->answer(interaction.reply_id, decided);
-  return close_interaction(std::move(interaction),
-                           cancelled ? InteractionState::cancelled : InteractionState::answered,
-                           option, "user");
-}
-
-std::vector<InteractionRow> Binding::open_interactions() const {
-  std::vector<InteractionRow> rows;
-  for (const OpenInteraction& open : open_) rows.push_back(open.row);
-  return rows;
+  if (!is_late(attach_epoch)) session_.questions().open(*this, question);
 }
 
 void Binding::on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) {
-  if (is_late(attach_epoch)) return;
-  const auto found = std::find_if(open_.begin(), open_.end(), [&](const OpenInteraction& open) {
-    return open.reply_id == reply_id;
-  });
-  if (found == open_.end()) return;
-  OpenInteraction interaction = std::move(*found);
-  open_.erase(found);
-  port_->answer(reply_id, {});
-  close_interaction(std::move(interaction), InteractionState::cancelled, {}, "agent");
+  if (!is_late(attach_epoch)) session_.questions().withdraw(*this, reply_id);
 }
 
-void Binding::cancel_interactions(std::string_view by) {
-  for (OpenInteraction& interaction : std::exchange(open_, {})) {
-    if (port_ != nullptr) port_->answer(interaction.reply_id, {});
-    close_interaction(std::move(interaction), InteractionState::cancelled, {}, by);
-  }
+void Binding::deliver(std::uint64_t reply_id, const AgentAnswer& answer) {
+  if (port_ != nullptr) port_->answer(reply_id, answer);
 }
 
 }  // namespace berth::server

@@ -5,6 +5,8 @@
 #include <berth/core/sync.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/sessions/context.h>
+#include <berth/server/sessions/questions.h>
+#include <berth/server/sessions/tool_calls.h>
 
 #include <memory>
 #include <string>
@@ -17,11 +19,13 @@ class Session;
 
 /// Belongs to one session, on its shard. Everything that carries another attach epoch than the
 /// current one is late; it is dropped here and nowhere else.
-class Binding final : private AgentSink, private RoomListener {
+class Binding final : public Asker, private AgentSink, private RoomListener {
  public:
   Binding(SessionContext& context, Session& session, BindingRow row);
 
   const BindingRow& row() const { return row_; }
+  const std::string& name() const override { return row_.agent; }
+  void deliver(std::uint64_t reply_id, const AgentAnswer& answer) override;
   /// A process that is being ended takes no prompt any more.
   bool live() const { return port_ != nullptr && port_->live() && !ending_; }
   bool attaching() const { return attaching_; }
@@ -50,24 +54,12 @@ class Binding final : private AgentSink, private RoomListener {
   void set_mode(std::string mode);
   void set_config(std::string_view id, std::string_view json_value);
 
-  /// A person's answer. Errors: `not_found`, `conflict` ("already_answered"), `invalid`
-  /// ("unknown_option").
-  Result<InteractionRow> answer(std::string_view id, std::string_view option_id,
-                                std::string_view kind, bool cancelled);
-  std::vector<InteractionRow> open_interactions() const;
-  /// Closes what is open as cancelled (end of the turn, death of the agent).
-  void cancel_interactions(std::string_view by);
   /// Ids of tool calls of the running turn without a result; forgets them.
   std::vector<std::string> take_open_tool_calls();
   /// A prompt with the continuation was answered: nothing is owed any more.
   void continuation_paid();
 
  private:
-  struct OpenInteraction {
-    InteractionRow row;
-    std::uint64_t reply_id = 0;
-  };
-
   void on_attached(std::int64_t attach_epoch, const Attached& attached) override;
   void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) override;
   void on_update(std::int64_t attach_epoch, const AgentUpdate& update) override;
@@ -84,9 +76,6 @@ class Binding final : private AgentSink, private RoomListener {
 
   bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
   void save();
-  InteractionRow close_interaction(OpenInteraction interaction, InteractionState state,
-                                   std::string_view option_id, std::string_view by);
-  void note_tool_call(const AgentUpdate& update);
   void after_end(std::string_view why);
 
   SessionContext& context_;
@@ -98,8 +87,7 @@ class Binding final : private AgentSink, private RoomListener {
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that
   Event gone_;
-  std::vector<OpenInteraction> open_;
-  std::vector<std::string> open_tool_calls_;
+  ToolCalls tool_calls_;  // of the turn that runs
 };
 
 }  // namespace berth::server

@@ -3,6 +3,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/frames.h>
+#include <berth/server/sessions/tool_calls.h>
 
 #include <algorithm>
 #include <map>
@@ -46,19 +47,16 @@ class Storyteller {
     for (const std::string& id : order_) {
       ToldTurn& told = turns_[id];
       if (told.ending.empty()) continue;  // the turn that is being asked now
-      for (const auto& [call, line] : calls_[id])
-        told.tools.push_back(line.title + ": " + line.status);
+      for (const ToolCall& call : calls_[id].all()) {
+        told.tools.push_back(call.title + ": " +
+                             (call.has_result ? call.status : "no recorded result"));
+      }
       turns.push_back(std::move(told));
     }
     return turns;
   }
 
  private:
-  struct Call {
-    std::string title;
-    std::string status;
-  };
-
   ToldTurn& turn(const JsonView& root) {
     const std::string id(root.get_string("turn").value_or(""));
     const auto [at, fresh] = turns_.try_emplace(id);
@@ -74,17 +72,13 @@ class Storyteller {
       const std::string_view text = root.get_string("data.content.text").value_or("");
       if (told.answer.size() < kAnswerKeptMax) told.answer += text;
     } else if (kind == "tool_call" || kind == "tool_call_update") {
-      const std::string id(root.get_string("data.toolCallId").value_or(""));
-      Call& call = calls_[std::string(root.get_string("turn").value_or(""))][id];
-      if (const auto title = root.get_string("data.title")) call.title = *title;
-      if (const auto status = root.get_string("data.status")) call.status = *status;
-      if (call.status != "completed" && call.status != "failed") call.status = "no recorded result";
+      calls_[std::string(root.get_string("turn").value_or(""))].note(root.find("data"));
     }
   }
 
   std::vector<std::string> order_;
   std::map<std::string, ToldTurn> turns_;
-  std::map<std::string, std::map<std::string, Call>> calls_;
+  std::map<std::string, ToolCalls> calls_;
 };
 
 std::string tell_whole(std::size_t number, const ToldTurn& turn) {
@@ -124,16 +118,9 @@ class OpenCalls {
   void take(const Frame& frame) {
     if (frame.type != "update") return;
     const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
-    if (!doc.has_value()) return;
-    const auto id = doc->root().get_string("data.toolCallId");
-    if (!id.has_value()) return;
-    const std::string_view status = doc->root().get_string("data.status").value_or("");
-    const auto found = std::find(open.begin(), open.end(), *id);
-    const bool done = status == "completed" || status == "failed";
-    if (done && found != open.end()) open.erase(found);
-    if (!done && found == open.end()) open.emplace_back(*id);
+    if (doc.has_value()) calls.note(doc->root().find("data"));
   }
-  std::vector<std::string> open;
+  ToolCalls calls;
 };
 
 }  // namespace
@@ -192,7 +179,7 @@ Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& cont
   OpenCalls calls;
   Result<void> read = co_await walk_log(context, session, after, ~std::uint64_t{0}, &calls);
   if (!read.has_value()) co_return fail(std::move(read.error()));
-  co_return std::move(calls.open);
+  co_return calls.calls.open_ids();
 }
 
 }  // namespace berth::server

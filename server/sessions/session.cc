@@ -17,8 +17,8 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
     : LogWriter(snapshot.session.no, snapshot.last_seq),
       context_(context),
       row_(std::move(snapshot.session)),
+      questions_(context, *this, std::move(snapshot.open_interactions)),
       last_turn_number_(snapshot.last_turn_number),
-      stale_interactions_(std::move(snapshot.open_interactions)),
       idle_(context.reactor()),
       changes_(context, *this, std::move(snapshot.change)),
       scope_(context.reactor()) {
@@ -224,7 +224,7 @@ void Session::on_gate(int change) {
 void Session::settle(TurnState state, std::string_view reason, std::string_view usage) {
   context_.reactor().disarm(grace_);
   Binding& target = **binding(current_->agent);
-  target.cancel_interactions("end of the turn");
+  questions_.cancel_of(target, "end of the turn");
   current_->state = state;
   current_->reason = reason;
   current_->usage = usage;
@@ -340,13 +340,7 @@ void Session::resume_queue() {
 
 Task<void> Session::recover() {
   for (auto& [agent, bound] : bindings_) bound->recover();
-  for (InteractionRow& row : std::exchange(stale_interactions_, {})) {
-    row.state = InteractionState::cancelled;
-    row.answered_by = "server restart";
-    row.closed_ms = context_.now_ms();
-    append("interaction.closed", {}, interaction_closed_json(row));
-    context_.journal.add(std::move(row));
-  }
+  questions_.recover();
   if (current_) {
     Result<std::vector<std::string>> open =
         co_await find_open_tool_calls(context_, row_.no, current_->started_seq);

@@ -8,6 +8,7 @@
 #include <berth/server/sessions/changes.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/journal.h>
+#include <berth/server/sessions/questions.h>
 
 #include <map>
 #include <memory>
@@ -69,6 +70,7 @@ class Session final : public LogWriter {
   Result<TurnRow> cancel(std::string_view turn_id, std::string_view reason);
   void resume_queue();
   Result<Binding*> binding(std::string_view agent);
+  Questions& questions() { return questions_; }
 
   /// Stops agents after the running turn and removes the workspace if that loses nothing.
   Task<Result<void>> close();
@@ -125,6 +127,7 @@ class Session final : public LogWriter {
 
   SessionContext& context_;
   SessionRow row_;
+  Questions questions_;
   std::optional<TurnRow> current_;
   bool dispatched_ = false;  // the prompt of current_ was handed to the agent
   bool cancel_requested_ = false;
@@ -133,7 +136,6 @@ class Session final : public LogWriter {
   std::vector<TurnRow> ended_;  // the last few, for idempotent answers
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;
-  std::vector<InteractionRow> stale_interactions_;  // left open by a crash; recover() closes them
   bool closing_ = false;
   bool down_ = false;
   IntrusiveList<LogReader> readers_;
