@@ -6,6 +6,7 @@
 #include <berth/io/shard.h>
 #include <berth/io/sim_machine.h>
 #include <berth/io/sim_reactor.h>
+#include <berth/io/stream.h>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +15,8 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace berth::io {
@@ -273,6 +276,60 @@ TEST(Shard, WhatTheOtherShardThrewIsRethrownHere) {
   ASSERT_TRUE(world.run_until([&] { return world.idle(); }));
   EXPECT_EQ(from_function, "from a function");
   EXPECT_EQ(from_task, "from a task");
+}
+
+/// Less than the smallest buffer of a connection: nobody needs to read yet.
+constexpr std::size_t kSoon = 400;
+
+Task<void> write_in_two_parts(Shard* here, Handle handle, std::string_view text, Event* half) {
+  const std::unique_ptr<ByteStream> stream = make_stream(here->reactor(), handle);
+  Result<void> sent = co_await stream->write(text.substr(0, kSoon));
+  half->set();
+  if (sent.has_value()) sent = co_await stream->write(text.substr(kSoon));
+  EXPECT_TRUE(sent.has_value());
+  co_await stream->close();
+}
+
+Task<Result<std::string>> read_to_the_end(Shard* there, Handle handle) {
+  const std::unique_ptr<ByteStream> stream = make_stream(there->reactor(), handle);
+  std::string all;
+  for (;;) {
+    const Result<std::string_view> bytes = co_await stream->read();
+    if (!bytes.has_value()) co_return fail(bytes.error());
+    if (bytes->empty()) break;
+    all += *bytes;
+  }
+  co_await stream->close();
+  co_return all;
+}
+
+/// Lets one end of a connection, which has bytes already, be read on the last shard.
+Task<void> hand_on(Shards* shards, Handle mine, Event* half, std::string* got) {
+  co_await half->wait();
+  Shard& last = (*shards)[shards->size() - 1];
+  const Handle handle = (*shards)[0].hand_over(mine, last);
+  const Result<std::string> text = co_await (*shards)[0].call(
+      last, [handle](Shard& there) { return read_to_the_end(&there, handle); });
+  EXPECT_TRUE(text.has_value());
+  if (text.has_value()) *got = *text;
+}
+
+TEST(Shard, AMovedConnectionIsReadOnItsNewShardWhateverTheOrderOfTurns) {
+  std::string sent;
+  for (int i = 0; sent.size() < 30'000; ++i) sent += std::to_string(i) + " ";
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    World world(2 + seed % 3, seed);
+    world.machine().faults() = FaultPlan::gentle();
+    const std::pair<Handle, Handle> ends = world.machine().make_connection();
+    Reactor& first = world[0].reactor();
+    Event half(first);
+    std::string got;
+    world[0].scope().spawn(
+        write_in_two_parts(&world[0], first.adopt(ends.first).value(), sent, &half));
+    world[0].scope().spawn(hand_on(&world.shards(), first.adopt(ends.second).value(), &half, &got));
+    ASSERT_TRUE(world.run_until([&] { return world.idle(); })) << "seed " << seed;
+    EXPECT_TRUE(got == sent) << "seed " << seed << ": " << got.size() << " bytes";
+  }
 }
 
 TEST(Shard, MayCallItself) {

@@ -1,6 +1,7 @@
 #include <berth/core/channel.h>
 #include <berth/core/prng.h>
 #include <berth/core/sync.h>
+#include <berth/io/asio_reactor.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/fd_reactor.h>
 #include <berth/io/shard_threads.h>
@@ -27,16 +28,23 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 Result<std::unique_ptr<Reactor>> make_ring(std::size_t) {
-  Result<std::unique_ptr<FdReactor>> made = make_uring_reactor();
-  if (!made.has_value()) return fail(std::move(made.error()));
-  return std::unique_ptr<Reactor>(std::move(*made));
+  return make_uring_reactor().map([](auto made) -> std::unique_ptr<Reactor> { return made; });
 }
 
-std::unique_ptr<ShardThreads> start(std::size_t count, const ShardLimits& limits = {}) {
-  Result<std::unique_ptr<ShardThreads>> started = ShardThreads::start(count, make_ring, limits);
-  EXPECT_TRUE(started.has_value());
-  return std::move(*started);
-}
+/// The same on each engine that threads can have.
+class ShardThreadsOn : public testing::TestWithParam<std::string> {
+ protected:
+  static std::unique_ptr<ShardThreads> start(std::size_t count, const ShardLimits& limits = {}) {
+    const ShardThreads::MakeReactor make =
+        GetParam() == "asio" ? [](std::size_t) { return make_asio_reactor(); } : make_ring;
+    Result<std::unique_ptr<ShardThreads>> started = ShardThreads::start(count, make, limits);
+    EXPECT_TRUE(started.has_value());
+    return std::move(*started);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, ShardThreadsOn, testing::Values("uring", "asio"),
+                         [](const auto& info) { return info.param; });
 
 /// Starts a task on a shard, from outside.
 void spawn(ShardThreads& shards, std::size_t index, std::function<Task<void>(Shard&)> make) {
@@ -53,7 +61,7 @@ void wait_until_empty(ShardThreads& shards, std::size_t index) {
   }
 }
 
-TEST(ShardThreads, RunsACallOnTheOtherThreadAndAnswersOnTheOwn) {
+TEST_P(ShardThreadsOn, RunsACallOnTheOtherThreadAndAnswersOnTheOwn) {
   auto shards = start(2);
   struct Ids {
     std::thread::id here;
@@ -88,7 +96,7 @@ Task<void> send_many(ShardThreads* shards, Shard* here, std::uint64_t seed, int 
   }
 }
 
-TEST(ShardThreads, LoseNoMessageAmongTwoToFourShards) {
+TEST_P(ShardThreadsOn, LoseNoMessageAmongTwoToFourShards) {
   for (std::size_t count = 2; count <= 4; ++count) {
     auto shards = start(count);
     std::vector<std::uint64_t> counts(count);
@@ -141,7 +149,7 @@ Task<void> call_until_stopped(ShardThreads* shards, Shard* here, std::uint64_t s
   }
 }
 
-TEST(ShardThreads, StopInMidTrafficJoinsEverything) {
+TEST_P(ShardThreadsOn, StopInMidTrafficJoinsEverything) {
   std::uint64_t cancelled = 0;
   for (std::uint64_t round = 0; round < 20; ++round) {
     auto shards = start(3);
@@ -163,7 +171,7 @@ TEST(ShardThreads, StopInMidTrafficJoinsEverything) {
   EXPECT_GT(cancelled, 0U) << "no call was caught on its way in 20 rounds";
 }
 
-TEST(ShardThreads, AFullMailboxRefusesAndRecovers) {
+TEST_P(ShardThreadsOn, AFullMailboxRefusesAndRecovers) {
   ShardLimits limits;
   limits.mailbox_max = 4;
   limits.mailbox_reserve = 2;
@@ -220,7 +228,7 @@ Task<void> withdraw_some(Shard* here, Shard* there, std::uint64_t seed, Traffic*
   }
 }
 
-TEST(ShardThreads, AWithdrawnCallNeverBeganAndAnAnsweredOneDid) {
+TEST_P(ShardThreadsOn, AWithdrawnCallNeverBeganAndAnAnsweredOneDid) {
   auto shards = start(2);
   Traffic traffic;
   for (std::size_t i = 0; i < 2; ++i) {
@@ -251,7 +259,7 @@ Task<Result<std::string>> read_all(Shard* there, Handle handle) {
   co_return all;
 }
 
-TEST(ShardThreads, AMovedDescriptorIsReadOnItsNewShard) {
+TEST_P(ShardThreadsOn, AMovedDescriptorIsReadOnItsNewShard) {
   auto shards = start(2);
   std::array<int, 2> ends = {-1, -1};
   ASSERT_EQ(::pipe(ends.data()), 0);
@@ -278,7 +286,7 @@ TEST(ShardThreads, AMovedDescriptorIsReadOnItsNewShard) {
   EXPECT_TRUE(got == sent);
 }
 
-TEST(ShardThreads, StopWaitsForWhatATaskSpawnsElsewhereAtTheEnd) {
+TEST_P(ShardThreadsOn, StopWaitsForWhatATaskSpawnsElsewhereAtTheEnd) {
   auto shards = start(2);
   std::atomic<bool> cleaned_up = false;
   spawn(*shards, 0, [&](Shard& here) {
@@ -302,7 +310,7 @@ TEST(ShardThreads, StopWaitsForWhatATaskSpawnsElsewhereAtTheEnd) {
   EXPECT_TRUE(cleaned_up.load());
 }
 
-TEST(ShardThreads, StopRethrowsWhatATaskThrew) {
+TEST_P(ShardThreadsOn, StopRethrowsWhatATaskThrew) {
   auto shards = start(2);
   spawn(*shards, 1, [](Shard&) {
     return []() -> Task<void> {
@@ -320,7 +328,7 @@ TEST(ShardThreads, StopRethrowsWhatATaskThrew) {
   shards->stop();
 }
 
-TEST(ShardThreads, ADestructorStopsThemToo) {
+TEST_P(ShardThreadsOn, ADestructorStopsThemToo) {
   std::atomic<bool> ended = false;
   {
     auto shards = start(2);
@@ -345,7 +353,7 @@ TEST(ShardThreads, AnEngineThatCannotBeMadeIsAnError) {
   EXPECT_STREQ(started.error().code, "no_engine");
 }
 
-TEST(ShardThreads, LeaveSignalsToTheProgram) {
+TEST_P(ShardThreadsOn, LeaveSignalsToTheProgram) {
   auto shards = start(1);
   EXPECT_TRUE(shards->ask(0, [](Shard&) {
     sigset_t mask;
