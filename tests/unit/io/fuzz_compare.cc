@@ -32,8 +32,8 @@ class Explorer {
  public:
   Explorer(const Program& program, Totals& totals) : program_(program), totals_(totals) {}
 
-  /// One more schedule; false if a promise was broken.
-  bool explore() {
+  /// One more schedule, near to another run if one is given; false if a promise was broken.
+  bool explore(const std::vector<Progress>* follow = nullptr) {
     const std::uint64_t schedule = ++schedules_;
     // Some without faults or with many turns: real engines are quicker than a world full of them.
     static constexpr std::array kPaces = {1U, 1U, 3U, 20U};
@@ -46,6 +46,7 @@ class Explorer {
     }
     Options options;
     options.pace = kPaces[schedule % kPaces.size()];
+    options.follow = follow;
     SimRig rig(program_.seed * 1'000 + schedule, faults, &totals_.faults);
     const Outcome outcome = run(rig, program_, options);
     totals_.operations += outcome.operations;
@@ -64,7 +65,7 @@ class Explorer {
           return fail(name + ": '" + outcome.raced[i] +
                       "' is outside of what was explored: " + list(raced_[i]));
         }
-        if (!explore()) return false;
+        if (!explore(schedules_ % 4 == 0 ? nullptr : &outcome.progress)) return false;
       }
     }
     return true;

@@ -76,6 +76,7 @@ class Line {
   std::string outcome() const;
   const LinePlan& plan() const { return plan_; }
   Handle reader() const { return reader_; }
+  std::size_t received() const { return received_; }
   Handle writer() const { return writer_; }
   Reactor* home() const { return home_; }
 

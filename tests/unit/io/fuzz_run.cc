@@ -19,6 +19,9 @@ constexpr Duration kPatience = std::chrono::seconds(20);
 /// Virtual time: delays of many small reads add up, and waiting costs nothing.
 constexpr Duration kSimulatedPatience = std::chrono::minutes(20);
 
+/// Turns within one step for a run that follows another one.
+constexpr unsigned kTurnsToFollow = 500;
+
 /// A timer that knows when it may fire.
 class Timer final : public TimerOp {
  public:
@@ -178,14 +181,18 @@ class Run {
   void take(const Step& step) {
     switch (step.act) {
       case Act::turns:
-        for (std::uint64_t i = 0; i < step.amount; ++i) turn();
-        return;
+        if (options_.follow == nullptr) {
+          for (std::uint64_t i = 0; i < step.amount; ++i) turn();
+        } else {
+          for (unsigned i = 0; i < kTurnsToFollow && lags_behind(); ++i) turn();
+        }
+        return progress_.push_back(progress());
       case Act::await:
         until("flow of line " + std::to_string(step.object), [&] {
           lines_[step.object].let_flow();
           return lines_[step.object].flowed();
         });
-        return;
+        return progress_.push_back(progress());
       case Act::arm:
         for (Timer& timer : timers_) timer.armed_in_this_turn = true;
         timers_[step.object].arm(here_.clock().now() + std::chrono::microseconds(step.amount),
@@ -204,6 +211,30 @@ class Run {
       default:
         return take_on_line(step, lines_[step.object]);
     }
+  }
+
+  Progress progress() const {
+    Progress now;
+    for (const Line& line : lines_) {
+      now.lines.push_back({line.received(), line.read_ends.size(), line.poll_ends.size()});
+    }
+    return now;
+  }
+
+  /// Whether the run that is followed had come farther on some line by the end of this step.
+  bool lags_behind() const {
+    if (progress_.size() >= options_.follow->size()) return false;
+    const Progress& wanted = (*options_.follow)[progress_.size()];
+    const Progress now = progress();
+    for (std::size_t i = 0; i < now.lines.size(); ++i) {
+      const Progress::OfLine& far = wanted.lines[i];
+      const Progress::OfLine& here = now.lines[i];
+      if (here.received < far.received || here.reads_ended < far.reads_ended ||
+          here.polls_ended < far.polls_ended) {
+        return true;
+      }
+    }
+    return false;
   }
 
   void take_on_line(const Step& step, Line& line) {
@@ -280,6 +311,7 @@ class Run {
     outcome.wrong = state_.wrong;
     outcome.operations = state_.operations;
     outcome.raced = std::move(raced_);
+    outcome.progress = std::move(progress_);
     for (std::size_t i = 0; i < lines_.size(); ++i) {
       outcome.decided.push_back(lines_[i].outcome());
       const auto add = [&](std::string_view what, const std::vector<std::string>& ends) {
@@ -310,6 +342,7 @@ class Run {
   std::uint64_t next_order_ = 0;
   std::vector<Handle> sockets_;
   std::vector<std::string> raced_;
+  std::vector<Progress> progress_;
 };
 
 }  // namespace

@@ -11,6 +11,16 @@
 
 namespace berth::io::fuzz {
 
+/// How far each line was: bytes that came out, reads and polls that had ended.
+struct Progress {
+  struct OfLine {
+    std::size_t received = 0;
+    std::size_t reads_ended = 0;
+    std::size_t polls_ended = 0;
+  };
+  std::vector<OfLine> lines;
+};
+
 struct Outcome {
   /// The first promise that was broken; empty if all were kept.
   std::string wrong;
@@ -20,6 +30,8 @@ struct Outcome {
   /// are is found out by simulation.
   std::vector<std::string> raced;
   std::uint64_t operations = 0;
+  /// After each step of the program that let the loops turn.
+  std::vector<Progress> progress;
 };
 
 struct Options {
@@ -27,6 +39,9 @@ struct Options {
   bool hostile = false;
   /// Turns of the loops for one of the program. A simulated turn may do less than a real one.
   unsigned pace = 1;
+  /// Another engine's run of the same program: the loops turn as often as it takes to come as far
+  /// as that run had come, step by step, and not much farther.
+  const std::vector<Progress>* follow = nullptr;
 };
 
 Outcome run(ReactorRig& rig, const Program& program, const Options& options = {});
