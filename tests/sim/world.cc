@@ -325,8 +325,9 @@ void World::let_settle(Life& life) {
     }
     return wrong("what is left open does not settle in the last life:" + open);
   }
-  // Late ends of agents, the last events on their way, and a quiet moment to pack the log.
-  machine_.run_for(seconds(30));
+  // Late ends of agents, the last events on their way, a quiet moment to pack the log; and whoever
+  // began to connect in an earlier life may need more than two minutes to learn that it failed.
+  machine_.run_for(minutes(3));
 }
 
 void World::end_life(Life& life) {
