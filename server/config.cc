@@ -14,35 +14,6 @@ std::string state_directory_of(const io::Environment& environment, std::string_v
   return environment.get("HOME").value_or("/tmp") + "/.local/state/berth";
 }
 
-AgentProfiles built_in_agents(const std::string& scripted_agent) {
-  struct Known {
-    const char* name;
-    const char* command;
-    std::vector<std::string> arguments;
-  };
-  const Known known[] = {
-      {"opencode", "opencode", {"acp"}}, {"qwen", "qwen", {"--acp"}},
-      {"gemini", "gemini", {"--acp"}},   {"claude", "claude-agent-acp", {}},
-      {"codex", "codex-acp", {}},        {"pi", "pi-acp", {}},
-      {"kimi", "kimi", {"acp"}},         {"copilot", "copilot", {"--acp"}},
-      {"cline", "cline", {"--acp"}},     {"kilo", "kilo", {"acp"}},
-      {"goose", "goose", {"acp"}},
-  };
-  AgentProfiles profiles;
-  for (const Known& agent : known) {
-    AgentProfile profile;
-    profile.name = agent.name;
-    profile.command = agent.command;
-    profile.arguments = agent.arguments;
-    profiles.emplace(agent.name, std::move(profile));
-  }
-  AgentProfile scripted;
-  scripted.name = "scripted";
-  scripted.command = scripted_agent;
-  profiles.emplace("scripted", std::move(scripted));
-  return profiles;
-}
-
 bool is_local_address(std::string_view address) {
   return address.starts_with("unix:") || address.starts_with("127.") ||
          address.starts_with("[::1]") || address.starts_with("localhost:");
@@ -134,6 +105,41 @@ class Reader {
     }
   }
 
+  /// [["<think>", "</think>"], ...]
+  void text_pairs(std::string_view key, std::vector<std::pair<std::string, std::string>>& values) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const char* const right = "an array of pairs of strings";
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return wrong(*node, key, right);
+    values.clear();
+    for (const toml::node& element : *array) {
+      const toml::array* pair = element.as_array();
+      if (pair == nullptr || pair->size() != 2) return wrong(element, key, right);
+      const auto first = pair->get(0)->value_exact<std::string>();
+      const auto second = pair->get(1)->value_exact<std::string>();
+      if (!first || !second || first->empty() || second->empty()) return wrong(element, key, right);
+      values.emplace_back(*first, *second);
+    }
+  }
+
+  /// [{ code = -32603, text = "no such thread" }, ...]
+  void shapes(std::string_view key, std::vector<ErrorShape>& values) {
+    const toml::node* node = take(key);
+    if (node == nullptr) return;
+    const char* const right = "an array of tables with code (a number) and text (a string)";
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return wrong(*node, key, right);
+    for (const toml::node& element : *array) {
+      const toml::table* shape = element.as_table();
+      const auto code = shape == nullptr ? std::optional<std::int64_t>()
+                                         : (*shape)["code"].value_exact<std::int64_t>();
+      if (!code) return wrong(element, key, right);
+      values.push_back({static_cast<int>(*code),
+                        (*shape)["text"].value_exact<std::string>().value_or(std::string())});
+    }
+  }
+
   const toml::table* table(std::string_view key) {
     const toml::node* node = take(key);
     if (node == nullptr) return nullptr;
@@ -171,11 +177,23 @@ class Reader {
 std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
                                 const toml::table& table) {
   Reader reader(file, "agents." + profile.name + ".", table);
+  std::string like;
+  reader.text("like", like);  // taken over by the caller, before the rest was read
   std::string driver(to_string(profile.driver));
   reader.text("driver", driver);
   reader.text("command", profile.command);
   reader.texts("args", profile.arguments);
   reader.pairs("env", profile.environment);
+  reader.pairs("env_from", profile.environment_from);
+  reader.text("cwd", profile.working_directory);
+  reader.text("provider", profile.provider);
+  reader.text("model", profile.model);
+  reader.shapes("unknown_session", profile.unknown_session);
+  reader.shapes("transient", profile.transient);
+  reader.seconds("replay_quiet", profile.replay_quiet);
+  reader.boolean("waits_for_next_minute", profile.waits_for_next_minute);
+  reader.texts("strip", profile.strip);
+  reader.text_pairs("strip_between", profile.strip_between);
   reader.number("line_max", profile.line_max);
   reader.seconds("initialize_timeout", profile.timeouts.initialize);
   reader.seconds("session_timeout", profile.timeouts.session);
@@ -280,6 +298,16 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
           file_name + ": agents." + name + " must be a table named [a-z0-9][a-z0-9-]{0,63}");
     }
     AgentProfile& profile = config.agents[name];
+    const auto like = (*node.as_table())["like"].value_exact<std::string>();
+    if (like) {
+      const auto found = config.agents.find(*like);
+      if (found == config.agents.end() || *like == name) {
+        return fail(ErrorKind::invalid, "bad_config",
+                    file_name + ": agents." + name + ".like must be the name of another profile");
+      }
+      profile = found->second;
+      profile.proved = false;
+    }
     profile.name = name;
     if (auto error = read_agent(profile, file_name, *node.as_table()))
       return fail(std::move(*error));

@@ -6,6 +6,7 @@
 #include <berth/io/http_server.h>
 #include <berth/io/platform.h>
 #include <berth/io/tls.h>
+#include <berth/server/agents/built_in.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/sessions/context.h>
 
@@ -28,9 +29,6 @@ struct Config {
 
 /// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.
 std::string state_directory_of(const io::Environment& environment, std::string_view flag);
-
-/// The profiles that need no configuration; `scripted` runs `scripted_agent` (a path).
-AgentProfiles built_in_agents(const std::string& scripted_agent);
 
 /// Reads TOML into `config`. Errors: `invalid` ("bad_config") with line, key and what would be
 /// right.

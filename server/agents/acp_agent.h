@@ -3,26 +3,34 @@
 #pragma once
 
 #include <berth/core/scope.h>
+#include <berth/core/sync.h>
+#include <berth/server/agents/acp_messages.h>
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/native_sessions.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/agents/rpc_connection.h>
+#include <berth/server/agents/update_filter.h>
 
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace berth::server {
 
-/// One process for one native session. `platform`, `scanner` (the shard's), `profile` and `sink`
-/// outlive it; await shutdown() before it goes.
+/// One process for one native session. `platform`, `scanner` and `ages` (the shard's), `profile`
+/// and `sink` outlive it; await shutdown() before it goes.
+///
+/// acp_attach.cc brings it to a native session, acp_agent.cc is all that comes after.
 class AcpAgent final : public AgentPort, private RpcPeer {
  public:
-  AcpAgent(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile,
-           std::string tag, AgentSink& sink);
+  AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessionAges& ages,
+           const AgentProfile& profile, std::string tag, AgentSink& sink);
   ~AcpAgent();
 
   void attach(AttachSpec spec) override;
   void prompt(std::string turn, std::string blocks) override;
+  bool steer(std::string_view turn, std::string_view blocks) override;
   void cancel(std::string_view turn) override;
   void answer(std::uint64_t reply_id, const AgentAnswer& answer) override;
   void set_mode(std::string_view mode) override;
@@ -41,27 +49,61 @@ class AcpAgent final : public AgentPort, private RpcPeer {
     void on_reply(RpcReply reply) override { owner.on_prompt_reply(std::move(reply)); }
     AcpAgent& owner;
     std::string turn;
+    bool open = false;
+    bool cancelled = false;  // session/cancel was sent: never twice
   };
-  /// A call whose answer only matters when it is an error.
-  struct ConfigCall;
+  struct CloseCall final : RpcCall {
+    explicit CloseCall(AcpAgent& owner) : owner(owner) {}
+    void on_reply(RpcReply) override { owner.on_session_closed(); }
+    AcpAgent& owner;
+    bool open = false;
+  };
+  struct Alarm final : io::TimerOp {
+    explicit Alarm(Executor& executor) : rung(executor) {}
+    void on_timer() override { rung.set(); }
+    Event rung;
+  };
+  struct OpenQuestion {
+    std::string raw_id;
+    QuestionKind kind = QuestionKind::permission;
+  };
 
+  // acp_attach.cc
   Task<void> run(AttachSpec spec);
+  Task<void> wait_for_next_minute(const AttachSpec* spec);
   Task<Result<void>> handshake(const AttachSpec* spec, Attached* attached, AttachFailure* failure);
   Task<Result<void>> open_native_session(const AttachSpec* spec, Attached* attached,
                                          AttachFailure* failure);
+  Task<Result<bool>> restore(const acp::OpenParams* wanted, Rung rung, Attached* attached,
+                             AttachFailure* failure);
+  Task<RpcReply> open_call(std::string method, acp::OpenParams* params, Attached* attached);
+  Task<void> let_replay_end();
   Task<void> restore_config(const AttachSpec* spec, Attached* attached);
+  Task<bool> restore_mode(std::string mode, Attached* attached);
+  void read_session_state(const JsonView& result);
+  void show_session_state();
+  Task<void> pause(Duration duration);
+  io::LaunchSpec launch_spec(const AttachSpec& spec) const;
+  Error attach_error(std::string_view method, const RpcReply& reply, AttachFailure* failure) const;
+
+  // acp_agent.cc
   Task<void> send_config(std::string method, std::string params, std::string what);
+  Task<void> send_steer(std::string blocks);
   void on_prompt_reply(RpcReply reply);
+  void on_session_closed();
+  void show_update(const RoutedLine& line);
+  void ask(const RoutedLine& line, QuestionKind kind, std::string_view child);
+  void refuse(const RoutedLine& line);
+  std::string mode_call(std::string_view mode, std::string* method) const;
 
   void on_notification(const RoutedLine& line) override;
   void on_request(const RoutedLine& line) override;
   void on_junk(const char* reason, std::uint64_t bytes, std::string_view head) override;
   bool wants_more() override { return sink_.wants_more(); }
 
-  io::LaunchSpec launch_spec(const AttachSpec& spec) const;
-
   io::Platform& platform_;
   JsonScanner& scanner_;
+  NativeSessionAges& ages_;
   const AgentProfile& profile_;
   std::string tag_;
   AgentSink& sink_;
@@ -69,14 +111,23 @@ class AcpAgent final : public AgentPort, private RpcPeer {
   State state_ = State::none;
   bool silent_ = false;     // shutting down: the sink hears nothing more
   bool replaying_ = false;  // session/load: what it replays is in the log already
+  std::uint64_t replayed_ = 0;
+  bool give_up_ = false;  // end() came while attaching
   bool expected_end_ = false;
   std::int64_t attach_epoch_ = 0;
   std::string native_session_id_;
+  acp::Capabilities capabilities_;
+  std::string auth_methods_;    // raw JSON array or empty
+  std::string mode_option_;     // id of the config option that is the mode, if modes are not given
+  std::string modes_;           // raw SessionModeState or empty
+  std::string config_options_;  // raw array or empty
+  UpdateFilter filter_;
   std::unique_ptr<RpcConnection> connection_;
+  Alarm alarm_;
   PromptCall prompt_call_{*this};
-  bool prompt_open_ = false;
+  CloseCall close_call_{*this};
   std::uint64_t next_reply_id_ = 1;
-  std::unordered_map<std::uint64_t, std::string> open_requests_;  // reply id -> raw JSON id
+  std::unordered_map<std::uint64_t, OpenQuestion> open_questions_;
 };
 
 }  // namespace berth::server

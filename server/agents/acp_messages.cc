@@ -1,11 +1,9 @@
 #include <berth/server/agents/acp_messages.h>
 
-#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/core/version.h>
 
-#include <algorithm>
-#include <cctype>
+#include <utility>
 
 namespace berth::server::acp {
 
@@ -22,6 +20,9 @@ std::string initialize_params() {
       .member_bool("writeTextFile", false)
       .end_object()
       .member_bool("terminal", false)
+      .member_raw("session", R"({"configOptions":{"boolean":{}},"notices":{},"compaction":{}})")
+      .member_raw("auth", R"({"terminal":true})")
+      .member_raw("elicitation", R"({"form":{},"url":{}})")
       .end_object()
       .key("clientInfo")
       .begin_object()
@@ -32,25 +33,126 @@ std::string initialize_params() {
   return out;
 }
 
-std::string new_session_params(std::string_view directory) {
-  std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .member("cwd", directory)
-      .member_raw("mcpServers", "[]")
-      .end_object();
+Capabilities read_capabilities(const JsonView& initialized) {
+  const JsonView caps = initialized.find("agentCapabilities");
+  const auto flag = [&](std::string_view path) { return caps.get_bool(path).value_or(false); };
+  const auto marker = [&](std::string_view path) { return caps.is_object(path); };
+  Capabilities out;
+  out.load = flag("loadSession");
+  out.resume = marker("sessionCapabilities.resume");
+  out.close = marker("sessionCapabilities.close");
+  out.additional_directories = marker("sessionCapabilities.additionalDirectories");
+  out.mcp_http = flag("mcpCapabilities.http");
+  out.mcp_sse = flag("mcpCapabilities.sse");
+  out.image = flag("promptCapabilities.image");
+  out.audio = flag("promptCapabilities.audio");
+  out.embedded_context = flag("promptCapabilities.embeddedContext");
+  out.steering = initialized.get_bool("_meta.steering.supported").value_or(false) ||
+                 caps.get_bool("_meta.steering.supported").value_or(false);
   return out;
 }
 
-std::string restore_params(std::string_view native_session_id, std::string_view directory) {
+std::string open_params(const OpenParams& open) {
   std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .member("sessionId", native_session_id)
-      .member("cwd", directory)
-      .member_raw("mcpServers", "[]")
-      .end_object();
+  JsonWriter writer(out);
+  writer.begin_object();
+  if (!open.native_session_id.empty()) writer.member("sessionId", open.native_session_id);
+  writer.member("cwd", open.directory)
+      .member_raw("mcpServers", open.mcp_servers.empty() ? "[]" : open.mcp_servers);
+  if (!open.additional_directories.empty()) {
+    writer.key("additionalDirectories").begin_array();
+    for (const std::string& directory : open.additional_directories) writer.string(directory);
+    writer.end_array();
+  }
+  writer.end_object();
   return out;
+}
+
+void keep_to_capabilities(OpenParams& open, const Capabilities& capabilities,
+                          std::vector<std::string>& left_out) {
+  if (!open.additional_directories.empty() && !capabilities.additional_directories) {
+    left_out.emplace_back("additional_directories: the agent takes none");
+    open.additional_directories.clear();
+  }
+  const Result<JsonDoc> servers =
+      JsonDoc::parse(open.mcp_servers.empty() ? std::string_view("[]") : open.mcp_servers);
+  std::string kept;
+  JsonWriter writer(kept);
+  writer.begin_array();
+  if (!servers.has_value()) left_out.emplace_back("mcp_servers: no JSON");
+  for (const JsonView& server :
+       servers.has_value() ? servers->root().elements() : std::vector<JsonView>()) {
+    const std::string_view type = server.get_string("type").value_or("stdio");
+    if ((type == "http" && !capabilities.mcp_http) || (type == "sse" && !capabilities.mcp_sse)) {
+      left_out.push_back("mcp_servers." + std::string(server.get_string("name").value_or("?")) +
+                         ": the agent takes none of type " + std::string(type));
+      continue;
+    }
+    writer.raw(server.raw());
+  }
+  writer.end_array();
+  open.mcp_servers = kept == "[]" ? std::string() : std::move(kept);
+}
+
+bool drop_optional(OpenParams& open, std::string_view why, std::vector<std::string>& left_out) {
+  const auto refused = [&](std::string_view what) {
+    left_out.push_back(std::string(what) + ": the agent refused it: " + std::string(why));
+    return true;
+  };
+  if (!open.additional_directories.empty()) {
+    open.additional_directories.clear();
+    return refused("additional_directories");
+  }
+  if (!open.mcp_servers.empty()) {
+    open.mcp_servers.clear();
+    return refused("mcp_servers");
+  }
+  return false;
+}
+
+namespace {
+
+/// What the agent cannot be given, in words.
+std::string told(const JsonView& block) {
+  const std::string_view type = block.get_string("type").value_or("?");
+  if (type == "resource") {
+    const JsonView resource = block.find("resource");
+    const std::string uri(resource.get_string("uri").value_or("?"));
+    if (const auto text = resource.get_string("text")) {
+      return "<resource uri=\"" + uri + "\">\n" + std::string(*text) + "\n</resource>";
+    }
+    return "[the resource " + uri + " is left out: this agent takes no embedded content]";
+  }
+  return "[" + std::string(type) + " of type " +
+         std::string(block.get_string("mimeType").value_or("?")) +
+         " is left out: this agent takes none]";
+}
+
+}  // namespace
+
+std::string blocks_for(std::string_view blocks, const Capabilities& capabilities) {
+  const Result<JsonDoc> doc = JsonDoc::parse(blocks);
+  if (!doc.has_value()) return std::string(blocks);
+  const auto taken = [&](std::string_view type) {
+    if (type == "image") return capabilities.image;
+    if (type == "audio") return capabilities.audio;
+    if (type == "resource") return capabilities.embedded_context;
+    return true;
+  };
+  bool all = true;
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_array();
+  for (const JsonView& block : doc->root().elements()) {
+    if (taken(block.get_string("type").value_or(""))) {
+      writer.raw(block.raw());
+      continue;
+    }
+    all = false;
+    writer.begin_object().member("type", "text").member("text", told(block)).end_object();
+  }
+  writer.end_array();
+  return all ? std::string(blocks) : out;
 }
 
 std::string prompt_params(std::string_view native_session_id, std::string_view blocks) {
@@ -89,16 +191,48 @@ std::string set_config_params(std::string_view native_session_id, std::string_vi
   return out;
 }
 
-std::string permission_result(std::string_view option_id) {
+std::string steering_params(std::string_view native_session_id, std::string_view blocks) {
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .member("sessionId", native_session_id)
+      .member_raw("prompt", blocks)
+      .member_raw("_meta", R"({"steering":{"idleBehavior":"promptRequired"}})")
+      .end_object();
+  return out;
+}
+
+std::string permission_result(const AgentAnswer& answer) {
   std::string out;
   JsonWriter writer(out);
   writer.begin_object().key("outcome").begin_object();
-  if (option_id.empty()) {
-    writer.member("outcome", "cancelled");
+  if (answer.outcome == AgentAnswer::Outcome::selected && !answer.option_id.empty()) {
+    writer.member("outcome", "selected").member("optionId", answer.option_id);
   } else {
-    writer.member("outcome", "selected").member("optionId", option_id);
+    writer.member("outcome", "cancelled");
   }
   writer.end_object().end_object();
+  return out;
+}
+
+std::string elicitation_result(const AgentAnswer& answer) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object();
+  switch (answer.outcome) {
+    case AgentAnswer::Outcome::accepted:
+      writer.member("action", "accept");
+      if (!answer.content.empty()) writer.member_raw("content", answer.content);
+      break;
+    case AgentAnswer::Outcome::declined:
+      writer.member("action", "decline");
+      break;
+    case AgentAnswer::Outcome::selected:
+    case AgentAnswer::Outcome::cancelled:
+      writer.member("action", "cancel");
+      break;
+  }
+  writer.end_object();
   return out;
 }
 
@@ -112,57 +246,6 @@ std::string text_blocks(std::string_view text) {
       .end_object()
       .end_array();
   return out;
-}
-
-namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
-
-/// Shapes seen in real agents: -32002 is ACP's own; opencode and codex say -32603 or -32602 with
-/// "not found" in the text; pi and kimi -32602; gemini "Invalid session identifier".
-const std::vector<ErrorShape>& known_shapes() {
-  static const std::vector<ErrorShape> shapes = {
-      {-32002, ""},
-      {-32602, "not found"},
-      {-32602, "unknown session"},
-      {-32602, "no such session"},
-      {-32602, "session not"},
-      {-32602, "invalid session"},
-      {-32603, "notfound"},
-      {-32603, "not found"},
-      {-32603, "unknown session"},
-      {-32603, "no conversation found"},
-      {-32603, "no rollout found"},
-      {-32603, "invalid session"},
-      {-32000, "invalid session"},
-      {-32000, "session not found"},
-  };
-  return shapes;
-}
-
-}  // namespace
-
-RestoreFailure classify_restore_error(std::string_view error,
-                                      const std::vector<ErrorShape>& shapes) {
-  const Result<JsonDoc> parsed = JsonDoc::parse(error);
-  if (!parsed.has_value()) return RestoreFailure::other;
-  const std::int64_t code = parsed->root().get_int64("code").value_or(0);
-  const std::string text = lower(error);
-  const auto matches = [&](const ErrorShape& shape) {
-    return shape.code == code && text.find(shape.text_contains) != std::string::npos;
-  };
-  if (std::any_of(shapes.begin(), shapes.end(), matches) ||
-      std::any_of(known_shapes().begin(), known_shapes().end(), matches)) {
-    return RestoreFailure::unknown_session;
-  }
-  if (code == -32601) return RestoreFailure::method_missing;
-  if (code == -32000) return RestoreFailure::needs_login;
-  return RestoreFailure::other;
 }
 
 }  // namespace berth::server::acp

@@ -48,6 +48,7 @@ struct AttachFailure {
   Error error;
   std::string agent_error;  ///< Raw JSON or empty.
   std::string stderr_tail;
+  std::string auth_methods;  ///< Of "agent_needs_login": the ways to log in, raw JSON or empty.
   /// The agent knows the session but answers what nobody can act on: a person must choose.
   bool needs_decision = false;
 };

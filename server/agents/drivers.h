@@ -5,6 +5,7 @@
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/native_sessions.h>
 #include <berth/server/agents/profile.h>
 
 #include <memory>
@@ -40,6 +41,7 @@ class Drivers final : public AgentFactory {
   io::Platform& platform_;
   JsonScanner& scanner_;
   const AgentProfiles& profiles_;
+  NativeSessionAges ages_;
   std::string state_directory_;
   std::string tag_;
 };

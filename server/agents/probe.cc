@@ -37,6 +37,7 @@ std::string report_of(const AgentProfile& profile, const JsonView& result, std::
       .member_raw("agent_info", raw_or_null("agentInfo"))
       .member_raw("capabilities", raw_or_null("agentCapabilities"))
       .member_raw("auth_methods", raw_or_null("authMethods"))
+      .member_bool("proved", profile.proved)
       .member_int64("ms", ms)
       .end_object();
   return out;
@@ -50,10 +51,14 @@ std::vector<std::pair<std::string, std::string>> agent_environment(io::Environme
   for (const std::string& name : passed_environment()) {
     if (auto value = own.get(name)) environment.emplace_back(name, *value);
   }
-  for (const auto& [name, value] : profile.environment) {
+  const auto set = [&](const std::string& name, const std::string& value) {
     std::erase_if(environment, [&](const auto& entry) { return entry.first == name; });
     environment.emplace_back(name, value);
+  };
+  for (const auto& [name, own_name] : profile.environment_from) {
+    if (auto value = own.get(own_name)) set(name, *value);
   }
+  for (const auto& [name, value] : profile.environment) set(name, value);
   return environment;
 }
 
@@ -69,7 +74,8 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
   launch.command = profile.command;
   launch.arguments = profile.arguments;
   launch.environment = agent_environment(platform.environment(), profile);
-  launch.working_directory = std::move(directory);
+  launch.working_directory =
+      profile.working_directory.empty() ? std::move(directory) : profile.working_directory;
   launch.tag = "berth-probe";
   Result<void> spawned = connection.start(launch);
   if (!spawned.has_value()) {

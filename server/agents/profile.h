@@ -29,7 +29,7 @@ enum class Driver : std::uint8_t {
 };
 std::string_view to_string(Driver driver);
 
-/// What of an error says "I do not know this session": all given parts must match.
+/// How an error of an agent is recognised: all given parts must match.
 struct ErrorShape {
   int code = 0;               ///< JSON-RPC code.
   std::string text_contains;  ///< In the error object's JSON, lower-cased; empty = any.
@@ -42,11 +42,27 @@ struct AgentProfile {
   std::vector<std::string> arguments;
   /// Added to the allow-listed part of berth's own environment (kPassedEnvironment).
   std::vector<std::pair<std::string, std::string>> environment;
-  std::string provider;  ///< checkpoint and oneshot: `--provider`; opencode: providerID.
-  std::string model;     ///< checkpoint and oneshot: `--model`; opencode: modelID.
+  /// Name in the agent's environment, name in berth's own: secrets stay out of the configuration.
+  std::vector<std::pair<std::string, std::string>> environment_from;
+  std::string working_directory;  ///< Of the process; empty: the session's directory.
+  std::string provider;           ///< checkpoint and oneshot: `--provider`; opencode: providerID.
+  std::string model;              ///< checkpoint and oneshot: `--model`; opencode: modelID.
   AgentTimeouts timeouts;
-  std::vector<ErrorShape>
-      unknown_session;  ///< Besides the shapes of reference agents (acp_errors.cc).
+  /// What says "I do not know this session", and what may pass by itself; besides the shapes that
+  /// count for every agent (acp_errors.cc).
+  std::vector<ErrorShape> unknown_session;
+  std::vector<ErrorShape> transient;
+  /// session/load: the replay may go on after the reply; it is over after such a silence. 0: by the
+  /// protocol, the reply ends it.
+  Duration replay_quiet{};
+  /// The agent names its files by the minute: a load within the minute in which the session was
+  /// made loses it, so the start waits for the next minute.
+  bool waits_for_next_minute = false;
+  /// Cut out of the agent's text and thoughts; what it wrote stays in the log
+  /// (output_filter.h).
+  std::vector<std::string> strip;
+  std::vector<std::pair<std::string, std::string>> strip_between;
+  bool proved = false;  ///< The tests run the real agent in the version that docs/agents.md names.
   std::size_t line_max = std::size_t{64} << 20;
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
   /// a new server, and the old one ends with its last session.

@@ -137,6 +137,10 @@ void RpcConnection::fail_expired() {
       ++it;
       continue;
     }
+    // Advisory: nobody waits for it any more; an agent that does not know it ignores it.
+    std::string params;
+    JsonWriter(params).begin_object().member_int64("requestId", it->first).end_object();
+    notify("$/cancel_request", params);
     it = pending_.erase(it);
     pending.call->on_reply(
         {{},

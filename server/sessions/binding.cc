@@ -189,6 +189,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
       .member("message", failure.error.message)
       .member_raw("agent_error", failure.agent_error.empty() ? "null" : failure.agent_error)
       .member_bool("needs_decision", failure.needs_decision)
+      .member_raw("auth_methods", failure.auth_methods.empty() ? "null" : failure.auth_methods)
       .member("stderr_tail", failure.stderr_tail)
       .end_object();
   session_.append("agent.failed", row_.agent, data);

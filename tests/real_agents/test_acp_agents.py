@@ -44,13 +44,12 @@ class Case:
     asks_by: str = "write"    # which tool asks: write, shell, or "" for an agent that never asks
     thinks: bool = True
     full: bool = False
-    waits_minute: bool = False  # a load in the minute in which the session was made loses it
 
 
 CASES = {
     "opencode": Case(recipes.opencode, ("opencode",), "opencode"),
     "qwen": Case(recipes.qwen, ("node22", "qwen"), "qwen", mode="default"),
-    "gemini": Case(recipes.gemini, ("gemini",), "gemini", waits_minute=True),
+    "gemini": Case(recipes.gemini, ("gemini",), "gemini"),
     "claude-agent-acp": Case(recipes.claude, ("node22", "claude"), "claude"),
     "codex-acp": Case(recipes.codex, ("codex-acp",), "codex", mode="read-only"),
     "codex-acp-zed": Case(recipes.codex_zed, ("codex-acp-zed",), "codex"),
@@ -244,8 +243,6 @@ class AcpAgent:
         wait_until(lambda: not self.rig.agent_processes(), 5,
                    lambda: f"left over: {describe(self.rig.agent_processes())}")
 
-        if self.case.waits_minute:
-            time.sleep(61 - time.time() % 60)
         self.client.post(session_path(session["id"], "resume-queue"))
         start, before = time.monotonic(), len(stream.seen)
         turn = self.client.prompt(session["id"], "What was it? [[recall]]")["id"]

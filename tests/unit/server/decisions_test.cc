@@ -1,4 +1,3 @@
-#include <berth/server/agents/acp_messages.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/config.h>
@@ -40,40 +39,6 @@ TEST(Permission, APersonNamesTheOptionByIdOrByKind) {
   const Result<std::string> wrong = choose_option(kRequest, "yes", "");
   ASSERT_FALSE(wrong.has_value());
   EXPECT_NE(wrong.error().message.find("option_id"), std::string::npos);
-}
-
-TEST(RestoreErrors, KnownShapesOfAnUnknownSessionFallToTheNextRung) {
-  using acp::classify_restore_error;
-  using acp::RestoreFailure;
-  const char* const unknown[] = {
-      R"({"code":-32002,"message":"Resource not found"})",
-      R"({"code":-32603,"message":"Internal error","data":{"details":"NotFoundError"}})",
-      R"({"code":-32602,"message":"Unknown session"})",
-      R"({"code":-32602,"message":"Session not found: x"})",
-  };
-  for (const char* error : unknown) {
-    EXPECT_EQ(classify_restore_error(error, {}), RestoreFailure::unknown_session) << error;
-  }
-}
-
-TEST(RestoreErrors, OtherErrorsAreNotTakenForAnUnknownSession) {
-  using acp::classify_restore_error;
-  using acp::RestoreFailure;
-  EXPECT_EQ(classify_restore_error(R"({"code":-32603,"message":"disk failure"})", {}),
-            RestoreFailure::other);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32602,"message":"cwd must be absolute"})", {}),
-            RestoreFailure::other);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32601,"message":"no"})", {}),
-            RestoreFailure::method_missing);
-  EXPECT_EQ(classify_restore_error(R"({"code":-32000,"message":"log in"})", {}),
-            RestoreFailure::needs_login);
-  EXPECT_EQ(classify_restore_error("[", {}), RestoreFailure::other);
-}
-
-TEST(RestoreErrors, AProfileCanNameAShapeOfItsOwn) {
-  EXPECT_EQ(acp::classify_restore_error(R"({"code":7,"message":"Never heard of it"})",
-                                        {{7, "never heard"}}),
-            acp::RestoreFailure::unknown_session);
 }
 
 TEST(Continuation, KeepsFirstRequestAndLastTurnsWhole) {

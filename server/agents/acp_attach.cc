@@ -1,0 +1,359 @@
+// How an agent comes to its native session: start, initialize, restore or make, configure.
+#include <berth/core/json_doc.h>
+#include <berth/core/json_writer.h>
+#include <berth/server/agents/acp_agent.h>
+#include <berth/server/agents/acp_errors.h>
+#include <berth/server/agents/probe.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr int kTransientRetries = 3;
+constexpr Duration kTransientWait = std::chrono::milliseconds(250);  // doubled each time
+constexpr std::int64_t kMinuteMs = 60'000;
+/// After the beginning of a minute, in case the agent's clock lags.
+constexpr std::int64_t kMinuteMarginMs = 250;
+/// An agent that never stops to replay is believed after this many silences awaited.
+constexpr int kReplaySilencesMax = 100;
+
+}  // namespace
+
+io::LaunchSpec AcpAgent::launch_spec(const AttachSpec& spec) const {
+  io::LaunchSpec launch;
+  launch.command = profile_.command;
+  launch.arguments = profile_.arguments;
+  launch.environment = agent_environment(platform_.environment(), profile_);
+  launch.working_directory =
+      profile_.working_directory.empty() ? spec.directory : profile_.working_directory;
+  launch.tag = tag_ + "-" + spec.session_key;
+  return launch;
+}
+
+void AcpAgent::attach(AttachSpec spec) {
+  BERTH_ASSERT(state_ == State::none);
+  state_ = State::attaching;
+  attach_epoch_ = spec.attach_epoch;
+  expected_end_ = false;
+  give_up_ = false;
+  replaying_ = false;
+  native_session_id_.clear();
+  capabilities_ = {};
+  auth_methods_.clear();
+  mode_option_.clear();
+  modes_.clear();
+  config_options_.clear();
+  static_cast<void>(filter_.finish());
+  scope_.spawn(run(std::move(spec)));
+}
+
+Task<void> AcpAgent::pause(Duration duration) {
+  alarm_.rung.reset();
+  if (give_up_) co_return;
+  io::Reactor& reactor = platform_.reactor();
+  reactor.arm(alarm_, reactor.clock().now() + duration);
+  co_await alarm_.rung.wait();
+  reactor.disarm(alarm_);
+}
+
+Task<void> AcpAgent::run(AttachSpec spec) {
+  if (profile_.waits_for_next_minute) co_await wait_for_next_minute(&spec);
+  RpcLimits limits;
+  limits.line_max = profile_.line_max;
+  limits.exit_grace = profile_.timeouts.exit_grace;
+  RpcPeer& peer = *this;
+  connection_ = std::make_unique<RpcConnection>(platform_, scanner_, peer, limits);
+  AttachFailure failure;
+  Attached attached;
+  Result<void> ready =
+      fail(ErrorKind::cancelled, "agent_ended", "the agent was not wanted any more");
+  if (!give_up_) ready = connection_->start(launch_spec(spec));
+  if (ready.has_value()) {
+    attached.process = connection_->process_id();
+    ready = co_await handshake(&spec, &attached, &failure);
+    if (!ready.has_value()) {
+      // Whatever failed: what was spawned is killed and reaped before anybody hears of it.
+      if (ready.error().kind != ErrorKind::unavailable) expected_end_ = true;
+      connection_->end(true);
+      co_await connection_->closed().wait();
+    }
+  }
+  if (ready.has_value()) {
+    state_ = State::live;
+    if (!silent_) sink_.on_attached(attach_epoch_, attached);
+    if (!silent_) show_session_state();
+    co_await connection_->closed().wait();
+  }
+  AgentExit exit{connection_->process_id(), connection_->exit_status(), expected_end_,
+                 connection_->stderr_tail()};
+  failure.stderr_tail = exit.stderr_tail;
+  connection_.reset();
+  open_questions_.clear();
+  state_ = State::none;
+  if (silent_) co_return;
+  if (ready.has_value()) {
+    sink_.on_exited(attach_epoch_, std::move(exit));
+  } else {
+    failure.error = std::move(ready.error());
+    sink_.on_attach_failed(attach_epoch_, std::move(failure));
+  }
+}
+
+Task<void> AcpAgent::wait_for_next_minute(const AttachSpec* spec) {
+  if (spec->native_session_id.empty()) co_return;
+  const std::int64_t now = platform_.reactor().clock().wall().count();
+  const std::int64_t made = ages_.made_before_ms(spec->native_session_id);
+  if (made / kMinuteMs != now / kMinuteMs) co_return;
+  co_await pause(std::chrono::milliseconds(kMinuteMs - now % kMinuteMs + kMinuteMarginMs));
+}
+
+/// The error of a call that was part of attaching: what the agent said, or that it ended or was
+/// silent.
+Error AcpAgent::attach_error(std::string_view method, const RpcReply& reply,
+                             AttachFailure* failure) const {
+  if (reply.error.empty()) return Error(reply.failure).with_context(method);
+  failure->agent_error = reply.error;
+  const std::string said = std::string(method) + " was refused: " + reply.error.substr(0, 500);
+  switch (acp::classify(reply.error, profile_)) {
+    case acp::Failure::needs_login:
+      failure->auth_methods = auth_methods_;
+      return make_error(ErrorKind::denied, "agent_needs_login",
+                        acp::login_instructions(profile_, auth_methods_) + " (" + said + ")");
+    case acp::Failure::transient:
+      return make_error(ErrorKind::unavailable, "agent_error", said);
+    case acp::Failure::unknown_session:
+    case acp::Failure::method_missing:
+    case acp::Failure::bad_params:
+    case acp::Failure::other:
+      break;
+  }
+  return make_error(ErrorKind::invalid, "agent_error", said);
+}
+
+Task<Result<void>> AcpAgent::handshake(const AttachSpec* spec, Attached* attached,
+                                       AttachFailure* failure) {
+  RpcReply reply = co_await connection_->call("initialize", acp::initialize_params(),
+                                              profile_.timeouts.initialize);
+  if (!reply.ok()) co_return fail(attach_error("initialize", reply, failure));
+  const Result<JsonDoc> result = JsonDoc::parse(reply.result);
+  if (!result.has_value())
+    co_return fail(ErrorKind::invalid, "agent_error", "initialize: bad result");
+  const JsonView root = result->root();
+  attached->protocol_version = static_cast<int>(root.get_int64("protocolVersion").value_or(0));
+  if (attached->protocol_version != acp::kProtocolVersion) {
+    co_return fail(ErrorKind::unsupported, "protocol_version",
+                   "the agent speaks ACP version " + std::to_string(attached->protocol_version) +
+                       ", berth speaks 1");
+  }
+  capabilities_ = acp::read_capabilities(root);
+  if (root.find("authMethods").is_array()) auth_methods_ = root.raw("authMethods");
+  if (root.find("agentInfo").is_object()) attached->agent_info = root.raw("agentInfo");
+  if (root.find("agentCapabilities").is_object())
+    attached->capabilities = root.raw("agentCapabilities");
+  Result<void> opened = co_await open_native_session(spec, attached, failure);
+  if (!opened.has_value()) co_return fail(std::move(opened.error()));
+  co_await restore_config(spec, attached);
+  co_return Result<void>();
+}
+
+/// One of session/new, resume and load: what may pass is tried again, what the agent does not take
+/// is left out.
+Task<RpcReply> AcpAgent::open_call(std::string method, acp::OpenParams* params,
+                                   Attached* attached) {
+  Duration wait = kTransientWait;
+  for (int retries = 0;; ++retries) {
+    RpcReply reply =
+        co_await connection_->call(method, acp::open_params(*params), profile_.timeouts.session);
+    if (reply.error.empty()) co_return reply;
+    const acp::Failure why = acp::classify(reply.error, profile_);
+    if (why == acp::Failure::transient && retries < kTransientRetries && !give_up_) {
+      co_await pause(wait);
+      wait *= 2;
+      continue;
+    }
+    const bool without = why == acp::Failure::bad_params &&
+                         acp::drop_optional(*params, reply.error, attached->config_failures);
+    if (!without) co_return reply;
+  }
+}
+
+/// True when the native session is back, false when the next rung is to be tried.
+Task<Result<bool>> AcpAgent::restore(const acp::OpenParams* wanted, Rung rung, Attached* attached,
+                                     AttachFailure* failure) {
+  const std::string method = rung == Rung::resume ? "session/resume" : "session/load";
+  acp::OpenParams params = *wanted;
+  native_session_id_ = params.native_session_id;
+  replaying_ = true;
+  RpcReply reply = co_await open_call(method, &params, attached);
+  if (reply.ok() && rung == Rung::load) co_await let_replay_end();
+  replaying_ = false;
+  if (reply.ok()) {
+    attached->rung = rung;
+    attached->native_session_id = params.native_session_id;
+    const Result<JsonDoc> result = JsonDoc::parse(reply.result);
+    if (result.has_value()) read_session_state(result->root());
+    co_return true;
+  }
+  Error error = attach_error(method, reply, failure);
+  attached->reason = error.message;
+  attached->agent_error = reply.error;
+  if (reply.error.empty()) co_return fail(std::move(error));
+  switch (acp::classify(reply.error, profile_)) {
+    case acp::Failure::unknown_session:
+    case acp::Failure::method_missing:
+      co_return false;
+    case acp::Failure::needs_login:
+    case acp::Failure::transient:
+      break;
+    case acp::Failure::bad_params:
+    case acp::Failure::other:
+      // An error that nobody can read must not cost the agent's memory.
+      failure->needs_decision = true;
+      break;
+  }
+  co_return fail(std::move(error));
+}
+
+Task<void> AcpAgent::let_replay_end() {
+  if (profile_.replay_quiet.count() == 0) co_return;
+  std::uint64_t before = 0;
+  int silences = 0;
+  do {
+    before = replayed_;
+    co_await pause(profile_.replay_quiet);
+  } while (before != replayed_ && ++silences < kReplaySilencesMax && !give_up_);
+}
+
+Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attached* attached,
+                                                 AttachFailure* failure) {
+  acp::OpenParams params{spec->native_session_id, spec->directory, spec->mcp_servers,
+                         spec->additional_directories};
+  acp::keep_to_capabilities(params, capabilities_, attached->config_failures);
+  if (!params.native_session_id.empty()) {
+    if (!capabilities_.resume && !capabilities_.load)
+      attached->reason = "the agent can neither resume nor load sessions";
+    for (const Rung rung : {Rung::resume, Rung::load}) {
+      if (rung == Rung::resume ? !capabilities_.resume : !capabilities_.load) continue;
+      Result<bool> restored = co_await restore(&params, rung, attached, failure);
+      if (!restored.has_value()) co_return fail(std::move(restored.error()));
+      if (*restored) co_return Result<void>();
+    }
+    attached->rung = Rung::history;
+  }
+  native_session_id_.clear();
+  params.native_session_id.clear();
+  RpcReply reply = co_await open_call("session/new", &params, attached);
+  if (!reply.ok()) co_return fail(attach_error("session/new", reply, failure));
+  const Result<JsonDoc> result = JsonDoc::parse(reply.result);
+  const auto id = result.has_value() ? result->root().get_string("sessionId")
+                                     : std::optional<std::string_view>();
+  if (!id.has_value() || id->empty()) {
+    co_return fail(ErrorKind::invalid, "agent_error", "session/new: the result has no sessionId");
+  }
+  native_session_id_ = *id;
+  attached->native_session_id = native_session_id_;
+  ages_.made(native_session_id_, platform_.reactor().clock().wall().count());
+  read_session_state(result->root());
+  co_return Result<void>();
+}
+
+// --- mode and options ---
+
+void AcpAgent::read_session_state(const JsonView& result) {
+  if (result.find("modes").is_object()) modes_ = result.raw("modes");
+  if (!result.find("configOptions").is_array()) return;
+  config_options_ = result.raw("configOptions");
+  mode_option_.clear();
+  for (const JsonView& option : result.elements("configOptions")) {
+    if (option.get_string("category").value_or("") != "mode") continue;
+    mode_option_ = option.get_string("id").value_or("");
+    break;
+  }
+}
+
+/// What the agent said of itself in the answer that opened the session, in the words of updates.
+void AcpAgent::show_session_state() {
+  const auto show = [&](std::string_view kind, std::string_view json) {
+    sink_.on_update(attach_epoch_, {json, kind, {}, false});
+  };
+  const Result<JsonDoc> modes =
+      JsonDoc::parse(modes_.empty() ? std::string_view("{}") : std::string_view(modes_));
+  if (modes.has_value() && modes->root().get_string("currentModeId")) {
+    std::string update;
+    JsonWriter writer(update);
+    writer.begin_object()
+        .member("sessionUpdate", "current_mode_update")
+        .member("currentModeId", *modes->root().get_string("currentModeId"));
+    const std::string available = modes->root().raw("availableModes");
+    if (!available.empty()) {
+      writer.key("_meta").begin_object().member_raw("berth/availableModes", available).end_object();
+    }
+    writer.end_object();
+    show("current_mode_update", update);
+  }
+  if (config_options_.empty()) return;
+  std::string update;
+  JsonWriter(update)
+      .begin_object()
+      .member("sessionUpdate", "config_option_update")
+      .member_raw("configOptions", config_options_)
+      .end_object();
+  show("config_option_update", update);
+}
+
+std::string AcpAgent::mode_call(std::string_view mode, std::string* method) const {
+  if (modes_.empty() && !mode_option_.empty()) {
+    std::string value;
+    JsonWriter(value).string(mode);
+    *method = "session/set_config_option";
+    return acp::set_config_params(native_session_id_, mode_option_, value);
+  }
+  *method = "session/set_mode";
+  return acp::set_mode_params(native_session_id_, mode);
+}
+
+Task<bool> AcpAgent::restore_mode(std::string mode, Attached* attached) {
+  std::string method;
+  const std::string params = mode_call(mode, &method);
+  RpcReply reply = co_await connection_->call(method, params, profile_.timeouts.session);
+  if (reply.ok()) co_return true;
+  attached->config_failures.push_back("mode: " + reply.error + reply.failure.message);
+  co_return false;
+}
+
+Task<void> AcpAgent::restore_config(const AttachSpec* spec, Attached* attached) {
+  if (!spec->mode.empty()) {
+    const bool restored = co_await restore_mode(spec->mode, attached);
+    const Result<JsonDoc> modes =
+        JsonDoc::parse(modes_.empty() ? std::string_view("{}") : std::string_view(modes_));
+    if (restored && modes.has_value() && !modes_.empty()) {
+      std::string now;
+      JsonWriter writer(now);
+      writer.begin_object().member("currentModeId", spec->mode);
+      const std::string available = modes->root().raw("availableModes");
+      if (!available.empty()) writer.member_raw("availableModes", available);
+      writer.end_object();
+      modes_ = now;
+    }
+  }
+  if (spec->config.empty()) co_return;
+  const Result<JsonDoc> config = JsonDoc::parse(spec->config);
+  if (!config.has_value()) co_return;
+  for (const auto& member : config->root().members()) {
+    const std::string id(member.first);
+    RpcReply reply = co_await connection_->call(
+        "session/set_config_option",
+        acp::set_config_params(native_session_id_, id, member.second.raw()),
+        profile_.timeouts.session);
+    if (!reply.ok()) {
+      attached->config_failures.push_back(id + ": " + reply.error + reply.failure.message);
+      continue;
+    }
+    const Result<JsonDoc> result = JsonDoc::parse(reply.result);
+    if (result.has_value()) read_session_state(result->root());
+  }
+}
+
+}  // namespace berth::server

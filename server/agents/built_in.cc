@@ -1,0 +1,65 @@
+#include <berth/server/agents/built_in.h>
+
+#include <utility>
+#include <vector>
+
+namespace berth::server {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// How each agent differs from a plain ACP agent. docs/agents.md names the versions of those that
+/// are proved. goose is from its documentation: nobody ran it here.
+std::vector<AgentProfile> known_agents() {
+  std::vector<AgentProfile> agents;
+  const auto add = [&](const char* name, const char* command, std::vector<std::string> arguments,
+                       bool proved) -> AgentProfile& {
+    AgentProfile& profile = agents.emplace_back();
+    profile.name = name;
+    profile.command = command;
+    profile.arguments = std::move(arguments);
+    profile.proved = proved;
+    return profile;
+  };
+
+  add("opencode", "opencode", {"acp"}, true);
+  add("qwen", "qwen", {"--acp"}, true);
+
+  AgentProfile& gemini = add("gemini", "gemini", {"--acp"}, true);
+  // It streams a loaded history without waiting for it, and answers meanwhile.
+  gemini.replay_quiet = milliseconds(150);
+  // Its file is named by the minute and the session: a load in the same minute writes an empty
+  // history over it.
+  gemini.waits_for_next_minute = true;
+
+  add("claude", "claude-agent-acp", {}, true);
+  // It ends 2 to 7 seconds after its stdin.
+  add("codex", "codex-acp", {}, true).timeouts.exit_grace = seconds(8);
+  add("pi", "pi-acp", {}, true);
+  add("kimi", "kimi", {"acp"}, true);
+  add("copilot", "copilot", {"--acp"}, true);
+  add("cline", "cline", {"--acp"}, true);
+  add("kilo", "kilo", {"acp"}, true);
+  add("goose", "goose", {"acp"}, false);
+  return agents;
+}
+
+}  // namespace
+
+AgentProfiles built_in_agents(const std::string& scripted_agent) {
+  AgentProfiles profiles;
+  for (AgentProfile& agent : known_agents()) {
+    std::string name = agent.name;
+    profiles.emplace(std::move(name), std::move(agent));
+  }
+  AgentProfile scripted;
+  scripted.name = "scripted";
+  scripted.command = scripted_agent;
+  scripted.proved = true;
+  profiles.emplace("scripted", std::move(scripted));
+  return profiles;
+}
+
+}  // namespace berth::server
