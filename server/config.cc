@@ -190,7 +190,7 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.text("model", profile.model);
   reader.shapes("unknown_session", profile.unknown_session);
   reader.shapes("transient", profile.transient);
-  reader.seconds("replay_quiet", profile.replay_quiet);
+  reader.text("replay_ends_with", profile.replay_ends_with);
   reader.boolean("waits_for_next_minute", profile.waits_for_next_minute);
   reader.texts("strip", profile.strip);
   reader.text_pairs("strip_between", profile.strip_between);

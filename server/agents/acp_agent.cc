@@ -4,8 +4,6 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp_errors.h>
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 namespace berth::server {
@@ -21,21 +19,13 @@ constexpr std::size_t kQuestionsMax = 256;
 /// A session/close that nobody answers delays the end no longer than this.
 constexpr Duration kCloseWait = std::chrono::seconds(1);
 
-/// What tells of the present, not of what was said: shown also while a history is replayed.
-bool is_state(std::string_view kind) {
-  constexpr std::array<std::string_view, 4> kinds = {"available_commands_update",
-                                                     "current_mode_update", "config_option_update",
-                                                     "session_info_update"};
-  return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
-}
-
 }  // namespace
 
-AcpAgent::AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessionAges& ages,
+AcpAgent::AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessions& natives,
                    const AgentProfile& profile, std::string tag, AgentSink& sink)
     : platform_(platform),
       scanner_(scanner),
-      ages_(ages),
+      natives_(natives),
       profile_(profile),
       tag_(std::move(tag)),
       sink_(sink),
@@ -54,6 +44,8 @@ void AcpAgent::prompt(std::string turn, std::string blocks) {
   prompt_call_.open = true;
   prompt_call_.cancelled = false;
   prompt_call_.turn = std::move(turn);
+  replay_.prompted(blocks);
+  said_ = {};
   // A turn may take hours: its end is the answer, the end of the process, or a cancel and its
   // grace.
   connection_->call("session/prompt",
@@ -64,6 +56,8 @@ void AcpAgent::prompt(std::string turn, std::string blocks) {
 void AcpAgent::on_prompt_reply(RpcReply reply) {
   prompt_call_.open = false;
   if (silent_) return;
+  show_all(replay_.turn_over());
+  if (replays()) natives_.said(native_session_id_, std::move(said_));
   if (!reply.ok() && reply.error.empty()) return;  // the process ended: on_exited says so
   for (const UpdateFilter::Update& held : filter_.finish()) {
     sink_.on_update(attach_epoch_, {held.json, held.kind, {}, false});
@@ -207,20 +201,39 @@ std::string AcpAgent::stderr_tail() const {
 
 // --- what the agent says ---
 
-void AcpAgent::show_update(const RoutedLine& line) {
-  if (replaying_ && !is_state(line.update_kind)) {
-    ++replayed_;
-    return;
+void AcpAgent::take_update(const AgentUpdate& update) {
+  if (state_ == State::attaching && update.kind == profile_.replay_ends_with) {
+    replay_.ended_by_mark();
+    alarm_.rung.set();
   }
+  switch (replay_.take(update)) {
+    case ReplayGuard::Fate::show:
+      show_update(update);
+      return;
+    case ReplayGuard::Fate::drop:
+      last_replayed_ = notifications_;
+      return;
+    case ReplayGuard::Fate::hold:
+      return;
+    case ReplayGuard::Fate::release:
+      show_all(replay_.release());
+      return;
+  }
+}
+
+void AcpAgent::show_all(const std::vector<ReplayGuard::Update>& updates) {
+  for (const ReplayGuard::Update& update : updates) show_update(update.view());
+}
+
+void AcpAgent::show_update(const AgentUpdate& update) {
+  if (prompt_call_.open && replays()) said_.note(update);
   if (!filter_.active()) {
-    sink_.on_update(attach_epoch_,
-                    {line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
+    sink_.on_update(attach_epoch_, update);
     return;
   }
-  for (const UpdateFilter::Update& shown : filter_.pass(line.update, line.update_kind)) {
+  for (const UpdateFilter::Update& shown : filter_.pass(update.update, update.kind)) {
     if (shown.json.empty()) {
-      sink_.on_update(attach_epoch_,
-                      {line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
+      sink_.on_update(attach_epoch_, update);
     } else {
       sink_.on_update(attach_epoch_, {shown.json, shown.kind, {}, false});
     }
@@ -228,12 +241,13 @@ void AcpAgent::show_update(const RoutedLine& line) {
 }
 
 void AcpAgent::on_notification(const RoutedLine& line) {
+  ++notifications_;
   if (silent_) return;
   if (line.method == "session/update") {
     // Before the answer to session/new the id is not known yet, and some agents already speak.
     const bool ours = native_session_id_.empty() || line.session_id == native_session_id_;
     if (ours && !line.update.empty()) {
-      show_update(line);
+      take_update({line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
       return;
     }
   }
@@ -256,6 +270,7 @@ void AcpAgent::ask(const RoutedLine& line, QuestionKind kind, std::string_view c
     connection_->reply_error(raw_id, kInternalError, "too many open questions");
     return;
   }
+  show_all(replay_.release());  // an agent that asks is at its new work
   const std::uint64_t reply_id = next_reply_id_++;
   open_questions_.emplace(reply_id, OpenQuestion{raw_id, kind});
   sink_.on_question(attach_epoch_, {kind, reply_id, line.params, child});

@@ -8,6 +8,7 @@
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/native_sessions.h>
 #include <berth/server/agents/profile.h>
+#include <berth/server/agents/replay_guard.h>
 #include <berth/server/agents/rpc_connection.h>
 #include <berth/server/agents/update_filter.h>
 
@@ -18,13 +19,13 @@
 
 namespace berth::server {
 
-/// One process for one native session. `platform`, `scanner` and `ages` (the shard's), `profile`
+/// One process for one native session. `platform`, `scanner` and `natives` (the shard's), `profile`
 /// and `sink` outlive it; await shutdown() before it goes.
 ///
 /// acp_attach.cc brings it to a native session, acp_agent.cc is all that comes after.
 class AcpAgent final : public AgentPort, private RpcPeer {
  public:
-  AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessionAges& ages,
+  AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessions& natives,
            const AgentProfile& profile, std::string tag, AgentSink& sink);
   ~AcpAgent();
 
@@ -91,7 +92,10 @@ class AcpAgent final : public AgentPort, private RpcPeer {
   Task<void> send_steer(std::string blocks);
   void on_prompt_reply(RpcReply reply);
   void on_session_closed();
-  void show_update(const RoutedLine& line);
+  void take_update(const AgentUpdate& update);
+  void show_update(const AgentUpdate& update);
+  void show_all(const std::vector<ReplayGuard::Update>& updates);
+  bool replays() const { return capabilities_.load && !capabilities_.resume; }
   void ask(const RoutedLine& line, QuestionKind kind, std::string_view child);
   void refuse(const RoutedLine& line);
   std::string mode_call(std::string_view mode, std::string* method) const;
@@ -103,15 +107,13 @@ class AcpAgent final : public AgentPort, private RpcPeer {
 
   io::Platform& platform_;
   JsonScanner& scanner_;
-  NativeSessionAges& ages_;
+  NativeSessions& natives_;
   const AgentProfile& profile_;
   std::string tag_;
   AgentSink& sink_;
   Scope scope_;
   State state_ = State::none;
-  bool silent_ = false;     // shutting down: the sink hears nothing more
-  bool replaying_ = false;  // session/load: what it replays is in the log already
-  std::uint64_t replayed_ = 0;
+  bool silent_ = false;   // shutting down: the sink hears nothing more
   bool give_up_ = false;  // end() came while attaching
   bool expected_end_ = false;
   std::int64_t attach_epoch_ = 0;
@@ -122,6 +124,10 @@ class AcpAgent final : public AgentPort, private RpcPeer {
   std::string modes_;           // raw SessionModeState or empty
   std::string config_options_;  // raw array or empty
   UpdateFilter filter_;
+  ReplayGuard replay_;
+  std::uint64_t notifications_ = 0;  // of this process
+  std::uint64_t last_replayed_ = 0;  // the last of them that was left out
+  Said said_;                        // in this turn; kept for agents that replay
   std::unique_ptr<RpcConnection> connection_;
   Alarm alarm_;
   PromptCall prompt_call_{*this};

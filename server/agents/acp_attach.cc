@@ -16,8 +16,8 @@ constexpr Duration kTransientWait = std::chrono::milliseconds(250);  // doubled 
 constexpr std::int64_t kMinuteMs = 60'000;
 /// After the beginning of a minute, in case the agent's clock lags.
 constexpr std::int64_t kMinuteMarginMs = 250;
-/// An agent that never stops to replay is believed after this many silences awaited.
-constexpr int kReplaySilencesMax = 100;
+/// How long the end of a replay is awaited; what comes later is told apart by ReplayGuard.
+constexpr Duration kReplayEndWait = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -38,7 +38,9 @@ void AcpAgent::attach(AttachSpec spec) {
   attach_epoch_ = spec.attach_epoch;
   expected_end_ = false;
   give_up_ = false;
-  replaying_ = false;
+  replay_.reset();
+  notifications_ = 0;
+  last_replayed_ = 0;
   native_session_id_.clear();
   capabilities_ = {};
   auth_methods_.clear();
@@ -104,7 +106,7 @@ Task<void> AcpAgent::run(AttachSpec spec) {
 Task<void> AcpAgent::wait_for_next_minute(const AttachSpec* spec) {
   if (spec->native_session_id.empty()) co_return;
   const std::int64_t now = platform_.reactor().clock().wall().count();
-  const std::int64_t made = ages_.made_before_ms(spec->native_session_id);
+  const std::int64_t made = natives_.made_before_ms(spec->native_session_id);
   if (made / kMinuteMs != now / kMinuteMs) co_return;
   co_await pause(std::chrono::milliseconds(kMinuteMs - now % kMinuteMs + kMinuteMarginMs));
 }
@@ -185,11 +187,12 @@ Task<Result<bool>> AcpAgent::restore(const acp::OpenParams* wanted, Rung rung, A
   const std::string method = rung == Rung::resume ? "session/resume" : "session/load";
   acp::OpenParams params = *wanted;
   native_session_id_ = params.native_session_id;
-  replaying_ = true;
+  replay_.begin(natives_.last_said(native_session_id_));
   RpcReply reply = co_await open_call(method, &params, attached);
-  if (reply.ok() && rung == Rung::load) co_await let_replay_end();
-  replaying_ = false;
+  replay_.answered(last_replayed_ > reply.notifications_before);
+  if (rung == Rung::resume || !reply.ok()) replay_.reset();
   if (reply.ok()) {
+    if (rung == Rung::load) co_await let_replay_end();
     attached->rung = rung;
     attached->native_session_id = params.native_session_id;
     const Result<JsonDoc> result = JsonDoc::parse(reply.result);
@@ -217,13 +220,8 @@ Task<Result<bool>> AcpAgent::restore(const acp::OpenParams* wanted, Rung rung, A
 }
 
 Task<void> AcpAgent::let_replay_end() {
-  if (profile_.replay_quiet.count() == 0) co_return;
-  std::uint64_t before = 0;
-  int silences = 0;
-  do {
-    before = replayed_;
-    co_await pause(profile_.replay_quiet);
-  } while (before != replayed_ && ++silences < kReplaySilencesMax && !give_up_);
+  if (profile_.replay_ends_with.empty() || replay_.marked()) co_return;
+  co_await pause(kReplayEndWait);
 }
 
 Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attached* attached,
@@ -254,7 +252,7 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
   }
   native_session_id_ = *id;
   attached->native_session_id = native_session_id_;
-  ages_.made(native_session_id_, platform_.reactor().clock().wall().count());
+  natives_.made(native_session_id_, platform_.reactor().clock().wall().count());
   read_session_state(result->root());
   co_return Result<void>();
 }

@@ -7,7 +7,6 @@ namespace berth::server {
 
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 /// How each agent differs from a plain ACP agent. docs/agents.md names the versions of those that
@@ -28,8 +27,9 @@ std::vector<AgentProfile> known_agents() {
   add("qwen", "qwen", {"--acp"}, true);
 
   AgentProfile& gemini = add("gemini", "gemini", {"--acp"}, true);
-  // It streams a loaded history without waiting for it, and answers meanwhile.
-  gemini.replay_quiet = milliseconds(150);
+  // It streams a loaded history without waiting for it, and answers meanwhile; the commands come
+  // last.
+  gemini.replay_ends_with = "available_commands_update";
   // Its file is named by the minute and the session: a load in the same minute writes an empty
   // history over it.
   gemini.waits_for_next_minute = true;

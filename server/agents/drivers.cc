@@ -11,7 +11,7 @@ Drivers::Drivers(io::Platform& platform, JsonScanner& scanner, const AgentProfil
     : platform_(platform),
       scanner_(scanner),
       profiles_(profiles),
-      ages_(platform.reactor().clock().wall().count()),
+      natives_(platform.reactor().clock().wall().count()),
       state_directory_(std::move(state_directory)),
       tag_(std::move(tag)) {}
 
@@ -29,7 +29,7 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
   }
   switch (found->driver) {
     case Driver::acp:
-      return std::make_unique<AcpAgent>(platform_, scanner_, ages_, *found, tag_, sink);
+      return std::make_unique<AcpAgent>(platform_, scanner_, natives_, *found, tag_, sink);
     case Driver::opencode:
     case Driver::checkpoint:
     case Driver::oneshot:

@@ -41,7 +41,7 @@ class Drivers final : public AgentFactory {
   io::Platform& platform_;
   JsonScanner& scanner_;
   const AgentProfiles& profiles_;
-  NativeSessionAges ages_;
+  NativeSessions natives_;
   std::string state_directory_;
   std::string tag_;
 };

@@ -52,9 +52,9 @@ struct AgentProfile {
   /// count for every agent (acp_errors.cc).
   std::vector<ErrorShape> unknown_session;
   std::vector<ErrorShape> transient;
-  /// session/load: the replay may go on after the reply; it is over after such a silence. 0: by the
+  /// session/load: the replay goes on after the reply, until an update of this kind. Empty: by the
   /// protocol, the reply ends it.
-  Duration replay_quiet{};
+  std::string replay_ends_with;
   /// The agent names its files by the minute: a load within the minute in which the session was
   /// made loses it, so the start waits for the next minute.
   bool waits_for_next_minute = false;

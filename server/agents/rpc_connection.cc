@@ -42,7 +42,7 @@ void RpcConnection::call(std::string_view method, std::string_view params, Durat
                          RpcCall& call) {
   if (!process_.running()) {
     call.on_reply(
-        {{}, {}, make_error(ErrorKind::unavailable, "agent_ended", "the agent is not running")});
+        {{}, {}, make_error(ErrorKind::unavailable, "agent_ended", "the agent is not running"), 0});
     return;
   }
   const std::int64_t id = next_id_++;
@@ -145,7 +145,8 @@ void RpcConnection::fail_expired() {
     pending.call->on_reply(
         {{},
          {},
-         make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time")});
+         make_error(ErrorKind::timed_out, "agent_timeout", "the agent did not answer in time"),
+         notifications_});
   }
   arm_deadline();
 }
@@ -173,6 +174,7 @@ void RpcConnection::on_line(Line& line) {
   const RoutedLine& routed = *scanned;
   switch (routed.kind) {
     case MessageKind::notification:
+      ++notifications_;
       peer_.on_notification(routed);
       return;
     case MessageKind::request:
@@ -192,6 +194,7 @@ void RpcConnection::on_line(Line& line) {
       } else {
         reply.error = routed.error;
       }
+      reply.notifications_before = notifications_;
       pending.call->on_reply(std::move(reply));
       return;
     }
@@ -209,7 +212,8 @@ void RpcConnection::on_gone() {
     pending.call->on_reply({{},
                             {},
                             make_error(ErrorKind::unavailable, "agent_ended",
-                                       "the agent ended: " + io::describe(exit_status()))});
+                                       "the agent ended: " + io::describe(exit_status())),
+                            notifications_});
   }
 }
 

@@ -19,6 +19,9 @@ struct RpcReply {
   std::string result;
   std::string error;
   Error failure;  ///< Meaningful when both are empty: the process ended, or the time was over.
+  /// Notifications of the process before it, since its start: a coroutine hears of the reply later
+  /// than of what came right after it.
+  std::uint64_t notifications_before = 0;
 
   bool ok() const { return !result.empty(); }
 };
@@ -107,6 +110,7 @@ class RpcConnection final : private LinePeer {
   } deadline_{*this};
   std::map<std::int64_t, Pending> pending_;
   std::int64_t next_id_ = 1;
+  std::uint64_t notifications_ = 0;
   LineProcess process_;
 };
 

@@ -128,7 +128,7 @@ class AcpAgent:
         """Runs a turn to its ending: (that event, events of the turn, ms from prompt to ending)."""
         start, before = time.monotonic(), len(stream.seen)
         turn = self.client.prompt(session["id"], prompt)["id"]
-        ended = stream.wait_for("turn.ended", timeout=90, turn=turn)
+        ended = stream.wait_for("turn.ended", timeout=180, turn=turn)
         return ended, stream.seen[before:], (ended.arrived - start) * 1000
 
     def completed(self, ended):
@@ -266,7 +266,7 @@ class AcpAgent:
                  for number, (session, _) in enumerate(sessions)]
         ends, starts = [], []
         for number, (session, stream) in enumerate(sessions):
-            ended = stream.wait_for("turn.ended", timeout=90, turn=turns[number])
+            ended = stream.wait_for("turn.ended", timeout=180, turn=turns[number])
             self.completed(ended)
             text = text_of(stream.seen)
             self.assertIn(f"End {number}.", text)

@@ -168,16 +168,30 @@ TEST(AcpAttach, NeitherStoresNorShowsWhatALoadReplays) {
 
 TEST(AcpAttach, WaitsForAReplayThatComesAfterTheReply) {
   AcpRig rig;
-  rig.profile.replay_quiet = std::chrono::milliseconds(150);
+  rig.profile.replay_ends_with = "available_commands_update";
   rig.attach(with_memory(rig),
              AcpRig::plain(R"("loadSession":true)", [](const std::string& method, const JsonView&) {
                if (method != "session/load") return Lines();
                return Lines{kOk, replayed("user_message_chunk", "a"),
-                            replayed("agent_message_chunk", "b")};
+                            replayed("agent_message_chunk", "b"),
+                            replayed("available_commands_update", "the mark")};
              }));
-  rig.settle();
+  rig.run_for(std::chrono::seconds(1));
   ASSERT_EQ(rig.sink.attached_count, 1);
-  EXPECT_EQ(rig.sink.count("update"), 0);
+  EXPECT_EQ(rig.sink.count("update"), 1);
+}
+
+TEST(AcpAttach, GoesOnWithoutTheMarkThatEndsAReplayWhenItDoesNotCome) {
+  AcpRig rig;
+  rig.profile.replay_ends_with = "available_commands_update";
+  rig.attach(with_memory(rig),
+             AcpRig::plain(R"("loadSession":true)", [](const std::string& method, const JsonView&) {
+               return method == "session/load" ? Lines{kOk} : Lines();
+             }));
+  rig.run_for(std::chrono::seconds(1));
+  EXPECT_EQ(rig.sink.attached_count, 0) << "too early";
+  rig.settle();
+  EXPECT_EQ(rig.sink.attached_count, 1);
 }
 
 TEST(AcpAttach, LetsTheMinutePassInWhichALoadWouldLoseTheSession) {
@@ -207,7 +221,7 @@ TEST(AcpAttach, LetsTheMinutePassInWhichALoadWouldLoseTheSession) {
 TEST(AcpAttach, EndsWithoutAProcessWhileItWaits) {
   AcpRig rig;
   rig.profile.waits_for_next_minute = true;
-  rig.ages.made("old", rig.machine.clock().wall().count());
+  rig.natives.made("old", rig.machine.clock().wall().count());
   rig.attach(with_memory(rig), AcpRig::plain({}));
   rig.agent->end(true);
   rig.run_for(std::chrono::milliseconds(10));

@@ -47,7 +47,8 @@ void HeardSink::on_exited(std::int64_t, AgentExit) {
   heard.emplace_back("exited");
 }
 
-AcpRig::AcpRig(std::uint64_t seed) : machine(seed), ages(machine.clock().wall().count() - 600'000) {
+AcpRig::AcpRig(std::uint64_t seed)
+    : machine(seed), natives(machine.clock().wall().count() - 600'000) {
   profile.name = "peer";
   profile.command = "peer";
   static_cast<void>(machine.disk().make_directories("/work", 0700));
@@ -89,7 +90,7 @@ AttachSpec AcpRig::spec() const {
 void AcpRig::attach(AttachSpec spec, Answer answer) {
   answer_ = std::move(answer);
   if (agent == nullptr) {
-    agent = std::make_unique<AcpAgent>(platform, scanner, ages, profile, "tag", sink);
+    agent = std::make_unique<AcpAgent>(platform, scanner, natives, profile, "tag", sink);
   }
   agent->attach(std::move(spec));
 }

@@ -72,7 +72,7 @@ class AcpRig {
   io::SimMachine machine;
   io::SimPlatform platform{machine, "berth"};
   JsonScanner scanner;
-  NativeSessionAges ages;
+  NativeSessions natives;
   AgentProfile profile;
   HeardSink sink;
   std::unique_ptr<AcpAgent> agent;
