@@ -190,7 +190,7 @@ Task<Result<bool>> AcpAgent::restore(const acp::OpenParams* wanted, Rung rung, A
   replay_.begin(natives_.last_said(native_session_id_));
   RpcReply reply = co_await open_call(method, &params, attached);
   replay_.answered(last_replayed_ > reply.notifications_before);
-  if (rung == Rung::resume || !reply.ok()) replay_.reset();
+  if (!reply.ok()) replay_.reset();
   if (reply.ok()) {
     if (rung == Rung::load) co_await let_replay_end();
     attached->rung = rung;

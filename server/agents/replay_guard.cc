@@ -30,9 +30,9 @@ std::string text_of(std::string_view update) {
 }  // namespace
 
 bool is_state_update(std::string_view kind) {
-  constexpr std::array<std::string_view, 4> kinds = {"available_commands_update",
+  constexpr std::array<std::string_view, 5> kinds = {"available_commands_update",
                                                      "current_mode_update", "config_option_update",
-                                                     "session_info_update"};
+                                                     "session_info_update", "usage_update"};
   return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
 }
 

@@ -21,7 +21,8 @@ struct Said {
   void note(const AgentUpdate& update);
 };
 
-/// The updates of one attach, after a session/load: what it replays is in the log already.
+/// The updates of one attach, after a session/load: what it replays is in the log already. The same
+/// after a session/resume, which should replay nothing.
 ///
 /// By the protocol the replay comes before the answer to session/load. Some agents go on after it,
 /// even after the next prompt was sent. So nothing counts as new before the first prompt, and in a
@@ -51,7 +52,7 @@ class ReplayGuard {
 
   /// Everything that comes is new: a new attach, or nothing was loaded.
   void reset();
-  /// session/load is being sent (or session/resume, which replays nothing); `last` is what the
+  /// session/load or session/resume is being sent; `last` is what the
   /// agent said last before.
   void begin(Said last);
   /// It was answered; `not_over` if some of the replay has come after the answer already.

@@ -166,6 +166,20 @@ TEST(AcpAttach, NeitherStoresNorShowsWhatALoadReplays) {
   EXPECT_EQ(rig.sink.count("update available_commands_update"), 1);
 }
 
+TEST(AcpAttach, ShowsWhatComesBeforeTheFirstPromptOnlyIfItTellsOfThePresent) {
+  AcpRig rig;
+  rig.attach(with_memory(rig), AcpRig::plain(kBoth, [](const std::string& method, const JsonView&) {
+               if (method != "session/resume") return Lines();
+               return Lines{replayed("agent_message_chunk", "old"), kOk,
+                            replayed("agent_message_chunk", "old too"),
+                            replayed("usage_update", "now")};
+             }));
+  rig.settle();
+  EXPECT_EQ(rig.sink.attached.rung, Rung::resume);
+  EXPECT_EQ(rig.sink.count("update"), 1);
+  EXPECT_EQ(rig.sink.count("update usage_update"), 1);
+}
+
 TEST(AcpAttach, WaitsForAReplayThatComesAfterTheReply) {
   AcpRig rig;
   rig.profile.replay_ends_with = "available_commands_update";
