@@ -1,6 +1,8 @@
 #include <berth/server/agents/drivers.h>
 
 #include <berth/server/agents/acp_agent.h>
+#include <berth/server/agents/opencode/agent.h>
+#include <berth/server/agents/opencode/servers.h>
 
 #include <utility>
 
@@ -30,7 +32,13 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
   switch (found->driver) {
     case Driver::acp:
       return std::make_unique<AcpAgent>(platform_, scanner_, natives_, *found, tag_, sink);
-    case Driver::opencode:
+    case Driver::opencode: {
+      std::unique_ptr<opencode::Servers>& servers = opencode_[profile];
+      if (servers == nullptr) {
+        servers = std::make_unique<opencode::Servers>(platform_, *found, state_directory_, tag_);
+      }
+      return std::make_unique<opencode::Agent>(platform_, *servers, *found, sink);
+    }
     case Driver::checkpoint:
     case Driver::oneshot:
       break;
@@ -41,7 +49,7 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
 }
 
 Task<void> Drivers::shutdown() {
-  co_return;
+  for (const auto& entry : opencode_) co_await entry.second->shutdown();
 }
 
 }  // namespace berth::server

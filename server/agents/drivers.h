@@ -8,11 +8,16 @@
 #include <berth/server/agents/native_sessions.h>
 #include <berth/server/agents/profile.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace berth::server {
+
+namespace opencode {
+class Servers;
+}
 
 /// Makes the driver of a profile; `sink` outlives what it makes. Error `invalid` ("unknown_agent").
 class AgentFactory {
@@ -44,6 +49,7 @@ class Drivers final : public AgentFactory {
   NativeSessions natives_;
   std::string state_directory_;
   std::string tag_;
+  std::map<std::string, std::unique_ptr<opencode::Servers>> opencode_;  // by profile
 };
 
 }  // namespace berth::server

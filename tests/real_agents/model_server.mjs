@@ -146,13 +146,13 @@ const kTools = {
     values: (rest) => ({ command: rest }),
   },
   task: {
-    name: /^task$/i,
+    names: [/^task$/i],
     values: (rest) => ({
       prompt: rest.replaceAll('{{', '[[').replaceAll('}}', ']]'), agent: 'general',
     }),
   },
   plan: {
-    name: /^todo_?write$/i,
+    names: [/^todo_?write$/i],
     values: (rest) => ({
       todos: rest.split('|').map((content, i) => ({
         content, status: i === 0 ? 'in_progress' : 'pending', priority: 'medium', id: String(i),

@@ -53,6 +53,10 @@ std::string error_text(JsonView error) {
 Tracker::Tracker(std::string session_id, TrackerSink& sink)
     : session_id_(std::move(session_id)), sink_(sink), transcript_(sink) {}
 
+void Tracker::set_context_size(std::string model, std::int64_t tokens) {
+  context_sizes_[std::move(model)] = tokens;
+}
+
 // --- commands ---
 
 void Tracker::begin_turn(std::string turn, std::string message_id, TimePoint now) {
@@ -196,6 +200,10 @@ void Tracker::on_assistant_message(std::string_view id, JsonView info, TimePoint
     if (prompt == nullptr) return;  // of an older turn
     prompt->admitted = true;
     add_message(info);
+    const auto size =
+        context_sizes_.find(std::string(info.get_string("providerID").value_or("")) + "/" +
+                            std::string(info.get_string("modelID").value_or("")));
+    if (size != context_sizes_.end()) transcript_.set_context_size(size->second);
     unpark(id);
     message = find_message(id);
   }

@@ -85,6 +85,8 @@ class Tracker {
 
   // --- what comes in ---
 
+  /// Limit of a model's context in tokens; `model` is PROVIDER/MODEL.
+  void set_context_size(std::string model, std::int64_t tokens);
   /// The session as GET or POST /session gave it.
   void on_session(JsonView info);
   /// A sub-agent's session below this one, learnt from elsewhere than its events.
@@ -187,6 +189,7 @@ class Tracker {
   std::vector<Parked> parked_;
   std::size_t parked_bytes_ = 0;
   bool parking_full_ = false;
+  std::map<std::string, std::int64_t, std::less<>> context_sizes_;
   std::string title_;
   std::string plan_;
 };

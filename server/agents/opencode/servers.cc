@@ -1,0 +1,73 @@
+#include <berth/server/agents/opencode/servers.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server::opencode {
+
+Servers::Servers(io::Platform& platform, const AgentProfile& profile, std::string directory,
+                 std::string tag)
+    : platform_(platform),
+      profile_(profile),
+      directory_(std::move(directory)),
+      tag_(std::move(tag)),
+      scope_(platform.reactor()) {}
+
+bool Servers::takes_sessions(Hosted& hosted) {
+  if (!hosted.server->started().is_set()) return true;
+  if (!hosted.server->live()) return false;
+  // Of the server alone: what its tools use goes with them.
+  const Result<io::ProcessTable::Usage> usage =
+      platform_.process_table().usage(hosted.server->process_id());
+  return !usage.has_value() || usage->resident_bytes <= profile_.server_memory_max;
+}
+
+Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop) {
+  if (closing_) co_return fail(ErrorKind::cancelled, "stopping", "berth is stopping");
+  if (current_ == nullptr || !takes_sessions(*current_)) {
+    ++generation_;
+    auto server = std::make_unique<Server>(platform_, profile_, directory_,
+                                           tag_ + "-oc" + std::to_string(generation_));
+    current_ = &hosted_.emplace_back(platform_.reactor(), std::move(server));
+    ++current_->users;
+    scope_.spawn(host(current_));
+  } else {
+    ++current_->users;
+  }
+  Server* server = current_->server.get();
+  const bool waited = co_await server->started().wait(stop);
+  if (waited && server->live()) co_return server;
+  Error error = waited ? server->failure() : make_error(ErrorKind::cancelled, "cancelled", "");
+  if (error.message.empty() && waited) {
+    error = make_error(ErrorKind::unavailable, "agent_ended", "opencode serve ended");
+  }
+  *stderr_tail = server->stderr_tail();
+  release(server);
+  co_return fail(std::move(error));
+}
+
+void Servers::release(Server* server) {
+  const auto found = std::find_if(hosted_.begin(), hosted_.end(), [&](const Hosted& hosted) {
+    return hosted.server.get() == server;
+  });
+  BERTH_ASSERT(found != hosted_.end() && found->users > 0);
+  if (--found->users > 0) return;
+  if (current_ == &*found) current_ = nullptr;
+  server->kill();
+  found->unused.set();
+}
+
+Task<void> Servers::host(Hosted* hosted) {
+  co_await hosted->server->run();
+  if (current_ == hosted) current_ = nullptr;
+  co_await hosted->unused.wait();
+  std::erase_if(hosted_, [&](const Hosted& other) { return &other == hosted; });
+}
+
+Task<void> Servers::shutdown() {
+  closing_ = true;
+  for (Hosted& hosted : hosted_) hosted.server->kill();
+  co_await scope_.join();
+}
+
+}  // namespace berth::server::opencode
