@@ -9,6 +9,7 @@
 #include <git2.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace berth::git {
@@ -19,6 +20,7 @@ using detail::out;
 namespace {
 
 constexpr std::string_view kWorktree = "worktree";
+constexpr git_object_size_t kBinaryLook = 8000;  // so far git looks for a zero
 
 FileStatus status_of(git_delta_t status) {
   switch (status) {
@@ -69,8 +71,11 @@ git_diff_options diff_options(const DiffRequest& request, Scan& scan) {
 /// Turns one libgit2 diff into a Change, within the limits.
 class ChangeBuilder {
  public:
-  ChangeBuilder(git_repository* repository, const DiffRequest& request)
+  ChangeBuilder(git_repository* repository, git_tree* old_tree, git_tree* new_tree,
+                const DiffRequest& request)
       : repository_(repository),
+        old_tree_(old_tree),
+        new_tree_(new_tree),
         request_(request),
         wanted_(request.paths.begin(), request.paths.end()) {}
 
@@ -133,7 +138,57 @@ class ChangeBuilder {
     return {};
   }
 
+  /// The same file again, whatever libgit2 takes it for.
+  Result<Handle<git_diff>> as_text(const std::string& path) {
+    git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+    options.flags = GIT_DIFF_FORCE_TEXT | GIT_DIFF_DISABLE_PATHSPEC_MATCH;
+    options.id_abbrev = GIT_OID_HEXSZ;
+    char* name = const_cast<char*>(path.c_str());
+    options.pathspec = {.strings = &name, .count = 1};
+    Handle<git_diff> diff;
+    const int rc = git_diff_tree_to_tree(out(diff), repository_, old_tree_, new_tree_, &options);
+    if (rc != 0) return detail::libgit2_fail(rc, path);
+    return diff;
+  }
+
   Result<void> compare_lines(FileChange& file, git_diff* diff, std::size_t i) {
+    Result<void> compared = compare_content(file, diff, i);
+    if (!compared || !file.binary || file.status == FileStatus::renamed) return compared;
+    if (is_binary_to_git(*git_diff_get_delta(diff, i))) return compared;
+    Result<Handle<git_diff>> text = as_text(file.path);
+    if (!text) return fail(std::move(text).error());
+    if (git_diff_num_deltas(text->get()) != 1) return compared;
+    patch_bytes_ -= file.patch.size();
+    file.patch.clear();
+    return compare_content(file, text->get(), 0);
+  }
+
+  /// libgit2 takes files with few control characters for binary, and applies the attributes of
+  /// files to links.
+  bool is_binary_to_git(const git_diff_delta& delta) {
+    const std::uint32_t mode =
+        delta.status == GIT_DELTA_DELETED ? delta.old_file.mode : delta.new_file.mode;
+    const char* value = nullptr;
+    if (mode == 0100644 || mode == 0100755) {
+      git_attr_get(&value, repository_, GIT_ATTR_CHECK_FILE_THEN_INDEX, delta.new_file.path,
+                   "diff");
+    }
+    if (git_attr_value(value) == GIT_ATTR_VALUE_FALSE) return true;
+    if (git_attr_value(value) == GIT_ATTR_VALUE_TRUE) return false;
+    for (const git_diff_file* side : {&delta.old_file, &delta.new_file}) {
+      Handle<git_blob> blob;
+      if (git_oid_is_zero(&side->id)) continue;
+      if (git_blob_lookup(out(blob), repository_, &side->id) != 0) return true;
+      const auto size = std::min<git_object_size_t>(git_blob_rawsize(blob.get()), kBinaryLook);
+      const void* content = git_blob_rawcontent(blob.get());
+      if (size > 0 && std::memchr(content, 0, static_cast<std::size_t>(size)) != nullptr) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  Result<void> compare_content(FileChange& file, git_diff* diff, std::size_t i) {
     Handle<git_patch> patch;
     const int rc = git_patch_from_diff(out(patch), diff, i);
     if (rc != 0) return detail::libgit2_fail(rc, file.path);
@@ -210,6 +265,8 @@ class ChangeBuilder {
   }
 
   git_repository* repository_;
+  git_tree* old_tree_;
+  git_tree* new_tree_;
   const DiffRequest& request_;
   std::set<std::string, std::less<>> wanted_;
   Handle<git_odb> odb_;
@@ -259,7 +316,7 @@ Result<Change> compare(git_repository* repository, const std::string& from, cons
   Result<bool> limited = find_renames(diff.get(), request);
   if (!limited) return fail(std::move(limited).error());
 
-  ChangeBuilder builder(repository, request);
+  ChangeBuilder builder(repository, old_tree->get(), new_tree->get(), request);
   Result<void> added = builder.add_all(diff.get());
   if (added && halves) added = builder.add_all(halves.get());
   if (!added) return fail(std::move(added).error());
@@ -278,13 +335,17 @@ Result<Change> diff_worktree(const DiffRequest& request) {
                                  .key = request.worktree.key,
                                  .private_index = request.private_index,
                                  .file_bytes_max = SnapshotRequest{}.file_bytes_max,
+                                 .hints = request.hints,
+                                 .only_in_memory = true,
                                  .patience = request.patience});
   if (!tree) return fail(std::move(tree).error());
   if (Result<void> there = verify_worktree(request.worktree); !there) {
     return fail(std::move(there).error());
   }
   Result<Change> change = compare(worktree->repository.get(), request.from, tree->tree(), request);
-  if (change) change->skipped = tree->skipped();
+  if (!change) return change;
+  change->skipped = tree->skipped();
+  change->scan = tree->report();
   return change;
 }
 

@@ -41,6 +41,7 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
                                                 .key = request.worktree.key,
                                                 .private_index = request.private_index,
                                                 .file_bytes_max = request.file_bytes_max,
+                                                .hints = request.hints,
                                                 .patience = request.patience});
   if (!tree) return fail(std::move(tree).error());
   // The folder may have been taken away while it was read, which would look like a deletion of
@@ -55,6 +56,7 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
   snapshot.parent = *parent;
   snapshot.skipped = tree->skipped();
   snapshot.skipped_count = tree->skipped_count();
+  snapshot.scan = tree->report();
   git_oid id;
   git_oid_fromstr(&id, snapshot.tree.c_str());
   std::vector<std::string> parents;

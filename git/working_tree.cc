@@ -1,291 +1,350 @@
 #include <berth/git/failure.h>
+#include <berth/git/file_store.h>
 #include <berth/git/files.h>
+#include <berth/git/folder_scan.h>
+#include <berth/git/hinted_scan.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
-#include <berth/git/special_files.h>
+#include <berth/git/tree_update.h>
 #include <berth/git/working_tree.h>
 
 #include <git2.h>
-#include <git2/sys/repository.h>
-#include <sys/stat.h>
 
-#include <cstring>
-#include <fstream>
+#include <algorithm>
+#include <ctime>
 #include <iterator>
+#include <map>
+#include <set>
 
 namespace berth::git::detail {
 namespace {
 
 constexpr std::size_t kNamedSkippedMax = 100;
-
-/// What the comparison found, by what is to be done.
-struct Findings {
-  std::vector<std::string> removed;
-  std::vector<std::string> present;
-  std::vector<std::string> ignored;
-};
-
-int go_on(const git_diff*, const char*, const char*, void* payload) {
-  return static_cast<const Patience*>(payload)->exhausted() ? GIT_EUSER : 0;
-}
-
-void note_delta(const git_diff_delta* delta, Findings& findings) {
-  switch (delta->status) {
-    case GIT_DELTA_DELETED:
-      findings.removed.emplace_back(delta->old_file.path);
-      break;
-    case GIT_DELTA_UNMODIFIED:
-      break;
-    case GIT_DELTA_IGNORED:
-      findings.ignored.emplace_back(delta->new_file.path);
-      break;
-    default:
-      findings.present.emplace_back(delta->new_file.path);
-      break;
-  }
-}
+constexpr ObjectId kNothing{};
+constexpr std::uint32_t kFolderMode = 0040000;
+constexpr std::uint32_t kRepositoryMode = 0160000;
+constexpr unsigned kThreads = 2;
+constexpr std::size_t kFilesAThread = 2000;
+/// Files changed so shortly before a scan may change again without their times telling.
+constexpr long kYoungNs = 20'000'000;
 
 }  // namespace
 
-class TreeReader {
+/// Compares all files with the private index.
+class FullReader {
  public:
-  explicit TreeReader(const TreeRequest& request)
-      : request_(request), repository_(request.worktree.repository.get()) {}
+  FullReader(const TreeRequest& request, const OutsideRules& outside)
+      : request_(request), outside_(outside), repository_(request.worktree.repository.get()) {}
 
   Result<WorkingTree> read(bool forget) {
+    note_time();
     Result<void> done = open_index(forget);
-    if (done) {
-      done = check_rule_files(repository_, index(), request_.worktree.path, request_.patience);
-    }
-    if (done) done = compare();
+    if (done) done = open_users_index();
+    if (done) done = scan();
     if (done) done = find_forced();
-    if (done) done = apply();
-    if (done) done = check_submodules();
+    if (done) done = store();
     if (!done) return fail(std::move(done).error());
     request_.patience.note("tree");
-    git_oid tree;
-    const int rc = git_index_write_tree_to(&tree, index(), repository_);
-    if (rc != 0) return libgit2_fail(rc, request_.worktree.path + ": tree");
-    result_.tree_ = hex(tree);
+    Result<ObjectId> tree = update_tree(repository_, tree_, edits_, request_.patience);
+    if (!tree) return fail(std::move(tree).error());
+    remember(*tree);
     return std::move(result_);
   }
 
  private:
-  git_index* index() const { return result_.index_.get(); }
+  const std::vector<IndexEntry>& entries() const { return *entries_; }
   std::string full(const std::string& path) const { return request_.worktree.path + "/" + path; }
 
-  void skip(const std::string& path) {
-    ++result_.skipped_count_;
-    if (result_.skipped_.size() < kNamedSkippedMax) result_.skipped_.push_back(path);
+  void note_time() {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    now.tv_nsec -= kYoungNs;
+    if (now.tv_nsec < 0) {
+      now.tv_nsec += 1'000'000'000;
+      --now.tv_sec;
+    }
+    started_s_ = static_cast<std::uint32_t>(now.tv_sec);
+    started_ns_ = static_cast<std::uint32_t>(now.tv_nsec);
   }
 
   Result<void> open_index(bool forget) {
-    const std::string& file = request_.private_index;
-    if (forget && !file.empty()) {
-      if (Result<void> gone = remove_file_if_exists(file); !gone) return gone;
-    }
-    int rc = file.empty() ? git_index_new(out(result_.index_))
-                          : git_index_open(out(result_.index_), file.c_str());
-    if (rc != 0 && !file.empty()) {
-      // Broken (a full disk, a newer format): it is only a memory, so it is made anew.
-      if (Result<void> gone = remove_file_if_exists(file); !gone) return gone;
-      rc = git_index_open(out(result_.index_), file.c_str());
-    }
-    if (rc == 0) rc = git_repository_set_index(repository_, index());
-    if (rc != 0) return libgit2_fail(rc, file);
-    return git_index_entrycount(index()) == 0 ? seed() : Result<void>();
-  }
-
-  /// A fresh index starts from the base, else HEAD, so that tracked files which an ignore rule
-  /// names stay tracked.
-  Result<void> seed() {
-    result_.changed_ = true;
-    Result<std::string> base = ref_target(repository_, base_ref_of(request_.key));
+    Result<ObjectId> base = base_tree();
     if (!base) return fail(std::move(base).error());
-    if (base->empty()) base = ref_target(repository_, "HEAD");
-    if (!base || base->empty()) return {};
-    Result<Handle<git_tree>> tree = find_tree(repository_, *base);
-    if (!tree) return {};  // the object is gone; untracked files are found all the same
-    const int rc = git_index_read_tree(index(), tree->get());
-    if (rc != 0) return libgit2_fail(rc, *base);
+    base_ = *base;
+    const std::string& file = request_.private_index;
+    if (!forget && !file.empty()) {
+      Result<IndexFile> index = IndexFile::open(file);
+      if (index && index->tree()) {
+        new_index_.old = *std::move(index);
+        tree_ = *new_index_.old.tree();
+        entries_ = &new_index_.old.entries();
+        return {};
+      }
+    }
+    // Missing, broken, or of an older berth: it is only a memory, so it is made anew.
+    fresh_ = true;
+    tree_ = base_;
+    Result<std::vector<IndexEntry>> listed = list_tree(repository_, base_, "", new_index_.paths);
+    if (!listed) return fail(std::move(listed).error());
+    listed_ = *std::move(listed);
+    entries_ = &listed_;
     return {};
   }
 
-  Result<void> compare() {
-    git_diff_options options = GIT_DIFF_OPTIONS_INIT;
-    options.flags = GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS |
-                    GIT_DIFF_INCLUDE_TYPECHANGE | GIT_DIFF_INCLUDE_IGNORED |
-                    GIT_DIFF_INCLUDE_UNREADABLE | GIT_DIFF_INCLUDE_UNREADABLE_AS_UNTRACKED;
-    if (!request_.private_index.empty()) options.flags |= GIT_DIFF_UPDATE_INDEX;
-    options.ignore_submodules =
-        GIT_SUBMODULE_IGNORE_ALL;  // looked at below, without their settings
-    options.progress_cb = go_on;
-    options.payload = const_cast<Patience*>(&request_.patience);
-    Handle<git_diff> diff;
-    const int rc = git_diff_index_to_workdir(out(diff), repository_, index(), &options);
-    if (Result<void> patient = request_.patience.check("comparing the working files"); !patient) {
-      return patient;
+  /// The tree that decides what is tracked beside the user's index: the base's, else HEAD's.
+  Result<ObjectId> base_tree() {
+    Result<std::string> base = ref_target(repository_, base_ref_of(request_.key));
+    if (!base) return fail(std::move(base).error());
+    if (base->empty()) base = ref_target(repository_, "HEAD");
+    if (!base || base->empty()) return kNothing;
+    Result<Handle<git_tree>> tree = find_tree(repository_, *base);
+    if (!tree) return kNothing;  // the object is gone; untracked files are found all the same
+    return to_id(*git_tree_id(tree->get()));
+  }
+
+  /// An index that cannot be read (split, sparse) tracks nothing that we know of.
+  Result<void> open_users_index() {
+    const std::string file = request_.worktree.registration + "/index";
+    users_text_ = stat_text(file);
+    Result<IndexFile> index = IndexFile::open(file);
+    if (index) users_ = *std::move(index);
+    tracked_.assign(entries().size(), 0);
+    std::size_t ours = 0;
+    for (const IndexEntry& theirs : users_.entries()) {
+      int order = 1;
+      while (ours < entries().size() && (order = entries()[ours].path.compare(theirs.path)) < 0) {
+        ++ours;
+      }
+      if (ours < entries().size() && order == 0) {
+        tracked_[ours] = 1;
+      } else {
+        unknown_.push_back(&theirs);
+      }
     }
-    if (rc != 0) return libgit2_fail(rc, request_.worktree.path);
-    for (std::size_t i = 0; i < git_diff_num_deltas(diff.get()); ++i) {
-      note_delta(git_diff_get_delta(diff.get(), i), findings_);
+    return {};
+  }
+
+  ScanRequest scan_request() const {
+    const IndexFile& index = new_index_.old;
+    const unsigned wanted = static_cast<unsigned>(entries().size() / kFilesAThread);
+    return {.root = request_.worktree.path,
+            .entries = entries(),
+            .tracked = tracked_,
+            .young_s = index.written_s(),
+            .young_ns = index.written_ns(),
+            .trust_mode = outside_.trust_mode,
+            .threads = std::clamp(wanted, 1U, kThreads),
+            .patience = request_.patience};
+  }
+
+  Result<void> scan() {
+    found_.assign(entries().size(), 0);
+    Result<ScanFindings> findings =
+        scan_folders(scan_request(), {.folder = "", .rules = outside_.rules}, found_);
+    if (!findings) return fail(std::move(findings).error());
+    findings_ = *std::move(findings);
+    for (Present& present : findings_.doubtful) {
+      // Ignored, and not in the user's index: the base may track it, earlier snapshots do not.
+      Result<TreeEdit> base = find_in_tree(repository_, base_, present.path);
+      if (!base) return fail(std::move(base).error());
+      const bool filled = present.kind != PlaceKind::repository ||
+                          kind_of(full(present.path) + "/.git") != PathKind::missing;
+      if (!filled && base->mode == kRepositoryMode) continue;  // not filled: stays as it is
+      if (filled && base->mode != 0 && base->mode != kFolderMode) {
+        findings_.present.push_back(std::move(present));
+      } else {
+        edits_[present.path] = {};
+      }
+    }
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      if (found_[i] == 0) edits_[std::string(entries()[i].path)] = {};
     }
     return {};
   }
 
   /// Files that the user's index has although an ignore rule names them (`git add -f`): work as
-  /// well. An index that libgit2 cannot read (split, sparse) has none that we know of.
+  /// well.
   Result<void> find_forced() {
-    Handle<git_index> users;
-    const std::string file = request_.worktree.registration + "/index";
-    if (kind_of(file) != PathKind::file || git_index_open(out(users), file.c_str()) != 0) return {};
-    const std::size_t count = git_index_entrycount(users.get());
-    const std::size_t ours = git_index_entrycount(index());
-    std::size_t next = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      const git_index_entry* entry = git_index_get_byindex(users.get(), i);
-      int order = 1;
-      while (next < ours) {
-        order = std::strcmp(git_index_get_byindex(index(), next)->path, entry->path);
-        if (order >= 0) break;
-        ++next;
+    if (unknown_.empty()) return {};
+    std::set<std::string_view> named;
+    for (const Present& present : findings_.present) named.insert(present.path);
+    std::vector<std::string> forced;
+    for (const IndexEntry* entry : unknown_) {
+      if (named.contains(entry->path)) continue;
+      if (entry->mode == kRepositoryMode) {
+        find_unfilled(*entry);
+        continue;
       }
-      if (next < ours && order == 0) continue;
-      const std::string path = entry->path;
-      if (entry->mode == GIT_FILEMODE_COMMIT || !is_safe_relative(path)) continue;
-      if (!has_real_parents(request_.worktree.path, path)) continue;
-      const PathKind kind = kind_of(full(path));
-      if (kind == PathKind::file || kind == PathKind::link) findings_.present.push_back(path);
-    }
-    return {};
-  }
-
-  Result<void> apply() {
-    // libgit2 files repositories inside that are no submodules under "ignored".
-    for (const std::string& path : findings_.ignored) {
-      int really = 0;
-      if (path.back() != '/' || kind_of(full(path) + ".git") == PathKind::missing) continue;
-      git_ignore_path_is_ignored(&really, repository_, path.c_str());
-      if (really == 0) findings_.present.push_back(path);
-    }
-    if (!findings_.removed.empty() || !findings_.present.empty()) result_.changed_ = true;
-    // Removals first: a file may have become a folder, or the other way.
-    for (const std::string& path : findings_.removed) git_index_remove(index(), path.c_str(), 0);
-    std::size_t done = 0;
-    for (const std::string& path : findings_.present) {
-      request_.patience.note("a file");
-      if (Result<void> stored = store(path); !stored) return stored;
-      if (++done % 16 == 0) {
-        Result<void> patient = request_.patience.check("storing the working files");
-        if (!patient) return patient;
+      std::string path(entry->path);
+      if (is_safe_relative(path) && has_real_parents(request_.worktree.path, path)) {
+        forced.push_back(std::move(path));
       }
     }
+    for (const std::string& path : forced) {
+      Result<ScanFindings> found = scan_file(scan_request(), path, nullptr, false, found_);
+      if (!found) return fail(std::move(found).error());
+      if (!found->present.empty()) memory_.forced.insert(path);
+      findings_.append(*std::move(found));
+    }
     return {};
   }
 
-  Result<void> store(const std::string& path) {
-    if (path.back() == '/') return store_nested(path.substr(0, path.size() - 1));
-    struct stat st{};
-    if (::lstat(full(path).c_str(), &st) < 0 || S_ISDIR(st.st_mode)) {
-      git_index_remove(index(), path.c_str(), 0);  // gone while we looked, or a folder by now
-      return {};
-    }
-    if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)) {
-      git_index_remove(index(), path.c_str(), 0);
-      skip(path);
-      return {};
-    }
-    if (S_ISREG(st.st_mode) && static_cast<std::uint64_t>(st.st_size) > request_.file_bytes_max) {
-      skip(path);
-      return {};
-    }
-    const int rc = git_index_add_bypath(index(), path.c_str());
-    if (rc == 0) return {};
-    Error error = libgit2_error(rc, path);
-    if (std::strcmp(error.code, "git_write_failed") == 0) return fail(std::move(error));
-    return store_as_it_is(path, st.st_mode);
+  /// A submodule that came back as an empty folder: tracked as it was.
+  void find_unfilled(const IndexEntry& entry) {
+    const std::string path(entry.path);
+    if (!is_safe_relative(path) || !has_real_parents(request_.worktree.path, path)) return;
+    if (kind_of(full(path)) != PathKind::directory) return;
+    if (kind_of(full(path) + "/.git") != PathKind::missing) return;
+    edits_[path] = {.mode = kRepositoryMode, .id = entry.id};
   }
 
-  /// The conversion of line endings refused the file (`core.safecrlf`) or it cannot be read: its
-  /// bytes, if there are.
-  Result<void> store_as_it_is(const std::string& path, unsigned mode) {
-    std::ifstream file(full(path), std::ios::binary);
-    git_index_entry entry{};
-    entry.path = path.c_str();
-    entry.mode = (mode & 0100) != 0 ? GIT_FILEMODE_BLOB_EXECUTABLE : GIT_FILEMODE_BLOB;
-    if (!file || !S_ISREG(mode)) {
-      skip(path);
-      return {};
-    }
-    const std::string bytes((std::istreambuf_iterator<char>(file)),
-                            std::istreambuf_iterator<char>());
-    int rc = git_blob_create_from_buffer(&entry.id, repository_, bytes.data(), bytes.size());
-    if (rc == 0) rc = git_index_add(index(), &entry);
-    if (rc != 0) skip(path);
-    return {};
-  }
-
-  /// A repository inside: recorded as the commit it stands on, as git does. Without a commit it is
-  /// left out.
-  Result<void> store_nested(const std::string& path) {
-    Handle<git_repository> nested;
-    git_index_entry entry{};
-    entry.path = path.c_str();
-    entry.mode = GIT_FILEMODE_COMMIT;
-    int rc = git_repository_open_ext(out(nested), full(path).c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH,
-                                     nullptr);
-    if (rc == 0) rc = git_reference_name_to_id(&entry.id, nested.get(), "HEAD");
-    if (rc == 0) rc = git_index_add(index(), &entry);
-    if (rc != 0) skip(path + "/");
-    return {};
-  }
-
-  /// Submodules: kept as they are when not populated, moved to their HEAD when populated, dropped
-  /// when gone.
-  Result<void> check_submodules() {
-    struct Known {
-      std::string path;
-      git_oid id;
-    };
-    std::vector<Known> known;
-    for (std::size_t i = 0; i < git_index_entrycount(index()); ++i) {
-      const git_index_entry* entry = git_index_get_byindex(index(), i);
-      if (entry->mode == GIT_FILEMODE_COMMIT) known.push_back({entry->path, entry->id});
-    }
-    for (const Known& submodule : known) {
-      if (kind_of(full(submodule.path)) != PathKind::directory) {
-        git_index_remove(index(), submodule.path.c_str(), 0);
-        result_.changed_ = true;
-      } else if (kind_of(full(submodule.path) + "/.git") != PathKind::missing) {
-        Result<void> stored = store_nested(submodule.path);
-        if (!stored) return stored;
-        const git_index_entry* now = git_index_get_bypath(index(), submodule.path.c_str(), 0);
-        if (now != nullptr && !git_oid_equal(&now->id, &submodule.id)) result_.changed_ = true;
+  Result<void> store() {
+    FileStore store(repository_, {.root = request_.worktree.path,
+                                  .file_bytes_max = request_.file_bytes_max,
+                                  .trust_mode = outside_.trust_mode,
+                                  .only_in_memory = request_.only_in_memory,
+                                  .patience = request_.patience});
+    if (Result<void> begun = store.begin(findings_.present, base_); !begun) return begun;
+    for (const Present& present : findings_.present) {
+      const IndexEntry* old =
+          present.known < 0 ? nullptr : &entries()[static_cast<std::size_t>(present.known)];
+      Result<std::optional<TreeEdit>> put = store.put(present, old != nullptr ? old->mode : 0);
+      if (!put) return fail(std::move(put).error());
+      const std::optional<TreeEdit>& edit = *put;
+      if (!edit) {
+        note_large(present, old);
+        continue;
       }
+      if (old == nullptr ? edit->mode == 0 : edit->mode == old->mode && edit->id == old->id) {
+        if (old != nullptr) times_[present.path] = present.stat;
+        continue;
+      }
+      edits_[present.path] = *edit;
+      times_[present.path] = present.stat;
     }
+    for (const std::string& path : findings_.unreadable) store.skipped().push_back(path);
+    note_skipped(store.skipped());
+    result_.report_.files_read = store.files_read();
+    result_.report_.files_looked_at = findings_.looked_at;
     return {};
+  }
+
+  /// What is left out stays as it was, unless that was something else (a link, a repository).
+  void note_large(const Present& present, const IndexEntry* old) {
+    if (old != nullptr && (old->mode & 0170000) != 0100000 &&
+        present.kind != PlaceKind::repository) {
+      edits_[present.path] = {};
+    }
+  }
+
+  void note_skipped(std::vector<std::string>& skipped) {
+    std::sort(skipped.begin(), skipped.end());
+    result_.skipped_count_ = skipped.size();
+    for (std::string& path : skipped) {
+      memory_.skipped.insert(path);
+      if (result_.skipped_.size() < kNamedSkippedMax) result_.skipped_.push_back(std::move(path));
+    }
+  }
+
+  void remember(const ObjectId& tree) {
+    result_.tree_ = hex(tree);
+    result_.private_index_ = request_.private_index;
+    memory_.tree = result_.tree_;
+    memory_.rules = outside_.signature;
+    memory_.users_index = users_text_;
+    make_entries(tree);
+    result_.memory_ = std::move(memory_);
+  }
+
+  /// The new index, if so much was read that the next scan gains by one.
+  void make_entries(const ObjectId& tree) {
+    std::vector<IndexEntry> made;
+    made.reserve(entries().size() + edits_.size());
+    for (const IndexEntry& entry : entries()) {
+      if (edits_.contains(entry.path)) continue;
+      made.push_back(entry);
+      const auto time = times_.find(entry.path);
+      if (time != times_.end()) made.back().stat = time->second;
+      if (entry.mode == kRepositoryMode) memory_.links.insert(std::string(entry.path));
+    }
+    std::vector<IndexEntry> added;
+    for (const auto& [path, edit] : edits_) {
+      if (edit.mode == 0) continue;
+      if (edit.mode == kRepositoryMode) memory_.links.insert(path);
+      IndexEntry entry;
+      entry.path = new_index_.paths.emplace_back(path);
+      entry.stat = times_[path];
+      entry.mode = edit.mode;
+      entry.id = edit.id;
+      added.push_back(entry);
+    }
+    if (!fresh_ && result_.report_.files_read <= 32 + entries().size() / 256) return;
+    std::vector<IndexEntry> merged;
+    merged.reserve(made.size() + added.size());
+    std::merge(made.begin(), made.end(), added.begin(), added.end(), std::back_inserter(merged),
+               [](const IndexEntry& a, const IndexEntry& b) { return a.path < b.path; });
+    for (IndexEntry& entry : merged) {
+      if (entry.stat.is_younger_than(started_s_, started_ns_)) entry.stat = {};
+    }
+    new_index_.entries = std::move(merged);
+    result_.new_index_ = std::move(new_index_);
+    result_.new_tree_ = tree;
   }
 
   const TreeRequest& request_;
+  const OutsideRules& outside_;
   git_repository* repository_;
   WorkingTree result_;
-  Findings findings_;
+  WorkingTree::NewIndex new_index_;
+  std::vector<IndexEntry> listed_;
+  const std::vector<IndexEntry>* entries_ = nullptr;
+  ObjectId tree_{};  // what the entries are
+  ObjectId base_{};
+  IndexFile users_;
+  std::string users_text_;
+  std::vector<char> tracked_;
+  std::vector<const IndexEntry*> unknown_;  // of the user's index, not in ours
+  std::vector<char> found_;
+  ScanFindings findings_;
+  TreeEdits edits_;
+  std::map<std::string, StatData, std::less<>> times_;
+  ScanMemory memory_;
+  bool fresh_ = false;
+  std::uint32_t started_s_ = 0;
+  std::uint32_t started_ns_ = 0;
 };
 
 Result<WorkingTree> WorkingTree::read(const TreeRequest& request) {
-  Result<WorkingTree> tree = TreeReader(request).read(false);
-  if (tree || request.private_index.empty() || tree.error().kind != ErrorKind::internal)
-    return tree;
-  // The index may name objects that `git gc` took after their ref was deleted: once more from the
-  // files alone.
-  return TreeReader(request).read(true);
+  Result<OutsideRules> outside = OutsideRules::read(request.worktree);
+  if (!outside) return fail(std::move(outside).error());
+  std::string reason;
+  if (request.hints.complete) {
+    Result<WorkingTree> hinted = HintedReader(request, *outside).read(reason);
+    const bool lost = !hinted && (hinted.error().kind == ErrorKind::internal ||
+                                  hinted.error().kind == ErrorKind::not_found);
+    if (lost && reason.empty()) reason = "objects_missing";
+    if (reason.empty()) return hinted;
+  } else if (!request.hints.since.empty()) {
+    reason = "hints_incomplete";
+  }
+  Result<WorkingTree> tree = FullReader(request, *outside).read(false);
+  if (!tree && !request.private_index.empty() &&
+      (tree.error().kind == ErrorKind::internal || tree.error().kind == ErrorKind::not_found)) {
+    // The index may name objects that `git gc` took after their ref was deleted: once more from the
+    // files alone.
+    tree = FullReader(request, *outside).read(true);
+  }
+  if (tree) tree->report_.reason = std::move(reason);
+  return tree;
 }
 
 Result<void> WorkingTree::keep() {
-  if (!changed_ || git_index_path(index_.get()) == nullptr) return {};
-  const int rc = git_index_write(index_.get());
-  if (rc != 0) return libgit2_fail(rc, git_index_path(index_.get()));
-  return {};
+  if (private_index_.empty()) return {};
+  if (new_index_) {
+    Result<void> written = write_index(private_index_, new_index_->entries, new_tree_);
+    if (!written) return written;
+  }
+  return memory_.save(private_index_);
 }
 
 }  // namespace berth::git::detail

@@ -4,10 +4,15 @@
 
 #include <berth/core/result.h>
 #include <berth/git/handles.h>
+#include <berth/git/hints.h>
+#include <berth/git/index_entries.h>
 #include <berth/git/opened.h>
 #include <berth/git/patience.h>
+#include <berth/git/scan_memory.h>
 
 #include <cstdint>
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,32 +21,50 @@ namespace berth::git::detail {
 struct TreeRequest {
   const OpenedWorktree& worktree;
   std::string key;
-  std::string private_index;  ///< Empty: an index in memory that remembers nothing.
+  std::string private_index;  ///< Empty: nothing is remembered.
   std::uint64_t file_bytes_max;
+  Hints hints;
+  /// What is stored stays in memory, visible through `worktree.repository` alone: for a look at
+  /// what changed. Above 64 MiB of changed files it goes to disk all the same.
+  bool only_in_memory = false;
   Patience patience;
 };
 
 /// Working files, read and stored. Hold it until the tree has a ref, then `keep` it.
 class WorkingTree {
  public:
-  /// Compares the working files with the private index, stores what is new, and writes the tree.
+  /// Compares the working files with what is remembered, stores what is new, and writes the tree.
+  ///
+  /// In the tree is what the base or the user's index tracks, and of the rest what no ignore rule
+  /// names; not what earlier snapshots held.
   static Result<WorkingTree> read(const TreeRequest& request);
 
   const std::string& tree() const { return tree_; }
   const std::vector<std::string>& skipped() const { return skipped_; }
   std::uint64_t skipped_count() const { return skipped_count_; }
+  const ScanReport& report() const { return report_; }
 
-  /// Saves the index. Only after a ref holds the tree: then whatever the index names is safe from
-  /// `git gc`.
+  /// Saves what was learnt. Only after a ref holds the tree: then whatever the index names is safe
+  /// from `git gc`.
   Result<void> keep();
 
  private:
-  friend class TreeReader;
-  Handle<git_index> index_;
+  friend class FullReader;
+  friend class HintedReader;
   std::string tree_;
   std::vector<std::string> skipped_;
   std::uint64_t skipped_count_ = 0;
-  bool changed_ = false;
+  ScanReport report_;
+  std::string private_index_;
+  ScanMemory memory_;
+  /// What the private index shall be; nothing when it is to stay as it is.
+  struct NewIndex {
+    IndexFile old;  // whose memory the entries' paths are in
+    std::deque<std::string> paths;
+    std::vector<IndexEntry> entries;
+  };
+  std::optional<NewIndex> new_index_;
+  ObjectId new_tree_{};
 };
 
 }  // namespace berth::git::detail
