@@ -10,13 +10,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 namespace berth::git::detail {
 namespace {
+
+constexpr std::size_t kThreadsMax = 4;  // the kernel's part does not spread further
+constexpr std::size_t kFilesPerThread = 256;
+constexpr std::size_t kRunMin = 64;
 
 /// The chain of open folders from the root down to the one being written; entries come sorted, so
 /// each folder is made and opened once.
@@ -90,10 +101,16 @@ void remember(const git_index_entry* entry, const struct stat& st) {
   mutable_entry->file_size = low32(static_cast<std::uint64_t>(st.st_size));
 }
 
+/// Writes entries of the index, each worker with libgit2 handles of its own.
 class Filler {
  public:
-  Filler(FileWriter writer, int root, std::string path)
-      : writer_(std::move(writer)), folders_(root), path_(std::move(path)) {}
+  Filler(Handle<git_repository> repository, Handle<git_odb> odb, bool convert, int root,
+         std::string path)
+      : repository_(std::move(repository)),
+        odb_(std::move(odb)),
+        writer_(repository_.get(), odb_.get(), path, convert),
+        folders_(root),
+        path_(std::move(path)) {}
 
   Result<void> write(const git_index_entry* entry) {
     const std::string name = entry->path;
@@ -113,6 +130,8 @@ class Filler {
   }
 
  private:
+  Handle<git_repository> repository_;
+  Handle<git_odb> odb_;
   FileWriter writer_;
   FolderChain folders_;
   std::string path_;
@@ -179,6 +198,129 @@ Result<Handle<git_repository>> open_for_writing(const FillFolder& request, git_i
   return repository;
 }
 
+Result<std::unique_ptr<Filler>> make_filler(const FillFolder& request, git_index* index,
+                                            bool convert) {
+  Result<Handle<git_repository>> repository = open_for_writing(request, index);
+  if (!repository) return fail(std::move(repository).error());
+  Handle<git_odb> odb;
+  const int rc = git_repository_odb(out(odb), repository->get());
+  if (rc != 0) return libgit2_fail(rc, request.git_dir);
+  const int root = ::open(request.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (root < 0) return fail(errno_error(errno, "open " + request.path));
+  return std::make_unique<Filler>(*std::move(repository), std::move(odb), convert, root,
+                                  request.path);
+}
+
+/// A run of entries that one worker writes.
+struct Run {
+  std::size_t begin;
+  std::size_t end;
+};
+
+std::string_view folder_of(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+
+/// Cut between folders: two workers in one folder would wait for each other in the kernel.
+std::vector<Run> cut(git_index* index) {
+  std::vector<Run> runs;
+  const std::size_t count = git_index_entrycount(index);
+  std::string_view last;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string_view folder = folder_of(git_index_get_byindex(index, i)->path);
+    if (runs.empty() || (i - runs.back().begin >= kRunMin && folder != last)) {
+      runs.push_back({i, i});
+    }
+    runs.back().end = i + 1;
+    last = folder;
+  }
+  return runs;
+}
+
+/// All files of one folder by several workers, or some of its files by one.
+class Checkout {
+ public:
+  Checkout(const FillFolder& request, git_index* index, bool convert)
+      : request_(request), index_(index), convert_(convert), runs_(cut(index)) {}
+
+  Result<void> write_all() {
+    Result<std::unique_ptr<Filler>> filler = make_filler(request_, index_, convert_);
+    if (!filler) return fail(std::move(filler).error());
+    const Run all{0, git_index_entrycount(index_)};
+    if (convert_) {
+      if (Result<void> first = write_turn(**filler, all, 0); !first) return first;
+      // Sorts the index now, if it has to be: from here on workers look attributes up in it.
+      std::size_t position = 0;
+      static_cast<void>(git_index_find(&position, index_, ".gitattributes"));
+    }
+    if (Result<void> files = write_runs(**filler); !files) return files;
+    return convert_ ? write_turn(**filler, all, 2) : Result<void>();
+  }
+
+ private:
+  Result<void> write_turn(Filler& filler, Run run, int turn) {
+    const Patience& patience = request_.patience;
+    for (std::size_t i = run.begin; i < run.end; ++i) {
+      const git_index_entry* entry = git_index_get_byindex(index_, i);
+      if (convert_ && turn_of(entry) != turn) continue;
+      patience.note("a file");
+      if (Result<void> written = filler.write(entry); !written) return written;
+      if (i % 64 == 0) {
+        if (Result<void> go_on = patience.check("checkout"); !go_on) return go_on;
+      }
+    }
+    return {};
+  }
+
+  /// This thread and, for a large tree, a few that end before the call does.
+  Result<void> write_runs(Filler& mine) {
+    const std::size_t threads_max =
+        std::min<std::size_t>({std::thread::hardware_concurrency(), kThreadsMax,
+                               git_index_entrycount(index_) / kFilesPerThread});
+    std::vector<std::thread> others;
+    others.reserve(threads_max);
+    try {
+      while (others.size() + 1 < threads_max) others.emplace_back([this] { work_alone(); });
+    } catch (const std::system_error&) {
+      // The machine gives no more threads: those that are there do the work.
+    }
+    work(mine);
+    for (std::thread& other : others) other.join();
+    const std::lock_guard lock(mutex_);
+    if (error_) return fail(*error_);
+    return {};
+  }
+
+  void work_alone() {
+    Result<std::unique_ptr<Filler>> filler = make_filler(request_, index_, convert_);
+    if (!filler) return give_up(std::move(filler).error());
+    work(**filler);
+  }
+
+  void work(Filler& filler) {
+    for (std::size_t n; !failed_ && (n = next_++) < runs_.size();) {
+      Result<void> written = write_turn(filler, runs_[n], 1);
+      if (!written) return give_up(std::move(written).error());
+    }
+  }
+
+  void give_up(Error error) {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = std::move(error);
+    failed_ = true;
+  }
+
+  const FillFolder& request_;
+  git_index* index_;
+  bool convert_;
+  std::vector<Run> runs_;
+  std::atomic<std::size_t> next_{0};
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;
+  std::optional<Error> error_;
+};
+
 }  // namespace
 
 Result<void> fill_folder(const FillFolder& request) {
@@ -186,35 +328,16 @@ Result<void> fill_folder(const FillFolder& request) {
   Handle<git_index> index;
   int rc = git_index_open(out(index), request.index_file.c_str());
   if (rc != 0) return libgit2_fail(rc, request.index_file);
-  Result<Handle<git_repository>> opened = open_for_writing(request, index.get());
-  if (!opened) return fail(std::move(opened).error());
-  git_repository* repository = opened->get();
-  Result<Handle<git_tree>> tree = find_tree(repository, request.commit);
+  Result<Handle<git_repository>> repository = open_for_writing(request, index.get());
+  if (!repository) return fail(std::move(repository).error());
+  Result<Handle<git_tree>> tree = find_tree(repository->get(), request.commit);
   if (!tree) return fail(std::move(tree).error());
-  Handle<git_odb> odb;
-  rc = git_repository_odb(out(odb), repository);
-  if (rc == 0) rc = git_index_read_tree(index.get(), tree->get());
+  rc = git_index_read_tree(index.get(), tree->get());
   if (rc != 0) return libgit2_fail(rc, path);
-  const int root = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (root < 0) return fail(errno_error(errno, "open " + path));
 
-  const Patience& patience = request.patience;
-  const bool convert = may_convert(repository, index.get());
-  const std::size_t count = git_index_entrycount(index.get());
-  Filler filler(FileWriter(repository, odb.get(), path, convert), root, path);
-  for (int turn = convert ? 0 : 1; turn <= (convert ? 2 : 1); ++turn) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const git_index_entry* entry = git_index_get_byindex(index.get(), i);
-      if (convert && turn_of(entry) != turn) continue;
-      patience.note("a file");
-      Result<void> written = filler.write(entry);
-      if (!written) return written;
-      if (i % 64 == 0) {
-        if (Result<void> go_on = patience.check("checkout"); !go_on) return go_on;
-      }
-    }
-  }
-  patience.note("the index");
+  Checkout checkout(request, index.get(), may_convert(repository->get(), index.get()));
+  if (Result<void> written = checkout.write_all(); !written) return written;
+  request.patience.note("the index");
   rc = git_index_write(index.get());
   if (rc != 0) return libgit2_fail(rc, path + ": index");
   return {};

@@ -22,7 +22,8 @@ struct FillFolder {
 ///
 /// libgit2's own checkout compares, asks for conflicts and looks every path up again; into an empty
 /// folder none of that is needed. Line endings and `ident` are converted as the attributes say;
-/// other filters do not exist here. Submodules become empty folders. Errors: `conflict`
+/// other filters do not exist here. Submodules become empty folders. A large tree is written by
+/// several threads that end before the call does. Errors: `conflict`
 /// "path_occupied" when a file is in the way; `invalid` "bad_tree" for a tree with names that would
 /// leave the folder.
 Result<void> fill_folder(const FillFolder& request);

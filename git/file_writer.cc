@@ -19,15 +19,16 @@ tl::unexpected<Error> FileWriter::failed(const char* call, const std::string& pa
 
 Result<struct stat> FileWriter::write(int folder, const std::string& leaf, const std::string& path,
                                       const git_oid& id, unsigned mode) {
-  Result<void> done;
-  if (mode == GIT_FILEMODE_COMMIT) {
-    if (::mkdirat(folder, leaf.c_str(), 0777) < 0) return failed("mkdir", path);
-  } else if (mode == GIT_FILEMODE_LINK) {
-    done = write_link(folder, leaf, path, id);
-  } else {
-    done = write_file(folder, leaf, path, id, (mode & 0100) != 0);
+  if (mode != GIT_FILEMODE_COMMIT && mode != GIT_FILEMODE_LINK) {
+    return write_file(folder, leaf, path, id, (mode & 0100) != 0);
   }
-  if (!done) return fail(std::move(done).error());
+  if (mode == GIT_FILEMODE_LINK) {
+    if (Result<void> done = write_link(folder, leaf, path, id); !done) {
+      return fail(std::move(done).error());
+    }
+  } else if (::mkdirat(folder, leaf.c_str(), 0777) < 0) {
+    return failed("mkdir", path);
+  }
   struct stat st{};
   if (::fstatat(folder, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return failed("stat", path);
   return st;
@@ -44,8 +45,9 @@ Result<void> FileWriter::write_link(int folder, const std::string& leaf, const s
   return {};
 }
 
-Result<void> FileWriter::write_file(int folder, const std::string& leaf, const std::string& path,
-                                    const git_oid& id, bool executable) {
+Result<struct stat> FileWriter::write_file(int folder, const std::string& leaf,
+                                           const std::string& path, const git_oid& id,
+                                           bool executable) {
   git_filter_list* filters = nullptr;
   if (may_convert_) {
     const int rc = git_filter_list_load(&filters, repository_, nullptr, path.c_str(),
@@ -66,13 +68,15 @@ Result<void> FileWriter::write_file(int folder, const std::string& leaf, const s
   if (rc == 0) rc = git_filter_list_apply_to_blob(&converted, filters, blob.get());
   git_filter_list_free(filters);
   if (rc != 0) return libgit2_fail(rc, path);
-  Result<void> written = write_bytes(folder, leaf, path, executable, converted.ptr, converted.size);
+  Result<struct stat> written =
+      write_bytes(folder, leaf, path, executable, converted.ptr, converted.size);
   git_buf_dispose(&converted);
   return written;
 }
 
-Result<void> FileWriter::write_bytes(int folder, const std::string& leaf, const std::string& path,
-                                     bool executable, const char* data, std::size_t size) {
+Result<struct stat> FileWriter::write_bytes(int folder, const std::string& leaf,
+                                            const std::string& path, bool executable,
+                                            const char* data, std::size_t size) {
   const mode_t mode = executable ? 0777 : 0666;  // the umask takes its part
   const int fd =
       ::openat(folder, leaf.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -88,8 +92,13 @@ Result<void> FileWriter::write_bytes(int folder, const std::string& leaf, const 
     data += n;
     size -= static_cast<std::size_t>(n);
   }
+  // Nothing writes to it any more, and by number it costs no walk along the path.
+  struct stat st{};
+  const int rc = ::fstat(fd, &st);
+  const int error = errno;
   ::close(fd);
-  return {};
+  if (rc < 0) return fail(errno_error(error, "stat " + root_ + "/" + path));
+  return st;
 }
 
 }  // namespace berth::git::detail

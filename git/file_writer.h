@@ -29,10 +29,10 @@ class FileWriter {
   tl::unexpected<Error> failed(const char* call, const std::string& path) const;
   Result<void> write_link(int folder, const std::string& leaf, const std::string& path,
                           const git_oid& id);
-  Result<void> write_file(int folder, const std::string& leaf, const std::string& path,
-                          const git_oid& id, bool executable);
-  Result<void> write_bytes(int folder, const std::string& leaf, const std::string& path,
-                           bool executable, const char* data, std::size_t size);
+  Result<struct stat> write_file(int folder, const std::string& leaf, const std::string& path,
+                                 const git_oid& id, bool executable);
+  Result<struct stat> write_bytes(int folder, const std::string& leaf, const std::string& path,
+                                  bool executable, const char* data, std::size_t size);
 
   git_repository* repository_;
   git_odb* odb_;
