@@ -1,6 +1,7 @@
 #include <berth/server/agents/drivers.h>
 
 #include <berth/server/agents/acp_agent.h>
+#include <berth/server/agents/command/command_agent.h>
 #include <berth/server/agents/opencode/agent.h>
 #include <berth/server/agents/opencode/servers.h>
 
@@ -41,7 +42,8 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
     }
     case Driver::checkpoint:
     case Driver::oneshot:
-      break;
+      return std::make_unique<CommandAgent>(platform_, *found, state_directory_ + "/agents", tag_,
+                                            sink);
   }
   return fail(ErrorKind::unsupported, "driver_missing",
               "agents." + profile + ".driver: this build has no driver " +

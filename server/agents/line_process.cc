@@ -120,6 +120,11 @@ std::string LineProcess::stderr_tail() const {
   return stderr_tail_.substr(stderr_tail_.size() - size);
 }
 
+void LineProcess::end_input() {
+  stdin_closing_ = true;
+  write_more();
+}
+
 void LineProcess::signal(int number) {
   if (!exited_) process_->signal(number);
 }

@@ -50,6 +50,9 @@ class LineProcess final : private io::ExitListener, private LineSink {
   /// Queues bytes for its stdin, as they are. Dropped when it is gone or its stdin was closed; a
   /// process that lets stdin_queue_max pile up is ended.
   void send(std::string bytes);
+  /// Closes its stdin behind what is queued; what it says and its end are waited for as long as
+  /// they take.
+  void end_input();
   /// To the process's group.
   void signal(int number);
   void resume_reading();
