@@ -196,6 +196,8 @@ void CommandAgent::prompt(std::string turn, std::string blocks) {
   output_.begin_turn();
   Result<std::string> words = plain_words(blocks);
   if (words.has_value() && process_ == nullptr) {
+    // A warm agent has just died, and its last checkpoint is being kept: on_exited() comes.
+    if (warm()) return;
     Result<void> started = start({});
     if (!started.has_value()) words = fail(std::move(started.error()));
   }
