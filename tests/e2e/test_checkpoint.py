@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import session_path, text_of
 from berth_server import ROOT, Server, wait_until
-from summary import main
+from summary import figure, main
 
 AGENT = os.path.join(os.path.dirname(os.path.dirname(os.environ.get("BERTH", os.path.join(ROOT, "build/server/berth")))),
                      "bench/agents/berth-scripted-checkpoint")
@@ -29,7 +29,7 @@ command = "{AGENT}"
 [limits]
 queue_max = 20000
 """
-PROMPTS = int(os.environ.get("BERTH_CHECKPOINT_PROMPTS", "2000"))
+PROMPTS = int(os.environ.get("BERTH_CHECKPOINT_PROMPTS", "10000"))
 
 
 class Checkpoint(unittest.TestCase):
@@ -130,10 +130,13 @@ class Checkpoint(unittest.TestCase):
             if event.type == "turn.ended":
                 self.assertNotIn(event.turn, ended, "two endings")
                 ended[event.turn] = event.data["state"]
+        states = list(ended.values())
+        figure(f"{PROMPTS} prompts while the agent was killed every 100 ms",
+               {state: states.count(state) for state in sorted(set(states))})
         self.assertEqual(len(accepted), PROMPTS)
         self.assertEqual(set(accepted), set(ended))
-        self.assertLessEqual(set(ended.values()), {"completed", "interrupted", "failed"})
-        self.assertGreater(list(ended.values()).count("completed"), PROMPTS // 2)
+        self.assertLessEqual(set(states), {"completed", "interrupted", "failed"})
+        self.assertGreater(states.count("completed"), PROMPTS // 2)
 
     def drained(self, session):
         state = self.client.session(session)

@@ -125,7 +125,8 @@ io::LaunchSpec CommandAgent::launch_spec(const std::string& checkpoint) const {
   launch.arguments.insert(launch.arguments.end(), profile_.arguments.begin(),
                           profile_.arguments.end());
   launch.environment = agent_environment(platform_.environment(), profile_);
-  launch.working_directory = spec_.directory;
+  launch.working_directory =
+      profile_.working_directory.empty() ? spec_.directory : profile_.working_directory;
   launch.tag = tag_ + "-" + spec_.session_key;
   return launch;
 }
