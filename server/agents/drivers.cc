@@ -42,12 +42,10 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
     }
     case Driver::checkpoint:
     case Driver::oneshot:
-      return std::make_unique<CommandAgent>(platform_, *found, state_directory_ + "/agents", tag_,
-                                            sink);
+      break;
   }
-  return fail(ErrorKind::unsupported, "driver_missing",
-              "agents." + profile + ".driver: this build has no driver " +
-                  std::string(to_string(found->driver)));
+  return std::make_unique<CommandAgent>(platform_, *found, state_directory_ + "/agents", tag_,
+                                        sink);
 }
 
 Task<void> Drivers::shutdown() {
