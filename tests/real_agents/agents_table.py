@@ -20,7 +20,10 @@ def row(name):
 
 
 def write():
-    """Puts the rows of this run in place of the rows of the same agents; other rows stay."""
+    """Puts the rows of this run in place of the rows of the same agents; other rows stay.
+
+    An agent that did not come through all steps is no row.
+    """
     with open(PAGE, encoding="utf-8") as page:
         before, rest = page.read().split(BEGIN)
     old, after = rest.split(END)
@@ -30,7 +33,9 @@ def write():
         if len(cells) == len(COLUMNS):
             kept[cells[0]] = dict(zip((key for key, _ in COLUMNS), cells))
     lines = [" | ".join(title for _, title in COLUMNS), " | ".join("---" for _ in COLUMNS)]
-    for cells in {**kept, **_rows}.values():
+    proved = {name: cells for name, cells in _rows.items()
+              if "restored in" in cells and "valid" in cells}
+    for cells in {**kept, **proved}.values():
         lines.append(" | ".join(cells.get(key, "-") for key, _ in COLUMNS))
     table = "\n".join(f"| {line} |" for line in lines)
     with open(PAGE, "w", encoding="utf-8") as page:

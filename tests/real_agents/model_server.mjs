@@ -18,6 +18,7 @@
 //   [[task STEPS]]    a sub-agent whose prompt is STEPS, in {{ }}      [[plan A|B|C]] a to-do list
 //   [[error STATUS]]  an HTTP error instead       [[drop]]             cuts the connection
 //   [[recall]]        the WORDs of all "the word is WORD" in the prompts that this request holds
+//   [[now]]           the steps before it, in this prompt, are only told of: nobody follows them
 //
 // "\n" in TEXT is a line break. The steps of the last prompt that has any decide; a tool step ends
 // one reply, and the request that brings its result goes on with the next step. A request that
@@ -50,7 +51,8 @@ const new_id = (prefix) => `${prefix}${process.pid}_${++ids}`;
 
 const steps_of = (text) =>
   [...text.matchAll(/\[\[(\w+)\s*([\s\S]*?)\]\]/g)]
-    .map(([, verb, rest]) => ({ verb, rest: rest.trim() }));
+    .map(([, verb, rest]) => ({ verb, rest: rest.trim() }))
+    .filter((_, at, all) => at > all.map(({ verb }) => verb).lastIndexOf('now'));
 
 /** The steps of the last prompt that has any, its tool results so far, how many such prompts. */
 function situation(messages) {

@@ -5,6 +5,9 @@ Each transcript in tests/data/transcripts is one session of test_acp_agents.py w
 the version of its name: turns, a permission, two cancels, death in mid-turn, and the restore. berth
 must say what it said when the agent was real (replay_agent.py checks that), and its log must hold
 every update that the agent sent, as it was sent and in that order.
+
+goose-unproved.jsonl is no record: nobody ran goose here. It is written by hand after goose's source
+(crates/goose-acp), and says only that berth gets on with that dialect.
 """
 
 import json
