@@ -109,6 +109,16 @@ std::vector<std::string> AcpRig::sent_of(std::string_view method) const {
   return out;
 }
 
+namespace {
+
+struct Alarm final : io::TimerOp {
+  explicit Alarm(Executor& executor) : rung(executor) {}
+  void on_timer() override { rung.set(); }
+  Event rung;
+};
+
+}  // namespace
+
 Task<int> AcpRig::peer(io::SimProcess& process) {
   const std::unique_ptr<io::ByteStream> stream =
       io::make_duplex_stream(process.reactor(), process.stdin_handle, process.stdout_handle);
@@ -130,9 +140,18 @@ Task<int> AcpRig::peer(io::SimProcess& process) {
         out += line + "\n";
       }
     }
-    if (out.empty()) continue;
-    const Result<void> written = co_await stream->write(out);
-    if (!written.has_value()) break;
+    while (!out.empty()) {
+      const std::string later = std::string(kLater) + "\n";
+      const std::string now = out.substr(0, out.find(later));
+      out.erase(0, now.size());
+      const Result<void> written = co_await stream->write(now);
+      if (!written.has_value()) break;
+      if (out.empty()) continue;
+      out.erase(0, later.size());
+      Alarm alarm(process.reactor());
+      process.reactor().arm(alarm, process.reactor().clock().now() + std::chrono::seconds(1));
+      co_await alarm.rung.wait();
+    }
   }
   co_await stream->close();
   co_return 0;

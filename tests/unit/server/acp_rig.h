@@ -52,6 +52,9 @@ class AcpRig {
   using Answer =
       std::function<std::vector<std::string>(const std::string& method, const JsonView& message)>;
 
+  /// As a line: what follows is written a second later.
+  static constexpr const char* kLater = "$LATER";
+
   explicit AcpRig(std::uint64_t seed = 7);
   ~AcpRig();
 

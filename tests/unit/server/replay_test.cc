@@ -39,6 +39,7 @@ class LateReplay : public testing::Test {
         loaded = true;
         for (const Words& words : before_answer) out.push_back(chunk(words));
         out.emplace_back(kOk);
+        if (after_load.size() != 0) out.emplace_back(AcpRig::kLater);
         for (const Words& words : after_load) out.push_back(chunk(words));
       } else if (method == "session/prompt" && loaded) {
         for (const Words& words : after_prompt) out.push_back(chunk(words));
@@ -57,10 +58,10 @@ class LateReplay : public testing::Test {
     rig.settle();
     AttachSpec again = rig.spec();
     again.native_session_id = "n1";
+    rig.sink.heard.clear();
     rig.agent->attach(again);
     rig.settle();
     ASSERT_EQ(rig.sink.attached.rung, Rung::load);
-    rig.sink.heard.clear();
     prompt("three");
   }
 
