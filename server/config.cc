@@ -181,6 +181,8 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.text("like", like);  // taken over by the caller, before the rest was read
   std::string driver(to_string(profile.driver));
   reader.text("driver", driver);
+  // What starts a program for one driver (`opencode acp`) is nothing to another.
+  if (driver != to_string(profile.driver)) profile.arguments.clear();
   reader.text("command", profile.command);
   reader.texts("args", profile.arguments);
   reader.pairs("env", profile.environment);

@@ -10,7 +10,6 @@ namespace berth::server::opencode {
 
 namespace {
 
-constexpr Duration kFirstWord = std::chrono::seconds(20);
 constexpr Duration kLastAbort = std::chrono::seconds(2);
 
 /// The error of a request that was part of attaching.
@@ -184,7 +183,7 @@ Task<Result<void>> Agent::create(const AttachSpec* spec, AttachFailure* failure)
   server_->add(std::string(*id), client);
   // Some versions (1.14.48) stream nothing but server.connected: a session that is made must show.
   StopSource late(stop_->token());
-  requests_->spawn(stop_late(now() + kFirstWord, &late));
+  requests_->spawn(stop_late(now() + profile_.timeouts.session, &late));
   const bool spoke = co_await server_->spoke().wait(late.token());
   late.request_stop();
   if (spoke || stop_->stop_requested()) co_return Result<void>();

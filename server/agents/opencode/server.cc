@@ -81,7 +81,8 @@ io::LaunchSpec Server::launch_spec(int port) const {
            variable.first == "OPENCODE_SERVER_USERNAME";
   });
   launch.environment.emplace_back("OPENCODE_SERVER_PASSWORD", password_);
-  launch.working_directory = directory_;
+  launch.working_directory =
+      profile_.working_directory.empty() ? directory_ : profile_.working_directory;
   launch.tag = tag_;
   return launch;
 }

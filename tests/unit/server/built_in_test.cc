@@ -43,6 +43,25 @@ strip_between = [["<think>", "</think>"]]
   EXPECT_EQ(mine.strip_between.front().second, "</think>");
 }
 
+TEST(AgentConfig, DoesNotGiveTheArgumentsOfOneDriverToAnother) {
+  Config config;
+  config.agents = built_in_agents("/x/scripted");
+  const Result<void> read = apply_toml(config, R"(
+[agents.opencode]
+driver = "opencode"
+[agents.own]
+like = "qwen"
+driver = "opencode"
+command = "/opt/own"
+args = ["serve", "--pure"]
+)",
+                                       "c");
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_TRUE(config.agents.at("opencode").arguments.empty());
+  const std::vector<std::string> own = {"serve", "--pure"};
+  EXPECT_EQ(config.agents.at("own").arguments, own);
+}
+
 TEST(AgentConfig, NamesWhatIsWrongWithADialect) {
   const std::pair<const char*, const char*> cases[] = {
       {"[agents.a]\nlike = \"nobody\"\n", "agents.a.like"},

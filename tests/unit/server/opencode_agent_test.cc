@@ -32,6 +32,8 @@ class Recorder final : public AgentSink {
   }
   void on_question(std::int64_t, const AgentQuestion& question) override {
     questions.push_back(question.reply_id);
+    asked_by.emplace_back(question.child);
+    kind = question.kind;
   }
   void on_question_withdrawn(std::int64_t, std::uint64_t) override { ++withdrawn; }
   void on_foreign_message(std::int64_t, std::string_view method, std::string_view) override {
@@ -53,6 +55,8 @@ class Recorder final : public AgentSink {
   std::vector<std::string> kinds;
   std::vector<std::string> foreign;
   std::vector<std::uint64_t> questions;
+  std::vector<std::string> asked_by;  // child sessions, one a question
+  QuestionKind kind = QuestionKind::client_tool;
   int withdrawn = 0;
   std::string text;
   bool reading = true;
@@ -205,6 +209,48 @@ TEST_F(OpencodeAgent, AnswersAQuestionOnce) {
   EXPECT_EQ(recorder.text, "reply always");
 }
 
+TEST_F(OpencodeAgent, FindsAPermissionThatWasAskedInAHoleOfTheStream) {
+  Recorder recorder;
+  AgentPort& port = make(recorder);
+  attach(port, recorder);
+  port.prompt("asking", blocks("unheard permission"));
+  ASSERT_TRUE(until([&] { return !recorder.questions.empty(); }));
+  EXPECT_EQ(recorder.kind, QuestionKind::permission);
+  EXPECT_EQ(recorder.asked_by, std::vector<std::string>{""});
+  port.answer(recorder.questions[0], {AgentAnswer::Outcome::selected, "once", {}});
+  ASSERT_TRUE(until([&] { return recorder.ended.has_value(); }));
+  EXPECT_EQ(recorder.text, "reply once");
+  EXPECT_EQ(recorder.questions.size(), 1U);
+}
+
+TEST_F(OpencodeAgent, FindsAQuestionThatWasAskedInAHoleOfTheStream) {
+  Recorder recorder;
+  AgentPort& port = make(recorder);
+  attach(port, recorder);
+  port.prompt("asking", blocks("unheard question"));
+  ASSERT_TRUE(until([&] { return !recorder.questions.empty(); }));
+  EXPECT_EQ(recorder.kind, QuestionKind::elicitation);
+  port.answer(recorder.questions[0], {AgentAnswer::Outcome::accepted, {}, R"({"q0":"blue"})"});
+  ASSERT_TRUE(until([&] { return recorder.ended.has_value(); }));
+  EXPECT_EQ(recorder.text, "reply blue");
+}
+
+TEST_F(OpencodeAgent, AsksWhoseChildASessionIsThatAsksInAHoleOfTheStream) {
+  Recorder recorder;
+  AgentPort& port = make(recorder);
+  attach(port, recorder);
+  Recorder other;
+  attach(make(other), other);
+  port.prompt("delegating", blocks("unheard child"));
+  ASSERT_TRUE(until([&] { return !recorder.questions.empty(); }));
+  EXPECT_TRUE(recorder.asked_by[0].starts_with("ses_"));
+  EXPECT_NE(recorder.asked_by[0], recorder.attached->native_session_id);
+  port.answer(recorder.questions[0], {AgentAnswer::Outcome::selected, "once", {}});
+  ASSERT_TRUE(until([&] { return recorder.ended.has_value(); }));
+  EXPECT_EQ(recorder.text, "reply once");
+  EXPECT_TRUE(other.questions.empty()) << "asked at a session that is not above it";
+}
+
 TEST_F(OpencodeAgent, FailsARefusedPromptAndNeverRepeatsOneThatMayHaveArrived) {
   Recorder recorder;
   AgentPort& port = make(recorder);
@@ -214,7 +260,9 @@ TEST_F(OpencodeAgent, FailsARefusedPromptAndNeverRepeatsOneThatMayHaveArrived) {
   EXPECT_NE(recorder.ended->agent_error.find("BadRequest"), std::string::npos);
   run_turn(port, recorder, "drop it");
   EXPECT_EQ(recorder.ended->stop_reason, "end_turn");
-  EXPECT_EQ(recorder.text, "it") << "once, although the request was never answered";
+  EXPECT_EQ(recorder.text, "it") << "although the request was never answered";
+  run_turn(port, recorder, "count");
+  EXPECT_EQ(recorder.text, "3");
 }
 
 TEST_F(OpencodeAgent, GivesTheWholeTextWhenTheStreamIsCut) {
@@ -306,6 +354,15 @@ TEST_F(OpencodeAgent, RefusesVersionsThatSpeakSomethingElse) {
   attach(make(recorder), recorder);
   ASSERT_TRUE(recorder.failed);
   EXPECT_STREQ(recorder.failed->error.code, "protocol_version");
+}
+
+TEST_F(OpencodeAgent, RefusesAVersionThatStreamsNothingOfItsSessions) {
+  profiles_["scripted"].environment.emplace_back("SCRIPTED_SILENT", "1");
+  profiles_["scripted"].timeouts.session = std::chrono::seconds(2);
+  Recorder recorder;
+  attach(make(recorder), recorder);
+  ASSERT_TRUE(recorder.failed);
+  EXPECT_STREQ(recorder.failed->error.code, "agent_silent");
 }
 
 TEST_F(OpencodeAgent, SaysWhyAServerDoesNotStart) {

@@ -300,5 +300,92 @@ TEST(OpencodeTracker, LetsNoTerminalOfAnOldTurnEndANewOneInAnyOrder) {
   }
 }
 
+// --- by hand ---
+
+/// A tracker that is told one event at a time.
+class Told final : public TrackerSink {
+ public:
+  Told() { tracker.begin_turn("turn", "msg_mine", now); }
+  void tell(const std::string& type, const std::string& properties) {
+    const std::string raw = R"({"directory":"/","payload":{"type":")" + type +
+                            R"(","properties":{"sessionID":"ses_1",)" + properties + "}}}";
+    const std::optional<EventFrame> frame = EventFrame::parse(raw);
+    ASSERT_TRUE(frame.has_value()) << raw;
+    now += std::chrono::milliseconds(1);
+    tracker.on_event(*frame, {}, now);
+  }
+  void tell_user(const std::string& id) {
+    tell("message.updated",
+         R"("info":{"id":")" + id + R"(","role":"user","time":{"created":1000}})");
+  }
+  void tell_assistant(const std::string& id, const std::string& parent, const std::string& rest) {
+    tell("message.updated", R"("info":{"id":")" + id + R"(","role":"assistant","parentID":")" +
+                                parent + R"(",)" + rest + "}");
+  }
+  void tell_delta(const std::string& message, const std::string& delta) {
+    tell("message.part.delta", R"("messageID":")" + message + R"(","partID":"p)" + message +
+                                   R"(","field":"text","delta":")" + delta + R"(")");
+  }
+  void tell_empty_part(const std::string& message) {
+    tell("message.part.updated", R"("part":{"id":"p)" + message + R"(","messageID":")" + message +
+                                     R"(","type":"text","text":"","time":{"start":1}})");
+  }
+  void tell_idle() {
+    tell("session.status", R"("status":{"type":"idle"})");
+    tell("session.idle", R"("x":1)");
+  }
+
+  TimePoint now{std::chrono::hours(1)};
+  Tracker tracker{"ses_1", *this};
+  std::string text;
+  int ended = 0;
+
+ private:
+  void on_update(std::string_view update, std::string_view kind, std::string_view) override {
+    const Result<JsonDoc> doc = JsonDoc::parse(update);
+    if (kind.ends_with("chunk")) text += *doc->root().get_string("content.text");
+  }
+  void on_question(QuestionKind, std::string_view, JsonView, std::string_view) override {}
+  void on_question_gone(std::string_view) override {}
+  void on_notice(std::string_view, std::string_view) override {}
+  void on_turn_ended(std::string_view, PromptEnd) override { ++ended; }
+};
+
+TEST(OpencodeTracker, LeavesAMessageToItsOwnPromptWhenThatIsNoneOfTheTurn) {
+  Told told;
+  told.tell_user("msg_mine");
+  // The run of before, of which nothing was ever heard, ends only now.
+  told.tell_assistant("old", "msg_before", R"("time":{"created":900})");
+  told.tell_empty_part("old");
+  told.tell_delta("old", "old words");
+  told.tell_assistant("old", "msg_before",
+                      R"("finish":"stop","time":{"created":900,"completed":1001})");
+  told.tell_idle();
+  EXPECT_EQ(told.ended, 0);
+  told.tell_assistant("new", "msg_mine", R"("time":{"created":1100})");
+  told.tell_empty_part("new");
+  told.tell_delta("new", "new words");
+  EXPECT_EQ(told.text, "new words");
+  told.tell_assistant("new", "msg_mine",
+                      R"("finish":"stop","time":{"created":1100,"completed":1200})");
+  EXPECT_EQ(told.ended, 0) << "no idle since its message";
+  told.tell_idle();
+  EXPECT_EQ(told.ended, 1);
+}
+
+TEST(OpencodeTracker, ShowsWhatItHeldBackWhenTheServerIsLost) {
+  Told told;
+  told.tell_user("msg_mine");
+  told.tell_assistant("new", "msg_mine", R"("time":{"created":1100})");
+  told.tell_empty_part("new");
+  told.tell_delta("new", "one ");
+  told.tracker.on_stream_lost();
+  told.tell_delta("new", "three");
+  EXPECT_EQ(told.text, "one ");
+  told.tracker.on_server_lost();
+  EXPECT_TRUE(told.text.ends_with("three")) << told.text;
+  EXPECT_EQ(told.ended, 0) << "the ending is the session's to write";
+}
+
 }  // namespace
 }  // namespace berth::server::opencode

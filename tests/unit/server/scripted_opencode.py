@@ -5,7 +5,9 @@
     hang        until it is aborted            die        exits with code 3 in mid-text
     refuse      HTTP 400                       drop       runs, but never answers the request
     lose TEXT   cuts the event stream in mid-text, goes on meanwhile
+    count       says how many prompts the session was sent, refused ones too
     late        two idles before anything else
+    unheard permission|question|child    asks in a hole of the stream: only GETs know of it
 
 Environment: OPENCODE_SERVER_PASSWORD; SCRIPTED_STORE, a folder of known sessions;
 SCRIPTED_VERSION; SCRIPTED_SILENT, streams nothing but server.connected.
@@ -25,8 +27,9 @@ SILENT = bool(os.environ.get("SCRIPTED_SILENT"))
 PASSWORD = os.environ.get("OPENCODE_SERVER_PASSWORD", "")
 AUTH = "Basic " + base64.b64encode(f"opencode:{PASSWORD}".encode()).decode()
 lock = threading.RLock()
-streams, busy, messages, permissions = [], {}, {}, {}
-aborted, replies = {}, {}
+streams, busy, messages, children = [], {}, {}, {}
+listed = {"permission": {}, "question": {}}
+aborted, replies, prompts = {}, {}, {}
 ids = 0
 
 
@@ -68,6 +71,42 @@ def status(session, kind):
         emit("session.idle", sessionID=session)
 
 
+def cut_streams():
+    with lock:
+        for stream in streams:
+            stream.put(None)
+        streams.clear()
+
+
+def ask(session, message_id, kind, heard):
+    """Asks, waits for the answer, and returns it."""
+    about = "question" if kind == "question" else "permission"
+    asked = {"id": new_id("ask"), "sessionID": session,
+             "tool": {"messageID": message_id, "callID": "call_1"}}
+    if about == "question":
+        asked["questions"] = [{"question": "Which?", "header": "Colour", "options": [
+            {"label": "red", "description": ""}, {"label": "blue", "description": ""}]}]
+    else:
+        asked |= {"permission": "edit", "patterns": ["x"], "metadata": {"filepath": "/x"},
+                  "always": []}
+    if kind == "child":
+        asked["sessionID"] = new_id("ses")
+        del asked["tool"]
+    answered = threading.Event()
+    with lock:
+        children[asked["sessionID"]] = session if kind == "child" else ""
+        listed[about][asked["id"]] = asked
+        replies[asked["id"]] = answered
+    if heard:
+        emit(f"{about}.asked", **asked)
+    while not answered.wait(0.1):  # a sub-agent goes on: its session is not silent meanwhile
+        emit("session.status", sessionID=session, status={"type": "busy"})
+    reply = listed[about].pop(asked["id"])["reply"]
+    if heard:
+        emit(f"{about}.replied", sessionID=session, requestID=asked["id"], reply="once")
+    return "reply " + reply
+
+
 def run(session, message_id, text):
     verb, _, rest = text.partition(" ")
     now = int(time.time() * 1000)
@@ -83,17 +122,12 @@ def run(session, message_id, text):
     part = {"id": new_id("prt"), "messageID": info["id"], "sessionID": session, "type": "text",
             "text": "", "time": {"start": now}}
     if verb == "ask":
-        asked = {"id": new_id("per"), "sessionID": session, "permission": "edit",
-                 "patterns": ["x"], "metadata": {"filepath": "/x"}, "always": [],
-                 "tool": {"messageID": info["id"], "callID": "call_1"}}
-        answered = threading.Event()
-        with lock:
-            permissions[asked["id"]] = asked
-            replies[asked["id"]] = answered
-        emit("permission.asked", **asked)
-        answered.wait(30)
-        rest = "reply " + permissions.pop(asked["id"])["reply"]
-        emit("permission.replied", sessionID=session, requestID=asked["id"], reply="once")
+        rest = ask(session, info["id"], "permission", heard=True)
+    if verb == "unheard":
+        cut_streams()
+        rest = ask(session, info["id"], rest, heard=False)
+    if verb == "count":
+        rest = str(prompts[session])
     emit_message(session, info, part)
     words = (rest or "words").split(" ")
     stop = threading.Event()
@@ -105,10 +139,7 @@ def run(session, message_id, text):
              field="text", delta=piece)
         part["text"] += piece
         if verb == "lose" and at == 0:
-            with lock:
-                for stream in streams:
-                    stream.put(None)
-                streams.clear()
+            cut_streams()
     if verb == "die":
         time.sleep(0.2)
         os._exit(3)
@@ -158,6 +189,8 @@ class Handler(BaseHTTPRequestHandler):
         if path[0] == "session" and len(path) == 2:
             if path[1] == "ses_broken":
                 return self.answer(500, {"name": "UnknownError", "data": {"message": "broken"}})
+            if children.get(path[1]):
+                return self.answer(200, {"id": path[1], "parentID": children[path[1]]})
             if not os.path.exists(os.path.join(STORE, path[1])):
                 return self.answer(404, {"name": "NotFoundError", "data": {}})
             return self.answer(200, {"id": path[1], "title": "T", "cost": 1})
@@ -165,8 +198,9 @@ class Handler(BaseHTTPRequestHandler):
             with lock:
                 return self.answer(200, [{"info": m["info"], "parts": list(m["parts"].values())}
                                          for m in messages.get(path[1], {}).values()])
-        if path == ["permission"]:
-            return self.answer(200, list(permissions.values()))
+        if path[0] in listed:
+            with lock:
+                return self.answer(200, list(listed[path[0]].values()))
         if path == ["agent"]:
             return self.answer(200, [{"name": "build"}, {"name": "plan"}])
         return self.answer(200, [])
@@ -186,11 +220,14 @@ class Handler(BaseHTTPRequestHandler):
                 stop.set()
             return self.answer(200, True)
         if path[-1] == "reply":
-            permissions[path[1]]["reply"] = body["reply"]
+            reply = body["reply"] if path[0] == "permission" else body["answers"][0][0]
+            listed[path[0]][path[1]]["reply"] = reply
             replies[path[1]].set()
             return self.answer(200, True)
         if path[-1] == "prompt_async":
             text = body["parts"][0]["text"]
+            with lock:
+                prompts[path[1]] = prompts.get(path[1], 0) + 1
             if text == "refuse":
                 return self.answer(400, {"name": "BadRequest", "data": {"message": "no"}})
             threading.Thread(target=run, args=(path[1], body["messageID"], text),
