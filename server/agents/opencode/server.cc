@@ -21,8 +21,9 @@ constexpr Duration kRetryFirst = milliseconds(50);
 constexpr Duration kRetryMax = seconds(2);
 /// A process that lives and gives no stream for so long serves nobody.
 constexpr Duration kDeafMax = seconds(120);
-/// From the end of the process until its last bytes are read.
-constexpr Duration kLastBytes = milliseconds(50);
+/// From the end of the process until its last bytes are read; the end of the stream comes sooner,
+/// unless somebody else holds the socket.
+constexpr Duration kLastBytes = seconds(1);
 constexpr int kSpawnsMax = 3;
 constexpr std::size_t kHeldMax = std::size_t{16} << 20;
 constexpr std::size_t kParentsMax = 65536;

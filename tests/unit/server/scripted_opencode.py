@@ -141,7 +141,8 @@ def run(session, message_id, text):
         if verb == "lose" and at == 0:
             cut_streams()
     if verb == "die":
-        time.sleep(0.2)
+        for stream in list(streams):
+            stream.join()  # until it is written
         os._exit(3)
     if verb == "hang":
         stop.wait(60)
@@ -253,6 +254,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"data: " + frame.encode() + b"\n\n")
             except OSError:
                 return
+            frames.task_done()
 
 
 def main():
