@@ -1,3 +1,4 @@
+#include <berth/git/by_command.h>
 #include <berth/git/diff.h>
 #include <berth/git/failure.h>
 #include <berth/git/names.h>
@@ -374,10 +375,17 @@ std::string patch_text(const Change& change) {
 }
 
 Result<Change> diff(const DiffRequest& request) {
+  if (detail::uses_command(request.worktree)) return detail::command_diff(request);
   if (!is_object_id(request.from)) {
     return fail(ErrorKind::invalid, "bad_object_id", "from '" + request.from + "'");
   }
-  if (request.to == kWorktree) return diff_worktree(request);
+  if (request.to == kWorktree) {
+    Result<Change> change = diff_worktree(request);
+    if (!change && detail::goes_to_command(request.worktree, change.error())) {
+      return detail::command_diff(request);  // an index of a kind that only git reads
+    }
+    return change;
+  }
   if (!is_object_id(request.to)) {
     return fail(ErrorKind::invalid, "bad_object_id", "to '" + request.to + "'");
   }

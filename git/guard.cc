@@ -1,3 +1,4 @@
+#include <berth/git/by_command.h>
 #include <berth/git/failure.h>
 #include <berth/git/files.h>
 #include <berth/git/guard.h>
@@ -170,6 +171,14 @@ void compare_index_with_head(git_repository* repository, git_index* index, WorkL
   if (staged > loss.changed) loss.changed = staged;
 }
 
+/// An index of a kind that only git reads is for the git command, if there is one.
+bool is_for_command(const WorktreeRef& worktree, const OpenedWorktree& opened) {
+  if (worktree.command == nullptr) return false;
+  Handle<git_index> index;
+  const int rc = git_repository_index(out(index), opened.repository.get());
+  return rc != 0 && detail::goes_to_command(worktree, detail::libgit2_error(rc, opened.path));
+}
+
 void look_at_files(const OpenedWorktree& worktree, const Patience& patience, WorkLoss& loss) {
   git_repository* repository = worktree.repository.get();
   Handle<git_index> index;
@@ -210,12 +219,16 @@ Result<WorkLoss> worktree_state(const StateRequest& request) {
   if (Result<void> patient = request.patience.check("worktree state"); !patient) {
     return fail(std::move(patient).error());
   }
+  if (detail::uses_command(request.worktree)) return detail::command_state(request);
   Result<detail::Opened> opened = detail::open_objects(request.worktree.repository);
   if (!opened) return fail(std::move(opened).error());
   git_repository* repository = opened->repository.get();
 
   WorkLoss loss;
   Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
+  if (worktree && is_for_command(request.worktree, *worktree)) {
+    return detail::command_state(request);
+  }
   if (worktree) {
     loss.exists = true;
     look_at_head(worktree->repository.get(), loss);

@@ -2,7 +2,9 @@
 #include <berth/git/files.h>
 #include <berth/git/hardened.h>
 
+#include <fcntl.h>
 #include <git2.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,7 +40,7 @@ constexpr Match kMatches[] = {
     {"Permission denied", ErrorKind::unavailable, "git_unreadable"},
 };
 
-std::vector<std::pair<std::string, std::string>> environment() {
+std::vector<std::pair<std::string, std::string>> environment(const std::string& transport) {
   return {{"HOME", "/nonexistent"},
           {"LC_ALL", "C"},
           {"TZ", "UTC"},
@@ -53,7 +55,7 @@ std::vector<std::pair<std::string, std::string>> environment() {
           {"SSH_ASKPASS", "false"},
           {"GIT_EDITOR", "false"},
           {"GIT_PAGER", "cat"},
-          {"GIT_ALLOW_PROTOCOL", "none"},
+          {"GIT_ALLOW_PROTOCOL", transport},
           {"GIT_AUTHOR_NAME", "berth"},
           {"GIT_AUTHOR_EMAIL", "berth@localhost"},
           {"GIT_COMMITTER_NAME", "berth"},
@@ -147,7 +149,7 @@ HardenedGit::HardenedGit(GitCommand& command, Location location, Patience patien
 Result<std::string> HardenedGit::run(std::vector<std::string> arguments, std::string input,
                                      std::optional<std::int64_t> time_s) const {
   GitRun run{.arguments = hardened(arguments),
-             .environment = environment(),
+             .environment = environment(transport_),
              .directory = "/",
              .input = std::move(input),
              .patience = patience_};
@@ -197,15 +199,24 @@ BorrowedObjects::~BorrowedObjects() {
 }
 
 Result<void> BorrowedObjects::take_index(const std::string& from) {
-  index_ = git_dir_ + "/index";
+  use_own_index();
   std::error_code error;
   for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
     if (name != "index" && !name.starts_with("sharedindex.")) continue;
     if (kind_of(it->path().string()) != PathKind::file) continue;
-    Result<void> copied = copy_file(it->path().string(), git_dir_ + "/" + name);
+    const std::string from_file = it->path().string();
+    struct stat before{};
+    if (::stat(from_file.c_str(), &before) != 0) continue;
+    Result<void> copied = copy_file(from_file, git_dir_ + "/" + name);
     if (!copied) return copied;
+    // Git takes a file that is as old as the index for possibly changed: the copy must not be
+    // younger.
+    const timespec times[2] = {before.st_mtim, before.st_mtim};
+    if (::utimensat(AT_FDCWD, (git_dir_ + "/" + name).c_str(), times, 0) != 0) {
+      return fail(errno_error(errno, "utimensat " + git_dir_ + "/" + name));
+    }
   }
   return {};
 }
@@ -217,7 +228,7 @@ Result<void> BorrowedObjects::set_head(const std::string& commit) {
 Result<GitOutput> BorrowedObjects::try_run(std::vector<std::string> arguments,
                                            std::string input) const {
   GitRun run{.arguments = hardened(std::move(arguments)),
-             .environment = environment(),
+             .environment = environment("none"),
              .directory = kind_of(folder_) == PathKind::directory ? folder_ : git_dir_,
              .input = std::move(input),
              .patience = patience_};

@@ -22,6 +22,9 @@ class HardenedGit {
  public:
   HardenedGit(GitCommand& command, Location location, Patience patience);
 
+  /// Lets it fetch by that one transport ("file").
+  void allow_transport(std::string name) { transport_ = std::move(name); }
+
   const Location& location() const { return location_; }
   GitCommand& command() const { return *command_; }
   const Patience& patience() const { return patience_; }
@@ -37,6 +40,7 @@ class HardenedGit {
   GitCommand* command_;
   Location location_;
   Patience patience_;
+  std::string transport_ = "none";
 };
 
 /// A short-lived repository of berth's own that lends the objects of another, so that its working
@@ -54,6 +58,8 @@ class BorrowedObjects {
 
   /// Where it lies; gone with the object.
   const std::string& git_dir() const { return git_dir_; }
+  /// An index that goes with the object.
+  void use_own_index() { index_ = git_dir_ + "/index"; }
   /// Copies the index of the git folder `from` and uses the copy: what a split one is split over
   /// is looked for here too. Missing is fine.
   Result<void> take_index(const std::string& from);

@@ -149,7 +149,8 @@ bool IndexFile::parse_entries(std::uint32_t version, std::uint32_t count, const 
       at += (used + 8) & ~std::size_t{7};
       if (at > end) return false;
     }
-    if (entry.path.empty() || entry.path < before) return false;
+    if (entry.path.empty()) continue;  // of a split index, which its extension tells
+    if (entry.path < before) return false;
     if (entry.path != before) entries_.push_back(entry);
     before = entry.path;
   }

@@ -1,5 +1,6 @@
 #include <berth/core/assert.h>
 #include <berth/git/library.h>
+#include <berth/git/patient_stream.h>
 
 #include <git2.h>
 
@@ -8,6 +9,11 @@ namespace berth::git {
 Library::Library(Options options) {
   const int count = git_libgit2_init();
   BERTH_ASSERT(count > 0);
+  const bool patient = detail::register_patient_streams().has_value();
+  BERTH_ASSERT(patient);
+  if (!options.certificates.empty()) {
+    git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, options.certificates.c_str(), nullptr);
+  }
   git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
   git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
   if (!options.user_config) {

@@ -14,6 +14,7 @@ namespace berth::git {
 /// and then run what their configuration names. berth is told exact paths by its caller, never
 /// searches upwards when it opens, and runs nothing: libgit2 knows no hooks, no fsmonitor, no
 /// textconv and no filter programs. `find_repository`, which does search, checks the owner itself.
+/// Its connections become ones that keep deadlines (see patient_stream.h).
 /// Objects are not hashed again when they are read (git does not either; zlib's checksum stays):
 /// that was a third of the processor time of a checkout.
 class Library {
@@ -22,9 +23,11 @@ class Library {
     /// Read ~/.gitconfig, the XDG file and /etc/gitconfig (ignore files, line endings). Off in
     /// tests.
     bool user_config = true;
+    /// A file of certificates to trust instead of the system's, for https remotes.
+    std::string certificates;
   };
 
-  Library() : Library(Options{.user_config = true}) {}
+  Library() : Library(Options{.user_config = true, .certificates = {}}) {}
   explicit Library(Options options);
   ~Library();
   Library(const Library&) = delete;

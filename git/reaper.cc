@@ -168,6 +168,8 @@ class Surveyor {
                     .age_s = found.age_s};
     facts.parent_missing = !one.path.empty() && detail::kind_of(one.path) == PathKind::missing &&
                            detail::kind_of(detail::parent_of(one.path)) != PathKind::directory;
+    found.overlay = known != nullptr && known->lock_reason == detail::kOverlayMark;
+    facts.locked = facts.locked && !found.overlay;
     if (facts.locked) found.reason = known->lock_reason;
     found.verdict = decide(facts, request_.grace_s);
     if (found.verdict == ReapVerdict::has_work) {
@@ -211,6 +213,7 @@ class Surveyor {
 };
 
 bool shall_go(const ReapRequest& request, const SurveyedWorktree& worktree) {
+  if (worktree.overlay) return false;
   if (worktree.verdict == ReapVerdict::removable) return true;
   return worktree.verdict == ReapVerdict::has_work && request.salvage_after_s &&
          worktree.age_s >= *request.salvage_after_s;

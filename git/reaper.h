@@ -70,6 +70,8 @@ struct SurveyedWorktree {
   std::uint64_t bytes = 0;  ///< On disk; other file systems mounted inside are not counted.
   std::uint64_t files = 0;
   bool measured = false;
+  /// A mount: removable by the call that made it, not by reap_worktrees.
+  bool overlay = false;
 };
 
 struct Survey {

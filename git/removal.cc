@@ -1,21 +1,17 @@
-#include <berth/git/failure.h>
 #include <berth/git/files.h>
 #include <berth/git/names.h>
-#include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/refs.h>
 #include <berth/git/removal.h>
 #include <berth/git/removal_steps.h>
-
-#include <git2.h>
+#include <berth/git/scan_memory.h>
 
 #include <filesystem>
 
 namespace berth::git {
 
-using detail::Handle;
-using detail::Opened;
-using detail::out;
 using detail::PathKind;
+using detail::Refs;
 
 namespace {
 
@@ -75,15 +71,14 @@ Result<bool> folder_is_ours(const WorktreeRef& worktree) {
 /// Commits that only the registration of a lost folder holds (a detached HEAD) get a ref.
 Result<void> salvage_head(const RemoveWorktree& request, const std::string& head,
                           Removal& removal) {
-  Result<Opened> opened = detail::open_objects(request.worktree.repository);
-  if (!opened) return fail(std::move(opened).error());
-  git_repository* repository = opened->repository.get();
+  Result<Refs> refs = Refs::open(request.worktree, request.patience);
+  if (!refs) return fail(std::move(refs).error());
   const std::string& key = request.worktree.key;
-  Result<std::int64_t> last = detail::highest_number(repository, "refs/berth/x/" + key + "/");
-  if (!last) return fail(std::move(last).error());
-  removal.salvage_ref = salvage_ref_of(key, std::to_string(*last < 0 ? 1 : *last + 1));
+  Result<std::string> number = refs->next_number("refs/berth/x/" + key + "/");
+  if (!number) return fail(std::move(number).error());
+  removal.salvage_ref = salvage_ref_of(key, *number);
   removal.salvage_commit = head;
-  return detail::set_ref(repository, removal.salvage_ref, head);
+  return refs->set(removal.salvage_ref, head);
 }
 
 class PlainRemover : public detail::FolderRemover {
@@ -115,43 +110,25 @@ bool is_checked_out_elsewhere(const std::string& common_dir, const std::string& 
   return false;
 }
 
-/// Commits of `tip` that are not in `base`; -1 when that cannot be told.
-int commits_beyond(git_repository* repository, const std::string& tip, const std::string& base) {
-  if (tip == base) return 0;
-  git_oid tip_id;
-  git_oid base_id;
-  std::size_t ahead = 0;
-  std::size_t behind = 0;
-  if (git_oid_fromstr(&tip_id, tip.c_str()) != 0 || git_oid_fromstr(&base_id, base.c_str()) != 0 ||
-      git_graph_ahead_behind(&ahead, &behind, repository, &tip_id, &base_id) != 0) {
-    return -1;
-  }
-  return static_cast<int>(ahead);
-}
-
-Result<void> remove_branch(const RemoveWorktree& request, const Opened& opened, Removal& removal) {
-  git_repository* repository = opened.repository.get();
+Result<void> remove_branch(const RemoveWorktree& request, const Refs& refs, Removal& removal) {
   const std::string& key = request.worktree.key;
   const std::string ref = branch_ref_of(key);
-  Result<std::string> tip = detail::ref_target(repository, ref);
+  Result<std::string> tip = refs.target(ref);
   if (!tip) return fail(std::move(tip).error());
   if (tip->empty()) return {};
   std::string base = request.base;
-  if (base.empty()) {
-    Result<std::string> recorded = detail::ref_target(repository, base_ref_of(key));
-    if (recorded) base = *recorded;
-  }
-  const int beyond = base.empty() ? -1 : commits_beyond(repository, *tip, base);
-  if (beyond != 0) {
-    removal.branch_kept = beyond < 0 ? "its commits could not be compared with the base"
-                                     : "has " + std::to_string(beyond) + " commits beyond base";
+  if (base.empty()) base = refs.target(base_ref_of(key)).value_or("");
+  Result<std::uint64_t> beyond = refs.beyond(*tip, base);
+  if (!beyond || *beyond != 0) {
+    removal.branch_kept = !beyond ? "its commits could not be compared with the base"
+                                  : "has " + std::to_string(*beyond) + " commits beyond base";
     return {};
   }
-  if (is_checked_out_elsewhere(opened.location.common_dir, ref)) {
+  if (is_checked_out_elsewhere(refs.location().common_dir, ref)) {
     removal.branch_kept = "is checked out in another worktree";
     return {};
   }
-  Result<void> deleted = detail::delete_ref(repository, ref, *tip);
+  Result<void> deleted = refs.remove(ref, *tip);
   if (!deleted && deleted.error().kind == ErrorKind::conflict) {
     removal.branch_kept = "was moved meanwhile";
     return {};
@@ -208,21 +185,25 @@ Result<Removal> detail::remove_worktree(const RemoveWorktree& request, WorkLoss&
       return fail(std::move(gone).error());
     }
   }
-  Result<Opened> opened = detail::open_objects(request.worktree.repository);
-  if (!opened) return fail(std::move(opened).error());
+  // What comes now is brought to its end.
+  Result<Refs> refs = Refs::open(request.worktree, {});
+  if (!refs) return fail(std::move(refs).error());
   const std::string registration =
-      detail::registration_of(opened->location.common_dir, request.worktree.key);
+      detail::registration_of(refs->location().common_dir, request.worktree.key);
   request.patience.note("registration");
   Result<bool> pruned = detail::delete_tree(registration, {});
   if (!pruned) return fail(std::move(pruned).error());
   request.patience.note("branch");
-  if (Result<void> branch = remove_branch(request, *opened, removal); !branch) {
+  if (Result<void> branch = remove_branch(request, *refs, removal); !branch) {
     return fail(std::move(branch).error());
   }
   request.patience.note("private index");
   if (!request.private_index.empty()) {
-    if (Result<void> gone = detail::remove_file_if_exists(request.private_index); !gone) {
-      return fail(std::move(gone).error());
+    const std::string memory = detail::ScanMemory::file(request.private_index);
+    for (const std::string& file : {request.private_index, memory}) {
+      if (Result<void> gone = detail::remove_file_if_exists(file); !gone) {
+        return fail(std::move(gone).error());
+      }
     }
   }
   request.patience.note("trash");

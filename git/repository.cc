@@ -2,6 +2,7 @@
 #include <berth/git/files.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/refs.h>
 #include <berth/git/repository.h>
 
 #include <git2.h>
@@ -11,8 +12,10 @@
 namespace berth::git {
 
 using detail::Handle;
+using detail::Location;
 using detail::Opened;
 using detail::out;
+using detail::Refs;
 
 namespace {
 
@@ -36,22 +39,23 @@ Result<void> read_head(git_repository* repository, RepositoryInfo& info) {
   return {};
 }
 
-}  // namespace
-
-Result<RepositoryInfo> inspect_repository(const std::string& path) {
-  Result<Opened> opened = detail::open_objects(path);
-  if (!opened) return fail(std::move(opened).error());
-  RepositoryInfo info;
-  info.git_dir = opened->location.git_dir;
-  info.common_dir = opened->location.common_dir;
-  info.work_dir = opened->location.work_dir;
-  info.linked_worktree = opened->location.linked;
+/// What the files say, whoever reads the objects.
+void read_layout(const Location& location, RepositoryInfo& info) {
+  info.git_dir = location.git_dir;
+  info.common_dir = location.common_dir;
+  info.work_dir = location.work_dir;
+  info.linked_worktree = location.linked;
+  info.shallow = detail::kind_of(info.common_dir + "/shallow") == detail::PathKind::file;
+  Handle<git_config> config;
+  int bare = info.work_dir.empty() ? 1 : 0;
+  int ignores_case = 0;
+  const std::string file = info.common_dir + "/config";
+  if (git_config_open_ondisk(out(config), file.c_str()) == 0) {
+    git_config_get_bool(&bare, config.get(), "core.bare");
+    git_config_get_bool(&ignores_case, config.get(), "core.ignorecase");
+  }
+  info.ignores_case = ignores_case != 0;
   if (!info.linked_worktree) {
-    Handle<git_config> config;
-    int bare = info.work_dir.empty() ? 1 : 0;
-    if (git_repository_config(out(config), opened->repository.get()) == 0) {
-      git_config_get_bool(&bare, config.get(), "core.bare");
-    }
     info.bare = bare != 0;
     if (info.bare) info.work_dir.clear();
     if (!info.bare && info.work_dir.empty()) info.work_dir = detail::parent_of(info.git_dir);
@@ -59,6 +63,38 @@ Result<RepositoryInfo> inspect_repository(const std::string& path) {
     Result<std::string> back = detail::read_line_file(info.git_dir + "/gitdir");
     if (back) info.work_dir = detail::canonical(detail::parent_of(*back));
   }
+}
+
+Result<RepositoryInfo> inspect_by_command(const std::string& path, GitCommand& command,
+                                          const char* reason) {
+  Result<Refs> refs =
+      Refs::open({.repository = path, .command = &command, .backend = Backend::git_command}, {});
+  if (!refs) return fail(std::move(refs).error());
+  RepositoryInfo info;
+  read_layout(refs->location(), info);
+  info.backend = Backend::git_command;
+  info.backend_reason = reason;
+  Result<std::string> line = detail::read_line_file(info.git_dir + "/HEAD");
+  if (line && line->starts_with("ref: refs/heads/")) info.branch = line->substr(16);
+  Result<std::string> head = refs->commit("HEAD");
+  if (head) info.head = *std::move(head);
+  info.empty = !head && head.error().kind == ErrorKind::conflict;
+  if (!head && !info.empty) return fail(std::move(head).error());
+  info.sha256 = info.head.size() == 64 || info.backend_reason == "git_sha256";
+  return info;
+}
+
+}  // namespace
+
+Result<RepositoryInfo> inspect_repository(const std::string& path, GitCommand* command) {
+  Result<Opened> opened = detail::open_objects(path);
+  if (!opened &&
+      detail::goes_to_command({.repository = path, .command = command}, opened.error())) {
+    return inspect_by_command(path, *command, opened.error().code);
+  }
+  if (!opened) return fail(std::move(opened).error());
+  RepositoryInfo info;
+  read_layout(opened->location, info);
   if (Result<void> head = read_head(opened->repository.get(), info); !head) {
     return fail(std::move(head).error());
   }
@@ -92,12 +128,11 @@ Result<std::string> find_repository(const std::string& path) {
   return fail(ErrorKind::not_found, "not_a_repository", path + ": not inside a git repository");
 }
 
-Result<std::string> resolve_commit(const std::string& repository, const std::string& rev) {
-  Result<Opened> opened = detail::open_objects(repository);
-  if (!opened) return fail(std::move(opened).error());
-  Result<Handle<git_commit>> commit = detail::find_commit(opened->repository.get(), rev);
-  if (!commit) return fail(std::move(commit).error());
-  return detail::hex(*git_commit_id(commit->get()));
+Result<std::string> resolve_commit(const std::string& repository, const std::string& rev,
+                                   GitCommand* command) {
+  Result<Refs> refs = Refs::open({.repository = repository, .command = command}, {});
+  if (!refs) return fail(std::move(refs).error());
+  return refs->commit(rev);
 }
 
 }  // namespace berth::git

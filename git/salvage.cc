@@ -1,47 +1,63 @@
-#include <berth/git/failure.h>
+#include <berth/git/by_command.h>
 #include <berth/git/files.h>
+#include <berth/git/index_entries.h>
+#include <berth/git/index_file.h>
 #include <berth/git/names.h>
-#include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/refs.h>
 #include <berth/git/removal.h>
 #include <berth/git/working_tree.h>
-
-#include <git2.h>
 
 #include <limits>
 
 namespace berth::git {
 
-using detail::Handle;
+using detail::CommandTree;
 using detail::OpenedWorktree;
-using detail::out;
+using detail::Refs;
 using detail::WorkingTree;
 
 namespace {
 
-std::string tree_of(git_repository* repository, const std::string& commit) {
-  Result<Handle<git_tree>> tree = detail::find_tree(repository, commit);
-  return tree ? detail::hex(*git_tree_id(tree->get())) : std::string();
-}
+constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
 
-/// The tree of what the user staged; empty when there is none that could be read (conflicts,
-/// unknown formats).
-std::string staged_tree(const OpenedWorktree& worktree) {
-  Handle<git_index> index;
-  const std::string file = worktree.registration + "/index";
-  git_oid tree;
-  if (detail::kind_of(file) != detail::PathKind::file ||
-      git_index_open(out(index), file.c_str()) != 0 ||
-      git_index_write_tree_to(&tree, index.get(), worktree.repository.get()) != 0) {
-    return {};
+Result<CommandTree> tree_by_library(const SalvageRequest& request) {
+  Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
+  if (!worktree) return fail(std::move(worktree).error());
+  // Files that only an index tracks that we cannot read, against the ignore rules, would be lost.
+  Result<detail::IndexFile> users = detail::IndexFile::open(worktree->registration + "/index");
+  if (!users && users.error().kind != ErrorKind::not_found) {
+    return fail(std::move(users).error());
   }
-  return detail::hex(tree);
+  Result<WorkingTree> files = WorkingTree::read({.worktree = *worktree,
+                                                 .key = request.worktree.key,
+                                                 .private_index = request.private_index,
+                                                 .file_bytes_max = kNoLimit,
+                                                 .patience = request.patience});
+  if (!files) return fail(std::move(files).error());
+  return CommandTree{files->tree(), files->skipped(), files->skipped_count()};
 }
 
-git_oid to_oid(const std::string& id) {
-  git_oid oid;
-  git_oid_fromstr(&oid, id.c_str());
-  return oid;
+Result<CommandTree> working_files(const SalvageRequest& request) {
+  if (!detail::uses_command(request.worktree)) {
+    Result<CommandTree> files = tree_by_library(request);
+    if (files || !detail::goes_to_command(request.worktree, files.error())) return files;
+  }
+  return detail::command_tree(request.worktree, request.private_index, kNoLimit, request.patience);
+}
+
+std::string tree_of(const Refs& refs, const std::string& commit) {
+  const std::string raw = refs.raw_commit(commit).value_or("");
+  return raw.starts_with("tree ") ? raw.substr(5, commit.size()) : std::string();
+}
+
+/// HEAD of the worktree, as its file says it; empty when it has no commit yet.
+Result<std::string> head_of(const Refs& refs, const WorktreeRef& worktree) {
+  const std::string registration =
+      detail::registration_of(refs.location().common_dir, worktree.key);
+  Result<std::string> line = detail::read_line_file(registration + "/HEAD");
+  if (!line) return line;
+  return line->starts_with("ref: ") ? refs.target(line->substr(5)) : line;
 }
 
 }  // namespace
@@ -51,52 +67,43 @@ Result<Salvage> salvage_worktree(const SalvageRequest& request) {
   if (!request.name.empty() && !is_ref_name(request.name)) {
     return fail(ErrorKind::invalid, "bad_ref_name", "salvage name '" + request.name + "'");
   }
-  Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
-  if (!worktree) return fail(std::move(worktree).error());
-  git_repository* repository = worktree->repository.get();
-
-  Result<WorkingTree> files =
-      WorkingTree::read({.worktree = *worktree,
-                         .key = key,
-                         .private_index = request.private_index,
-                         .file_bytes_max = std::numeric_limits<std::uint64_t>::max(),
-                         .patience = request.patience});
+  Result<CommandTree> files = working_files(request);
   if (!files) return fail(std::move(files).error());
-  if (files->skipped_count() > 0) {
+  if (files->skipped_count > 0) {
     return fail(ErrorKind::conflict, "salvage_incomplete",
-                request.worktree.path + ": cannot keep " + files->skipped().front());
+                request.worktree.path + ": cannot keep " + files->skipped.front());
   }
   if (Result<void> there = verify_worktree(request.worktree); !there) {
     return fail(std::move(there).error());
   }
+  Result<Refs> refs = Refs::open(request.worktree, request.patience);
+  if (!refs) return fail(std::move(refs).error());
 
   std::vector<std::string> parents;
-  Result<std::string> head = detail::ref_target(repository, "HEAD");
-  if (head && !head->empty()) parents.push_back(*head);
-  Result<std::string> tip = detail::ref_target(repository, branch_ref_of(key));
+  Result<std::string> head = head_of(*refs, request.worktree);
+  if (head && is_object_id(*head)) parents.push_back(*head);
+  Result<std::string> tip = refs->target(branch_ref_of(key));
   if (tip && !tip->empty() && (parents.empty() || parents[0] != *tip)) parents.push_back(*tip);
-  const std::string staged = staged_tree(*worktree);
-  if (!staged.empty() && staged != files->tree() &&
-      (parents.empty() || staged != tree_of(repository, parents[0]))) {
-    Result<std::string> commit = detail::write_commit(repository, to_oid(staged), parents,
-                                                      "berth salvage: staged", request.time_s);
+  // Empty when there is none that could be read, such as one with conflicts.
+  const std::string staged = detail::index_tree(request.worktree).value_or("");
+  if (!staged.empty() && staged != files->tree &&
+      (parents.empty() || staged != tree_of(*refs, parents[0]))) {
+    Result<std::string> commit =
+        refs->write_commit(staged, parents, "berth salvage: staged", request.time_s);
     if (!commit) return fail(std::move(commit).error());
     parents.push_back(*std::move(commit));
   }
-  Result<std::string> commit = detail::write_commit(repository, to_oid(files->tree()), parents,
-                                                    "berth salvage", request.time_s);
+  Result<std::string> commit =
+      refs->write_commit(files->tree, parents, "berth salvage", request.time_s);
   if (!commit) return fail(std::move(commit).error());
 
   request.patience.note("salvage ref");
-  std::string name = request.name;
-  if (name.empty()) {
-    Result<std::int64_t> last = detail::highest_number(repository, "refs/berth/x/" + key + "/");
-    if (!last) return fail(std::move(last).error());
-    name = std::to_string(*last < 0 ? 1 : *last + 1);
-  }
+  Result<std::string> name =
+      request.name.empty() ? refs->next_number("refs/berth/x/" + key + "/") : request.name;
+  if (!name) return fail(std::move(name).error());
   Salvage salvage{
-      .commit = *std::move(commit), .ref = salvage_ref_of(key, name), .tree = files->tree()};
-  if (Result<void> set = detail::set_ref(repository, salvage.ref, salvage.commit); !set) {
+      .commit = *std::move(commit), .ref = salvage_ref_of(key, *name), .tree = files->tree};
+  if (Result<void> set = refs->set(salvage.ref, salvage.commit); !set) {
     return fail(std::move(set).error());
   }
   return salvage;

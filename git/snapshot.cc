@@ -1,3 +1,4 @@
+#include <berth/git/by_command.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
@@ -31,6 +32,7 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
   if (!is_ref_name(request.name)) {
     return fail(ErrorKind::invalid, "bad_ref_name", "snapshot name '" + request.name + "'");
   }
+  if (detail::uses_command(request.worktree)) return detail::command_snapshot(request);
   Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
   if (!worktree) return fail(std::move(worktree).error());
   git_repository* repository = worktree->repository.get();
@@ -43,6 +45,9 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
                                                 .file_bytes_max = request.file_bytes_max,
                                                 .hints = request.hints,
                                                 .patience = request.patience});
+  if (!tree && detail::goes_to_command(request.worktree, tree.error())) {
+    return detail::command_snapshot(request);  // the user's index is of a kind that only git reads
+  }
   if (!tree) return fail(std::move(tree).error());
   // The folder may have been taken away while it was read, which would look like a deletion of
   // everything.

@@ -1,3 +1,4 @@
+#include <berth/git/by_command.h>
 #include <berth/git/checkout.h>
 #include <berth/git/failure.h>
 #include <berth/git/files.h>
@@ -161,6 +162,7 @@ namespace detail {
 Result<CreatedWorktree> make_worktree(const CreateWorktree& request, FolderMaker& maker) {
   const std::string& key = request.worktree.key;
   if (Result<void> ok = check_key(key); !ok) return fail(std::move(ok).error());
+  if (detail::uses_command(request.worktree)) return detail::command_create(request);
   Result<Opened> opened = detail::open_objects(request.worktree.repository);
   if (!opened) return fail(std::move(opened).error());
   Result<Handle<git_commit>> base = detail::find_commit(opened->repository.get(), request.base);

@@ -151,8 +151,9 @@ class RandomRepositories : public GitTest {
                    "export GIT_INDEX_FILE=$o/index; git add -A 2> $o/warnings; " +
                    "t=$(git write-tree); echo $t > $o/tree; " +
                    "git diff --raw -z --no-renames --no-abbrev " + base_ + " $t > $o/raw; " +
-                   "git diff --numstat -z --no-renames " + base_ + " $t > $o/numstat; " +
-                   "export GIT_INDEX_FILE=$o/applied; git read-tree " + base_ + "; " +
+                   "env -u GIT_INDEX_FILE git diff --numstat -z --no-renames " + base_ +
+                   " $t > $o/numstat; " + "export GIT_INDEX_FILE=$o/applied; git read-tree " +
+                   base_ + "; " +
                    (patch.empty()
                         ? ""
                         : "git apply --cached --whitespace=nowarn " + patch + " 2> $o/refused; ") +

@@ -146,6 +146,7 @@ TEST_F(Guard, ACleanWorktreeIsRemovedWhole) {
   EXPECT_FALSE(is_registered());
   EXPECT_FALSE(has_branch());
   EXPECT_FALSE(exists(index()));
+  EXPECT_FALSE(exists(index() + ".memory"));
   EXPECT_TRUE(fs::is_empty(root_ + "/trash"));
   EXPECT_EQ(git("worktree list --porcelain | grep -c ^worktree"), "1\n");
   EXPECT_NE(git("for-each-ref refs/berth/s/" + key() + "/1"), "");

@@ -1,0 +1,338 @@
+#include "spawned_git.h"
+#include "temp_repository.h"
+
+#include <berth/git/archive.h>
+#include <berth/git/diff.h>
+#include <berth/git/guard.h>
+#include <berth/git/names.h>
+#include <berth/git/registration.h>
+#include <berth/git/removal.h>
+#include <berth/git/repository.h>
+
+#include <filesystem>
+
+namespace berth::git::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <typename T>
+std::string code_of(const Result<T>& result) {
+  return result ? "" : std::string(result.error().code) + ": " + result.error().message;
+}
+
+/// What makes a repository one that libgit2 1.5 does not read, and the commands that do so to the
+/// repository of the test.
+struct Kind {
+  const char* name;
+  const char* reason;
+  const char* commands;
+};
+
+constexpr Kind kKinds[] = {
+    {"Sha256", "git_sha256",
+     "rm -rf .git && git init -q -b main --object-format=sha256 && git add -A && git commit -q -m "
+     "first"},
+    {"PartialClone", "git_partial_clone",
+     "git config uploadpack.allowFilter true && cd .. && mv repo source && git clone -q "
+     "--filter=blob:none file://$PWD/source repo"},
+    {"WorktreeConfig", "git_extension",
+     "git config core.repositoryformatversion 1 && git config extensions.worktreeConfig true"},
+    {"SparseCheckout", "git_sparse_checkout",
+     "git config core.sparseCheckout true && mkdir -p .git/info && echo /dir > "
+     ".git/info/sparse-checkout && git read-tree -mu HEAD"},
+    {"SparseIndex", "git_extension", "git sparse-checkout set --cone --sparse-index dir"},
+};
+
+class ByCommand : public GitTest, public ::testing::WithParamInterface<Kind> {
+ protected:
+  void SetUp() override {
+    git("--version");
+    sh(repo(), GetParam().commands);
+    fs::create_directories(root_ + "/scratch");
+  }
+  WorktreeRef there() { return {repo(), tree(), key(), &command_}; }
+  CreatedWorktree make() {
+    Result<CreatedWorktree> made =
+        create_worktree({.worktree = there(), .base = {}, .private_index = index()});
+    EXPECT_EQ(code_of(made), "");
+    return made.value_or(CreatedWorktree{});
+  }
+  Snapshot take(const std::string& name) {
+    Result<Snapshot> taken =
+        take_snapshot({.worktree = there(), .name = name, .private_index = index(), .time_s = 1});
+    EXPECT_EQ(code_of(taken), "");
+    return taken.value_or(Snapshot{});
+  }
+  void edit() {
+    write(tree() + "/a.txt", "one\nTWO\nthree\n");
+    write(tree() + "/new \xc3\xbc.txt", "new\n");
+    write(tree() + "/x.log", "ignored\n");
+    write(tree() + "/bin", std::string("\0\1\2", 3));
+    fs::rename(tree() + "/dir/b.txt", tree() + "/dir/moved.txt");
+    fs::remove(tree() + "/dir/deep/c.txt");
+    fs::create_symlink("a.txt", tree() + "/dir/deep/link");
+    write(tree() + "/run.sh", "#!/bin/sh\n");
+    fs::permissions(tree() + "/run.sh", fs::perms(0755));
+  }
+  /// The tree that git itself would make of the files.
+  std::string tree_by_git() {
+    const std::string with = "export GIT_INDEX_FILE=" + root_ + "/theirs && git -c ";
+    return sh(tree(), with +
+                          "core.sparseCheckout=false read-tree HEAD && git -c "
+                          "core.sparseCheckout=false add -A && git write-tree")
+        .substr(0, take_id_);
+  }
+
+  std::size_t take_id_ = GetParam().name == std::string("Sha256") ? 64 : 40;
+  SpawnedGit command_{root_ + "/scratch"};
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ByCommand, ::testing::ValuesIn(kKinds),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(ByCommand, IsChosenWhenTheRepositoryIsOpenedAndSaysWhy) {
+  Result<RepositoryInfo> info = inspect_repository(repo());
+  ASSERT_FALSE(info);
+  EXPECT_EQ(info.error().kind, ErrorKind::unsupported);
+  info = inspect_repository(repo(), &command_);
+  ASSERT_EQ(code_of(info), "");
+  EXPECT_EQ(info->backend, Backend::git_command);
+  EXPECT_EQ(info->backend_reason, GetParam().reason);
+  EXPECT_EQ(info->head + "\n", git("rev-parse HEAD"));
+  EXPECT_EQ(info->branch, "main");
+  EXPECT_EQ(info->sha256, take_id_ == 64);
+  EXPECT_FALSE(info->bare || info->empty || info->linked_worktree);
+  // The recorded choice holds: without the command, or by libgit2, it is refused.
+  WorktreeRef refused = there();
+  refused.backend = Backend::libgit2;
+  EXPECT_NE(code_of(create_worktree({.worktree = refused})), "");
+  EXPECT_FALSE(exists(tree()));
+  EXPECT_EQ(code_of(resolve_commit(repo(), "nope", &command_)).substr(0, 13), "rev_not_found");
+  EXPECT_EQ(code_of(resolve_commit(repo(), "HEAD^{tree}", &command_)).substr(0, 12),
+            "not_a_commit");
+}
+
+TEST_P(ByCommand, AWorktreeIsMadeWholeAndKnownToGit) {
+  const CreatedWorktree made = make();
+  EXPECT_EQ(made.base_commit + "\n", git("rev-parse HEAD"));
+  EXPECT_EQ(in_tree("status --porcelain"), "");
+  EXPECT_EQ(read(tree() + "/dir/deep/c.txt"), "sea\n");
+  EXPECT_TRUE(exists(tree() + "/a.txt"));  // a sparse checkout of the source is not ours
+  EXPECT_NE(git("worktree list").find(tree()), std::string::npos);
+  EXPECT_TRUE(make().existed);
+  EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
+  write(tree() + "/more", "m\n");
+  in_tree("add more && git commit -q -m more");
+  EXPECT_EQ(in_tree("rev-list --count HEAD"), "2\n");
+  Result<std::vector<ListedWorktree>> listed =
+      list_worktrees(repo(), {root_ + "/trees"}, &command_);
+  ASSERT_EQ(code_of(listed), "");
+  ASSERT_EQ(listed->size(), 1U);
+  EXPECT_EQ(listed->front().condition, WorktreeCondition::whole);
+}
+
+TEST_P(ByCommand, ASnapshotIsTheTreeThatGitWouldMake) {
+  make();
+  const std::string user_index = read(repo() + "/.git/worktrees/" + key() + "/index");
+  edit();
+  const Snapshot first = take("1");
+  EXPECT_EQ(first.tree, tree_by_git());
+  EXPECT_EQ(first.skipped_count, 0U);
+  EXPECT_EQ(read(repo() + "/.git/worktrees/" + key() + "/index"), user_index);
+  EXPECT_EQ(take("2").tree, first.tree);
+  EXPECT_EQ(take("3").parent + "\n", git("rev-parse refs/berth/s/" + key() + "/2"));
+  // A file in place of a folder, and the other way round.
+  fs::remove_all(tree() + "/dir");
+  write(tree() + "/dir", "a file now\n");
+  fs::remove(tree() + "/a.txt");
+  write(tree() + "/a.txt/inside", "a folder now\n");
+  EXPECT_EQ(take("4").tree, tree_by_git());
+  write(index(), "broken");
+  EXPECT_EQ(take("5").tree, tree_by_git());
+  // Forced into the user's index although it is ignored.
+  in_tree("add -f x.log");
+  const Snapshot forced = take("6");
+  EXPECT_EQ(git("show " + forced.commit + ":x.log"), "ignored\n");
+  EXPECT_EQ(git("fsck --no-dangling 2>&1 | grep -v promisor || true"), "");
+  EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
+}
+
+TEST_P(ByCommand, ADiffAppliesToWhereItCameFrom) {
+  const CreatedWorktree made = make();
+  edit();
+  const Snapshot taken = take("1");
+  Result<Change> change = diff(
+      {.worktree = there(), .from = made.base_commit, .to = taken.tree, .binary_patches = true});
+  ASSERT_EQ(code_of(change), "");
+  std::string seen;
+  for (const FileChange& file : change->files) {
+    seen += std::string(to_string(file.status)) + " " + file.path +
+            (file.binary
+                 ? " binary"
+                 : " +" + std::to_string(file.additions) + " -" + std::to_string(file.deletions)) +
+            "\n";
+  }
+  EXPECT_EQ(seen,
+            "modified a.txt +1 -1\nadded bin binary\ndeleted dir/deep/c.txt +0 -1\nadded "
+            "dir/deep/link +1 -0\nrenamed dir/moved.txt +0 -0\nadded new \xc3\xbc.txt +1 "
+            "-0\nadded run.sh +1 -0\n");
+  EXPECT_EQ(change->files_total, 7U);
+  write(root_ + "/patch", patch_text(*change));
+  EXPECT_EQ(git("--version; GIT_INDEX_FILE=" + root_ + "/i git read-tree " + made.base_commit +
+                " && GIT_INDEX_FILE=" + root_ + "/i git apply --cached " + root_ +
+                "/patch && GIT_INDEX_FILE=" + root_ + "/i git write-tree | tail -1")
+                .substr(git("--version").size()),
+            taken.tree + "\n");
+  change = diff({.worktree = there(),
+                 .from = made.base_commit,
+                 .to = "worktree",
+                 .paths = {"a.txt"},
+                 .private_index = index()});
+  ASSERT_EQ(code_of(change), "");
+  ASSERT_EQ(change->files.size(), 1U);
+  EXPECT_NE(change->files[0].patch.find("\n-two\n+TWO\n"), std::string::npos);
+  change = diff({.worktree = there(),
+                 .from = made.base_commit,
+                 .to = taken.tree,
+                 .limits = {.files_max = 2, .patch_bytes_max = 10}});
+  ASSERT_EQ(code_of(change), "");
+  EXPECT_TRUE(change->files_truncated && change->patch_truncated);
+  EXPECT_EQ(change->files.size(), 2U);
+  EXPECT_EQ(
+      code_of(diff({.worktree = there(), .from = std::string(take_id_, '0'), .to = taken.tree}))
+          .substr(0, 16),
+      "object_not_found");
+}
+
+TEST_P(ByCommand, TheGuardSeesWorkAndARemovalKeepsIt) {
+  const CreatedWorktree made = make();
+  const auto state = [&] {
+    Result<WorkLoss> loss = worktree_state({.worktree = there(), .base = made.base_commit});
+    EXPECT_EQ(code_of(loss), "");
+    return loss.value_or(WorkLoss{});
+  };
+  EXPECT_TRUE(state().loses_nothing()) << state().reason;
+  write(tree() + "/x.log", "ignored\n");
+  EXPECT_TRUE(state().loses_nothing());
+  edit();
+  EXPECT_TRUE(state().dirty);
+  EXPECT_EQ(state().changed, 3U);
+  EXPECT_EQ(state().untracked, 5U);
+  in_tree("-c core.sparseCheckout=false add --sparse -A");
+  EXPECT_EQ(state().untracked, 0U);
+  in_tree("commit -q -m work");
+  EXPECT_EQ(state().unpushed, 1U);
+  EXPECT_FALSE(state().dirty);
+  write(tree() + "/a.txt", "edited once more\n");
+  WorkLoss report;
+  Result<Removal> removed = remove_worktree(
+      {.worktree = there(), .base = made.base_commit, .private_index = index()}, report);
+  EXPECT_EQ(code_of(removed).substr(0, 17), "worktree_has_work");
+  const std::string before = tree_by_git();
+  removed = remove_worktree(
+      {.worktree = there(), .base = made.base_commit, .force = true, .private_index = index()},
+      report);
+  ASSERT_EQ(code_of(removed), "");
+  EXPECT_FALSE(exists(tree()));
+  EXPECT_EQ(git("rev-parse " + removed->salvage_ref + "^{tree}"), before + "\n");
+  EXPECT_EQ(removed->branch_kept, "has 1 commits beyond base");
+  EXPECT_EQ(git("worktree list | wc -l"), "1\n");
+}
+
+TEST_P(ByCommand, AnArchiveComesBackBitForBit) {
+  const CreatedWorktree made = make();
+  edit();
+  in_tree("-c core.sparseCheckout=false add --sparse a.txt");
+  write(tree() + "/a.txt", "on disk\n");
+  const std::string before = in_tree(
+      "status --porcelain=v2 && find . -path ./.git -prune -o -not -name x.log -type f "
+      "-print0 | sort -z | xargs -0 sha256sum");
+  Result<Archived> archived = archive_worktree(
+      {.worktree = there(), .base = made.base_commit, .private_index = index(), .time_s = 3});
+  ASSERT_EQ(code_of(archived), "");
+  EXPECT_FALSE(exists(tree()));
+  Result<CreatedWorktree> back = restore_archive({.worktree = there(),
+                                                  .commit = archived->commit,
+                                                  .base = made.base_commit,
+                                                  .private_index = index()});
+  ASSERT_EQ(code_of(back), "");
+  EXPECT_EQ(in_tree("status --porcelain=v2 && find . -path ./.git -prune -o -not -name x.log -type "
+                    "f -print0 | sort -z | xargs -0 sha256sum"),
+            before);
+}
+
+TEST_P(ByCommand, NothingThatAnAgentPlantsIsExecuted) {
+  const CreatedWorktree made = make();
+  edit();
+  const std::string planted = root_ + "/planted.sh";
+  write(planted, "#!/bin/sh\ntouch " + mark() + "\ncat\n");
+  fs::permissions(planted, fs::perms(0755));
+  for (const char* setting : {"core.fsmonitor",
+                              "core.sshCommand",
+                              "core.pager",
+                              "core.editor",
+                              "core.askPass",
+                              "core.gitProxy",
+                              "core.alternateRefsCommand",
+                              "diff.external",
+                              "diff.evil.command",
+                              "diff.evil.textconv",
+                              "filter.evil.clean",
+                              "filter.evil.smudge",
+                              "filter.evil.process",
+                              "merge.evil.driver",
+                              "gpg.program",
+                              "credential.helper",
+                              "uploadpack.packObjectsHook",
+                              "remote.origin.uploadpack",
+                              "sequence.editor",
+                              "interactive.diffFilter"}) {
+    git(std::string("config ") + setting + " " + planted);
+  }
+  git("config core.hooksPath " + root_ +
+      "/hooks && git config commit.gpgSign true && git config "
+      "protocol.allow always && git config log.showSignature true");
+  for (const char* hook :
+       {"post-checkout", "post-index-change", "pre-commit", "reference-transaction",
+        "fsmonitor-watchman", "post-commit", "pre-auto-gc", "query-watchman"}) {
+    fs::create_directories(root_ + "/hooks");
+    fs::copy_file(planted, root_ + "/hooks/" + hook);
+    fs::copy_file(planted, repo() + "/.git/hooks/" + hook, fs::copy_options::overwrite_existing);
+  }
+  write(tree() + "/.gitattributes", "* filter=evil diff=evil merge=evil\n");
+  write(repo() + "/.git/info/attributes", "* filter=evil diff=evil\n");
+  const Snapshot taken = take("1");
+  EXPECT_EQ(code_of(diff({.worktree = there(), .from = made.base_commit, .to = taken.tree})), "");
+  EXPECT_EQ(code_of(diff({.worktree = there(),
+                          .from = made.base_commit,
+                          .to = "worktree",
+                          .private_index = index()})),
+            "");
+  EXPECT_EQ(code_of(worktree_state({.worktree = there()})), "");
+  EXPECT_EQ(
+      code_of(create_worktree({.worktree = {repo(), root_ + "/trees/two", key_of(2), &command_}})),
+      "");
+  Result<Archived> archived =
+      archive_worktree({.worktree = there(), .base = made.base_commit, .private_index = index()});
+  EXPECT_EQ(code_of(archived), "");
+  EXPECT_EQ(code_of(restore_archive(
+                {.worktree = there(), .commit = archived->commit, .base = made.base_commit})),
+            "");
+  WorkLoss report;
+  EXPECT_EQ(code_of(remove_worktree({.worktree = there(), .force = true}, report)), "");
+  EXPECT_FALSE(exists(mark()));
+}
+
+TEST_P(ByCommand, StopsWhenItsTimeIsUp) {
+  std::atomic<bool> cancelled = true;
+  Result<CreatedWorktree> made =
+      create_worktree({.worktree = there(), .patience = {.cancelled = &cancelled}});
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().kind, ErrorKind::cancelled);
+  EXPECT_FALSE(exists(tree()));
+  EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
+}
+
+}  // namespace
+}  // namespace berth::git::test

@@ -1,0 +1,231 @@
+#include "spawned_git.h"
+#include "temp_repository.h"
+
+#include <berth/git/cache.h>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+namespace berth::git::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A real server of git repositories over https: git's own http-backend behind Python's TLS.
+/// "/auth/..." asks for agent:sesame, "/silent/..." answers nothing, "/away/<port>/..." goes there.
+constexpr const char* kServer = R"py(
+import base64, http.server, os, ssl, subprocess, sys, threading
+root, cert, key, log = sys.argv[1:5]
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def do_GET(self): self.serve()
+    def do_POST(self): self.serve()
+    def plain(self, code, headers=()):
+        self.send_response(code)
+        for name, value in headers: self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def serve(self):
+        path, _, query = self.path.partition("?")
+        given = self.headers.get("Authorization", "")
+        with open(log, "a") as file: file.write(f"{self.headers['Host']} {path} {given}\n")
+        if path.startswith("/silent/"):
+            threading.Event().wait(60)
+            return
+        if path.startswith("/away/"):
+            port, path = path[len("/away/"):].split("/", 1)
+            to = f"https://localhost:{port}/auth/{path}"
+            return self.plain(302, [("Location", to + ("?" + query if query else ""))])
+        if path.startswith("/auth/"):
+            if given != "Basic " + base64.b64encode(b"agent:sesame").decode():
+                return self.plain(401, [("WWW-Authenticate", 'Basic realm="git"')])
+            path = path[len("/auth"):]
+        body = b""
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while (size := int(self.rfile.readline(), 16)) > 0:
+                body += self.rfile.read(size); self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        env = dict(PATH=os.environ["PATH"], GIT_PROJECT_ROOT=root, GIT_HTTP_EXPORT_ALL="1",
+                   PATH_INFO=path, QUERY_STRING=query, REQUEST_METHOD=self.command,
+                   REMOTE_USER="x", REMOTE_ADDR="127.0.0.1",
+                   CONTENT_TYPE=self.headers.get("Content-Type", ""),
+                   CONTENT_LENGTH=str(len(body)),
+                   GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        fields = [line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line]
+        status = [int(value.split()[0]) for name, value in fields if name == "Status"]
+        self.send_response(status[0] if status else 200)
+        for name, value in fields:
+            if name not in ("Status", "Content-Length"): self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.daemon_threads = True
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+)py";
+
+class FixedCredentials final : public CredentialSource {
+ public:
+  Result<Credential> get(const CredentialRequest& request) override {
+    ++asked;
+    last = request;
+    if (password.empty()) return fail(ErrorKind::not_found, "none", "no credential");
+    return Credential{.user = "agent", .password = password};
+  }
+  int asked = 0;
+  CredentialRequest last;
+  std::string password;
+};
+
+class CacheHttps : public GitTest {
+ protected:
+  void SetUp() override {
+    write(root_ + "/server.py", kServer);
+    make_certificate("trusted");
+    make_certificate("strange");
+    sh(root_, "mkdir served && git clone -q --bare repo served/project.git");
+    library_.emplace(
+        Library::Options{.user_config = false, .certificates = root_ + "/trusted.crt"});
+    start("trusted");
+  }
+  void TearDown() override { stop(); }
+
+  void make_certificate(const std::string& name) {
+    sh(root_,
+       "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext "
+       "subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout " +
+           name + ".key -out " + name + ".crt");
+  }
+  void start(const std::string& certificate) {
+    int out[2];
+    ASSERT_EQ(::pipe(out), 0);
+    server_ = ::fork();
+    if (server_ == 0) {
+      ::dup2(out[1], 1);
+      ::execlp("python3", "python3", (root_ + "/server.py").c_str(), (root_ + "/served").c_str(),
+               (root_ + "/" + certificate + ".crt").c_str(),
+               (root_ + "/" + certificate + ".key").c_str(), (root_ + "/log").c_str(), nullptr);
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    FILE* line = ::fdopen(out[0], "r");
+    ASSERT_EQ(std::fscanf(line, "%d", &port_), 1);
+    std::fclose(line);
+  }
+  void stop() {
+    if (server_ <= 0) return;
+    ::kill(server_, SIGKILL);
+    ::waitpid(server_, nullptr, 0);
+    server_ = -1;
+  }
+  std::string url(const std::string& path, const std::string& user = {}) const {
+    return "https://" + user + "localhost:" + std::to_string(port_) + path;
+  }
+  Result<CachedRepository> open(const std::string& where) {
+    CacheRequest request{.url = where, .now_s = now_++, .credentials = &credentials_};
+    request.patience.deadline = std::chrono::steady_clock::now() + patience_;
+    return cache_.open(request);
+  }
+  std::string code(const std::string& where) {
+    Result<CachedRepository> cached = open(where);
+    if (!cached) messages_ += cached.error().message + "\n";
+    return cached ? "opened" : cached.error().code;
+  }
+
+  std::optional<Library> library_;
+  FixedCredentials credentials_;
+  RepositoryCache cache_{root_ + "/cache"};
+  std::chrono::milliseconds patience_ = std::chrono::seconds(60);
+  std::string messages_;
+  std::int64_t now_ = 1000;
+  pid_t server_ = -1;
+  int port_ = 0;
+};
+
+TEST_F(CacheHttps, ClonesAndFetchesFromARealServer) {
+  Result<CachedRepository> cached = open(url("/project.git"));
+  ASSERT_TRUE(cached) << cached.error().message;
+  EXPECT_EQ(sh(cached->path, "git rev-parse HEAD && git fsck"), git("rev-parse main"));
+  git("commit -q --allow-empty -m second && git push -q ../served/project.git main");
+  ASSERT_TRUE(open(url("/project.git")));
+  EXPECT_EQ(sh(cached->path, "git rev-parse HEAD"), git("rev-parse main"));
+  EXPECT_EQ(credentials_.asked, 0);
+  EXPECT_EQ(code(url("/none.git")), "remote_not_found") << messages_;
+}
+
+TEST_F(CacheHttps, AsksForASecretAndKeepsItNowhere) {
+  EXPECT_EQ(code(url("/auth/project.git")), "remote_denied") << messages_;
+  EXPECT_EQ(credentials_.asked, 1);
+  EXPECT_TRUE(credentials_.last.password);
+  EXPECT_EQ(credentials_.last.url, url("/auth/project.git"));
+  credentials_.password = "wrong-sesame";
+  EXPECT_EQ(code(url("/auth/project.git")), "remote_denied") << messages_;
+  EXPECT_LE(credentials_.asked, 5);
+  credentials_.password = "sesame";
+  EXPECT_EQ(code(url("/auth/project.git")), "opened") << messages_;
+  // One in the URL is used as well.
+  credentials_.password = "";
+  EXPECT_EQ(code(url("/auth/project.git", "agent:sesame@")), "opened") << messages_;
+  EXPECT_EQ(cache_.list().size(), 1U);
+  stop();
+  EXPECT_EQ(code(url("/auth/project.git", "agent:sesame@")), "remote_unavailable") << messages_;
+  EXPECT_EQ(messages_.find("sesame"), std::string::npos) << messages_;
+  EXPECT_NE(sh_code(root_ + "/cache", "grep -r sesame ."), 0);
+}
+
+TEST_F(CacheHttps, CarriesNoSecretToAnotherHost) {
+  const pid_t first = server_;
+  const int here = port_;
+  start("trusted");
+  const std::string there = "/away/" + std::to_string(std::exchange(port_, here)) + "/project.git";
+  credentials_.password = "sesame";
+  EXPECT_EQ(code(url(there)), "remote_redirected") << messages_;
+  EXPECT_EQ(credentials_.asked, 0);
+  EXPECT_EQ(read(root_ + "/log").find("Basic"), std::string::npos) << read(root_ + "/log");
+  // On the same host a project may have another name.
+  EXPECT_EQ(code(url("/away/" + std::to_string(here) + "/project.git")), "opened") << messages_;
+  stop();
+  server_ = first;
+}
+
+TEST_F(CacheHttps, TrustsNoCertificateThatNobodyVouchesFor) {
+  stop();
+  start("strange");
+  credentials_.password = "sesame";
+  EXPECT_EQ(code(url("/auth/project.git")), "remote_untrusted") << messages_;
+  EXPECT_EQ(credentials_.asked, 0);
+  EXPECT_TRUE(cache_.list().empty());
+}
+
+TEST_F(CacheHttps, WaitsForASilentServerOnlyAsLongAsItIsTold) {
+  patience_ = std::chrono::milliseconds(400);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(code(url("/silent/project.git")), "git_timed_out") << messages_;
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  ::kill(server_, SIGSTOP);  // accepts, and says nothing at all
+  EXPECT_EQ(code(url("/project.git")), "git_timed_out") << messages_;
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_TRUE(cache_.list().empty());
+  EXPECT_TRUE(fs::is_empty(root_ + "/cache/tmp"));
+}
+
+}  // namespace
+}  // namespace berth::git::test
