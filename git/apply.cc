@@ -540,4 +540,48 @@ Result<Applied> finish_apply(const std::string& path) {
   return applied;
 }
 
+Result<std::vector<std::string>> finish_applies(const std::string& folder) {
+  std::vector<std::string> unfinished;
+  const std::unique_ptr<DIR, int (*)(DIR*)> journals(::opendir(folder.c_str()), ::closedir);
+  while (const dirent* entry = journals ? ::readdir(journals.get()) : nullptr) {
+    const std::string path = folder + "/" + entry->d_name;
+    if (entry->d_name[0] == '.' || detail::kind_of(path) != detail::PathKind::file) continue;
+    Result<Applied> finished = finish_apply(path);
+    if (!finished) unfinished.push_back(path + ": " + finished.error().message);
+  }
+  return unfinished;
+}
+
+Result<std::string> move_baseline(const MoveBaseline& request) {
+  if (Result<void> key = check_key(request.key); !key) return fail(std::move(key).error());
+  if (!is_ref_name(request.name)) {
+    return fail(ErrorKind::invalid, "bad_ref_name", "baseline name '" + request.name + "'");
+  }
+  Result<detail::Opened> opened = detail::open_objects(request.repository);
+  if (!opened) return fail(std::move(opened).error());
+  git_repository* repository = opened->repository.get();
+  Result<std::string> tree =
+      tree_id(repository, request.paths.empty() ? request.change : request.base);
+  if (tree && !request.paths.empty()) {
+    Result<std::vector<RewriteStep>> steps =
+        detail::rewrite_steps(repository, request.base, request.change, request.paths);
+    if (!steps) return fail(std::move(steps).error());
+    std::vector<std::pair<std::string, detail::TreeFile>> edits;
+    for (const RewriteStep& step : *steps) edits.emplace_back(step.path, step.after);
+    tree = edited_tree(repository, *tree, edits);
+  }
+  if (!tree) return fail(std::move(tree).error());
+  std::vector<std::string> parents;
+  Handle<git_commit> base;
+  const git_oid base_id = to_oid(request.base);
+  if (git_commit_lookup(out(base), repository, &base_id) == 0) parents.push_back(request.base);
+  Result<std::string> commit =
+      detail::write_commit(repository, to_oid(*tree), parents, "berth baseline", request.time_s);
+  if (!commit) return commit;
+  Result<void> kept =
+      detail::set_ref(repository, snapshot_ref_of(request.key, request.name), *commit);
+  if (!kept) return fail(std::move(kept).error());
+  return commit;
+}
+
 }  // namespace berth::git

@@ -77,4 +77,24 @@ Result<Applied> apply_change(const ApplyRequest& request);
 /// in `conflicts`. A journal that does not exist is fine. Errors as above; `invalid` "bad_journal".
 Result<Applied> finish_apply(const std::string& journal);
 
+/// finish_apply() for every journal in `folder`; a folder that is not there is fine. Returns what
+/// could not be finished, each with its error; those journals stay.
+Result<std::vector<std::string>> finish_applies(const std::string& folder);
+
+struct MoveBaseline {
+  std::string repository;          ///< Any path of it.
+  std::string key;                 ///< The session's.
+  std::string base;                ///< Where the baseline is: id of a commit or tree.
+  std::string change;              ///< The same: whose files it takes over.
+  std::vector<std::string> paths;  ///< Only these; empty means all.
+  std::string name;                ///< Last part of the ref that keeps it.
+  std::int64_t time_s = 0;         ///< The caller's clock.
+};
+
+/// After an apply: the base with the applied files, as a commit kept by refs/berth/s/<key>/<name>;
+/// its parent is the old base when that is a commit. A ref of that name is replaced. Returns the
+/// commit's id. Any thread. Errors: `invalid` "bad_object_id" | "bad_key" | "bad_ref_name";
+/// `not_found` "object_not_found"; `busy` "git_locked"; those of inspect_repository.
+Result<std::string> move_baseline(const MoveBaseline& request);
+
 }  // namespace berth::git

@@ -82,7 +82,8 @@ class Expiry {
   Expiry(const RetentionRequest& request, std::string common_dir)
       : request_(request),
         common_dir_(std::move(common_dir)),
-        live_(request.policy.live_keys.begin(), request.policy.live_keys.end()) {}
+        live_(request.policy.live_keys.begin(), request.policy.live_keys.end()),
+        wanted_(request.policy.keep_commits.begin(), request.policy.keep_commits.end()) {}
 
   void judge(const std::string& key, Kept& refs) {
     if (live_.contains(key)) return keep_newest(refs);
@@ -122,7 +123,7 @@ class Expiry {
     std::size_t newer = 0;
     for (const KnownRef& ref : refs.snapshots) {
       const std::size_t max = request_.policy.snapshots_max;
-      if (is_base(ref) || max == 0 || newer++ < max) {
+      if (is_base(ref) || wanted_.contains(ref.commit) || max == 0 || newer++ < max) {
         keep();
       } else {
         expire(ref, "over_snapshots_max");
@@ -133,6 +134,7 @@ class Expiry {
   const RetentionRequest& request_;
   std::string common_dir_;
   std::set<std::string> live_;
+  std::set<std::string> wanted_;
 };
 
 }  // namespace

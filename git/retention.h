@@ -15,6 +15,8 @@ struct RetentionPolicy {
   /// Keys of the sessions that exist. Of those the base, the newest `snapshots_max` snapshots and
   /// what a salvage kept stay, whatever their age.
   std::vector<std::string> live_keys;
+  /// Refs to these commits stay whatever else is said: what sessions measure their changes against.
+  std::vector<std::string> keep_commits;
   std::size_t snapshots_max = 200;  ///< Of a session that exists; 0 keeps all.
   /// Of sessions that exist no more: seconds since the commit was made.
   std::int64_t snapshot_age_max_s = std::int64_t{7} * 24 * 3600;

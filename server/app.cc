@@ -87,7 +87,7 @@ App::~App() = default;
 
 Result<void> App::prepare_folders() {
   io::Files& files = platform_.files();
-  for (const char* folder : {"", "/worktrees", "/workspaces", "/index", "/trash"}) {
+  for (const char* folder : {"", "/worktrees", "/workspaces", "/index", "/apply", "/trash"}) {
     Result<void> made = files.make_directories(config_.state_directory + folder, 0700);
     if (!made.has_value()) return made;
   }

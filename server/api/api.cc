@@ -23,6 +23,9 @@ const std::vector<Api::Route>& Api::routes() {
       {"GET", "/v1/sessions/{}", &Api::get_session},
       {"DELETE", "/v1/sessions/{}", &Api::delete_session},
       {"POST", "/v1/sessions/{}/close", &Api::close_session},
+      {"POST", "/v1/sessions/{}/revive", &Api::revive_session},
+      {"POST", "/v1/sessions/{}/archive", &Api::archive_session},
+      {"POST", "/v1/sessions/{}/unarchive", &Api::unarchive_session},
       {"GET", "/v1/sessions/{}/worktree", &Api::get_worktree},
       {"POST", "/v1/sessions/{}/turns", &Api::post_turn},
       {"GET", "/v1/sessions/{}/turns", &Api::list_turns},
@@ -39,6 +42,11 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/agents/{}/probe", &Api::probe_agent},
       {"GET", "/v1/sessions/{}/changes", &Api::get_change},
       {"GET", "/v1/sessions/{}/changes/patch", &Api::get_patch},
+      {"GET", "/v1/sessions/{}/changes/mail", &Api::get_mail},
+      {"POST", "/v1/sessions/{}/changes/apply", &Api::apply_change},
+      {"POST", "/v1/sessions/{}/changes/discard", &Api::discard_change},
+      {"POST", "/v1/sessions/{}/changes/restore", &Api::restore_change},
+      {"POST", "/v1/reap", &Api::reap},
   };
   return table;
 }

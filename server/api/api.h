@@ -62,9 +62,14 @@ class Api final : public io::HttpHandler {
   Answer open_session(ApiCall* call);
   Answer list_sessions(ApiCall* call);
   Answer get_session(ApiCall* call);
+  Answer change_state(ApiCall* call, Task<Result<void>> (Session::*verb)());
   Answer close_session(ApiCall* call);
+  Answer revive_session(ApiCall* call);
+  Answer archive_session(ApiCall* call);
+  Answer unarchive_session(ApiCall* call);
   Answer delete_session(ApiCall* call);
   Answer get_worktree(ApiCall* call);
+  Answer reap(ApiCall* call);
 
   Answer post_turn(ApiCall* call);
   Answer list_turns(ApiCall* call);
@@ -85,7 +90,19 @@ class Api final : public io::HttpHandler {
 
   Answer get_change(ApiCall* call);
   Answer get_patch(ApiCall* call);
-  Task<Result<std::string>> tree_of_turn(Session* session, std::int64_t number);
+  Answer get_mail(ApiCall* call);
+  Answer apply_change(ApiCall* call);
+  Answer discard_change(ApiCall* call);
+  Answer restore_change(ApiCall* call);
+  Answer restore_files(Session* session, RestoreRequest request);
+  struct Span {
+    std::string from;  // commit or tree id
+    std::string to;
+  };
+  Task<Result<Session*>> with_worktree(std::string id);
+  Task<Result<std::string>> revision_of(Session* session, std::string name, std::string text);
+  Task<Result<Span>> span_of(Session* session, ApiCall* call);
+  Task<Result<PatchOrder>> patch_order(Session* session, ApiCall* call);
 
   /// Events are not an Answer: a stream writes on its own.
   Task<void> events(ApiCall* call);
@@ -102,5 +119,8 @@ class Api final : public io::HttpHandler {
 
 /// The answer to everything that is not a stream.
 std::string session_view_json(const Session& session);
+
+/// Gives a commit of a session's change an author and a message where it has none.
+void fill_in_words(CommitWords& words, const SessionRow& row);
 
 }  // namespace berth::server

@@ -1,104 +1,185 @@
-// What a session's worktree differs in from its base.
+// What a session's worktree differs in from its base, and from turn to turn.
 #include <berth/server/api/api.h>
 
-#include <berth/core/clock.h>
-#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/sessions/changes_json.h>
 
+#include <charconv>
 #include <utility>
 
 namespace berth::server {
 
-Api::Answer Api::get_change(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  Result<void> in_log = co_await context_.journal.committed();
-  if (!in_log.has_value()) co_return problem(in_log.error());
-  const SessionRow& row = (*session)->row();
-  if (row.workspace_mode != "worktree") {
-    co_return problem(
-        make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
-  }
-  const std::optional<ChangeRow>& change = (*session)->change();
-  std::string body;
-  JsonWriter writer(body);
-  writer.begin_object().member("base", change ? change->base : row.base_tree);
-  if (!change) {
-    writer.member_int64("turn_number", 0)
-        .member("outcome", "recorded")
-        .member_raw("files", "[]")
-        .member_int64("additions", 0)
-        .member_int64("deletions", 0)
-        .key("recorded_at")
-        .null()
-        .end_object();
-    co_return json_response(200, std::move(body));
-  }
-  std::int64_t additions = 0;
-  std::int64_t deletions = 0;
-  const std::string files = change->summary.empty() ? "[]" : change->summary;
-  if (const Result<JsonDoc> doc = JsonDoc::parse(files); doc.has_value()) {
-    for (const JsonView& file : doc->root().elements()) {
-      additions += file.get_int64("additions").value_or(0);
-      deletions += file.get_int64("deletions").value_or(0);
-    }
-  }
-  std::string recorded_at;
-  append_rfc3339(recorded_at, WallTime(change->recorded_ms));
-  writer.member("tree", change->tree)
-      .member_int64("turn_number", change->turn_number)
-      .member("outcome", change->outcome)
-      .member_raw("files", files)
-      .member_int64("additions", additions)
-      .member_int64("deletions", deletions)
-      .member("recorded_at", recorded_at)
-      .end_object();
-  co_return json_response(200, std::move(body));
+namespace {
+
+constexpr std::uint64_t kFilesDefault = 1000;
+constexpr std::uint64_t kFilesMax = 10'000;
+
+bool is_yes(std::string_view text) {
+  return text == "1" || text == "true";
 }
 
-/// The commit id of a turn's snapshot; turn 0 is the base.
-Task<Result<std::string>> Api::tree_of_turn(Session* session, std::int64_t number) {
-  if (number == 0) co_return session->row().base_tree;
+Error no_worktree(const SessionRow& row) {
+  return make_error(ErrorKind::not_found, "no_worktree",
+                    "this session has no git worktree: its workspace is " + row.workspace_mode);
+}
+
+Error bad_revision(std::string_view name, std::string_view text) {
+  return make_error(ErrorKind::invalid, "bad_field",
+                    std::string(name) + ": \"" + std::string(text) +
+                        "\" is not base, latest, turn:N or before:N");
+}
+
+std::vector<std::string> paths_of(const ApiCall& call) {
+  std::vector<std::string> paths;
+  for (const auto& parameter : call.target.query) {
+    if (parameter.first == "path" && !parameter.second.empty()) paths.push_back(parameter.second);
+  }
+  return paths;
+}
+
+}  // namespace
+
+/// A session that has a worktree, with everything it knows in the log.
+Task<Result<Session*>> Api::with_worktree(std::string id) {
+  Result<Session*> session = co_await directory_.find(std::move(id));
+  if (!session.has_value()) co_return session;
+  if (!has_worktree((*session)->row())) co_return fail(no_worktree((*session)->row()));
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return fail(std::move(in_log.error()));
+  co_return session;
+}
+
+Api::Answer Api::get_change(ApiCall* call) {
+  Result<Session*> found = co_await with_worktree(call->arguments[0]);
+  if (!found.has_value()) co_return problem(found.error());
+  Session* session = *found;
+  Result<std::uint64_t> limit = number_of("limit", call->query("limit"), kFilesDefault, kFilesMax);
+  if (!limit.has_value()) co_return problem(limit.error());
+  if (is_yes(call->query("refresh"))) {
+    Result<void> fresh = co_await session->changes().refresh();
+    if (fresh.has_value()) fresh = co_await context_.journal.committed();
+    if (!fresh.has_value()) co_return problem(fresh.error());
+  }
+  if (call->query("from").empty() && call->query("to").empty()) {
+    co_return json_response(200,
+                            open_change_json(session->change(), session->row().base_tree, *limit));
+  }
+  Result<Span> span = co_await span_of(session, call);
+  if (!span.has_value()) co_return problem(span.error());
+  Result<WorkspaceChange> between =
+      co_await context_.workspaces.compare(workspace_of(session->row()), span->from, span->to);
+  if (!between.has_value()) co_return problem(between.error());
+  co_return json_response(
+      200, compared_json(span->from, span->to, *between, session->changes().attribution(), *limit));
+}
+
+/// The commit or tree that a revision names. Errors: `invalid` ("bad_field"), `not_found`
+/// ("snapshot_not_found").
+Task<Result<std::string>> Api::revision_of(Session* session, std::string name, std::string text) {
+  if (text == "base") co_return session->row().base_tree;
+  if (text == "latest") {
+    const std::string latest = session->changes().last_snapshot();
+    co_return latest.empty() ? session->row().base_tree : latest;
+  }
+  const bool before = text.starts_with("before:");
+  std::string_view digits = text;
+  if (before) digits.remove_prefix(7);
+  if (text.starts_with("turn:")) digits.remove_prefix(5);
+  std::int64_t number = -1;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  const bool whole = end == digits.data() + digits.size();
+  if (error != std::errc() || !whole || number < 0 || number >= (std::int64_t{1} << 31)) {
+    co_return fail(bad_revision(name, text));
+  }
+  if (number == 0 && !before) co_return session->row().base_commit;
   const SessionNo no = session->session_no();
   Result<std::vector<TurnRow>> turns = co_await context_.read(
       [no, number](Store& store) { return store.list_turns(no, number + 1, 1); });
   if (!turns.has_value()) co_return fail(std::move(turns.error()));
-  if (turns->empty() || turns->front().number != number || turns->front().snapshot.empty()) {
-    co_return fail(ErrorKind::not_found, "snapshot_not_found",
-                   "turn " + std::to_string(number) + " has no snapshot");
+  std::string id;
+  if (!turns->empty() && turns->front().number == number) {
+    id = before ? turns->front().snapshot_before : turns->front().snapshot;
   }
-  co_return turns->front().snapshot;
+  if (id.empty()) {
+    co_return fail(ErrorKind::not_found, "snapshot_not_found",
+                   name + ": turn " + std::to_string(number) + " has no such snapshot");
+  }
+  co_return id;
+}
+
+Task<Result<Api::Span>> Api::span_of(Session* session, ApiCall* call) {
+  std::string from(call->query("from"));
+  std::string to(call->query("to"));
+  if (from.empty()) from = "base";
+  if (to.empty()) to = "latest";
+  Span span;
+  Result<std::string> old_side = co_await revision_of(session, "from", std::move(from));
+  if (!old_side.has_value()) co_return fail(std::move(old_side.error()));
+  Result<std::string> new_side = co_await revision_of(session, "to", std::move(to));
+  if (!new_side.has_value()) co_return fail(std::move(new_side.error()));
+  span.from = std::move(*old_side);
+  span.to = std::move(*new_side);
+  co_return span;
+}
+
+Task<Result<PatchOrder>> Api::patch_order(Session* session, ApiCall* call) {
+  PatchOrder order;
+  Result<std::uint64_t> file_bytes =
+      number_of("file_bytes", call->query("file_bytes"), order.file_bytes_max, 64U << 20);
+  if (!file_bytes.has_value()) co_return fail(std::move(file_bytes.error()));
+  Result<std::uint64_t> bytes =
+      number_of("bytes", call->query("bytes"), order.bytes_max, 64U << 20);
+  if (!bytes.has_value()) co_return fail(std::move(bytes.error()));
+  Result<Span> span = co_await span_of(session, call);
+  if (!span.has_value()) co_return fail(std::move(span.error()));
+  order.from = std::move(span->from);
+  order.to = std::move(span->to);
+  order.paths = paths_of(*call);
+  order.binary = is_yes(call->query("binary"));
+  order.file_bytes_max = *file_bytes;
+  order.bytes_max = *bytes;
+  co_return order;
 }
 
 Api::Answer Api::get_patch(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<Session*> session = co_await with_worktree(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
-  const SessionRow& row = (*session)->row();
-  if (row.workspace_mode != "worktree") {
-    co_return problem(
-        make_error(ErrorKind::not_found, "no_worktree", "this session has no git worktree"));
-  }
-  Result<void> in_log = co_await context_.journal.committed();
-  if (!in_log.has_value()) co_return problem(in_log.error());
-  const std::optional<ChangeRow>& change = (*session)->change();
-  const std::uint64_t latest = change ? static_cast<std::uint64_t>(change->turn_number) : 0;
-  Result<std::uint64_t> from = number_of("from", call->query("from"), 0, 1ULL << 31);
-  if (!from.has_value()) co_return problem(from.error());
-  Result<std::uint64_t> to = number_of("to", call->query("to"), latest, 1ULL << 31);
-  if (!to.has_value()) co_return problem(to.error());
-  Result<std::string> old_tree = co_await tree_of_turn(*session, static_cast<std::int64_t>(*from));
-  if (!old_tree.has_value()) co_return problem(old_tree.error());
-  Result<std::string> new_tree = co_await tree_of_turn(*session, static_cast<std::int64_t>(*to));
-  if (!new_tree.has_value()) co_return problem(new_tree.error());
-  Result<Workspaces::Patch> patch = co_await context_.workspaces.patch(
-      workspace_of(row), *old_tree, *new_tree, std::string(call->query("path")));
+  Result<PatchOrder> order = co_await patch_order(*session, call);
+  if (!order.has_value()) co_return problem(order.error());
+  Result<Patch> patch =
+      co_await context_.workspaces.patch(workspace_of((*session)->row()), std::move(*order));
   if (!patch.has_value()) co_return problem(patch.error());
   io::HttpResponse response;
   response.content_type = "text/x-diff; charset=utf-8";
   response.body = std::move(patch->text);
   if (patch->truncated) response.headers.emplace_back("X-Berth-Truncated", "1");
+  co_return response;
+}
+
+Api::Answer Api::get_mail(ApiCall* call) {
+  Result<Session*> found = co_await with_worktree(call->arguments[0]);
+  if (!found.has_value()) co_return problem(found.error());
+  Session* session = *found;
+  Result<PatchOrder> order = co_await patch_order(session, call);
+  if (!order.has_value()) co_return problem(order.error());
+  order->binary = true;  // `git am` shall make the same files
+  CommitWords words;
+  words.author_name = call->query("author_name");
+  words.author_email = call->query("author_email");
+  words.message = call->query("message");
+  fill_in_words(words, session->row());
+  if (session->change()) {
+    add_agents(words, *session->change(), order->paths, session->row().id);
+  }
+  Result<Patch> mail = co_await context_.workspaces.mail(workspace_of(session->row()),
+                                                         std::move(*order), std::move(words));
+  if (!mail.has_value()) co_return problem(mail.error());
+  io::HttpResponse response;
+  response.content_type = "application/mbox";
+  response.body = std::move(mail->text);
+  if (mail->truncated) response.headers.emplace_back("X-Berth-Truncated", "1");
   co_return response;
 }
 

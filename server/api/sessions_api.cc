@@ -1,4 +1,4 @@
-// Sessions: open, list, show, close, delete, what their worktree holds.
+// Sessions: open, list, show.
 #include <berth/server/api/api.h>
 
 #include <berth/core/json_writer.h>
@@ -11,8 +11,8 @@
 namespace berth::server {
 
 std::string session_view_json(const Session& session) {
-  return session_json(session.row(),
-                      {session.visible_seq(), session.current_turn(), session.queue().size()});
+  return session_json(session.row(), {session.visible_seq(), session.current_turn(),
+                                      session.queue().size(), session.kept()});
 }
 
 namespace {
@@ -66,6 +66,7 @@ Api::Answer Api::list_sessions(ApiCall* call) {
   if (!after.has_value()) co_return problem(after.error());
   SessionQuery query;
   query.limit = static_cast<int>(*limit);
+  query.include_archived = call->query("archived") == "1" || call->query("archived") == "true";
   query.before_no = static_cast<SessionNo>(*after);
   Result<std::vector<SessionRow>> rows =
       co_await context_.read([query](Store& store) { return store.list_sessions(query); });
@@ -93,47 +94,6 @@ Api::Answer Api::get_session(ApiCall* call) {
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());
   co_return json_response(200, session_view_json(**session));
-}
-
-Api::Answer Api::close_session(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  Result<void> closed = co_await (*session)->close();
-  if (!closed.has_value()) co_return problem(closed.error());
-  co_return json_response(200, session_view_json(**session));
-}
-
-Api::Answer Api::delete_session(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  const bool force = call->query("force") == "1" || call->query("force") == "true";
-  Result<void> removed = co_await (*session)->remove(force);
-  if (!removed.has_value()) {
-    std::string body;
-    if (std::string_view(removed.error().code) == "worktree_has_work") {
-      Result<WorkspaceReport> report =
-          co_await context_.workspaces.report(workspace_of((*session)->row()));
-      if (report.has_value()) body = workspace_report_json(*report, (*session)->row());
-    }
-    co_return problem(removed.error(), body);
-  }
-  io::HttpResponse response;
-  response.status = 204;
-  co_return response;
-}
-
-Api::Answer Api::get_worktree(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  const SessionRow& row = (*session)->row();
-  if (row.workspace_mode != "worktree") {
-    co_return problem(
-        make_error(ErrorKind::not_found, "no_worktree",
-                   "this session's workspace is no worktree but: " + row.workspace_mode));
-  }
-  Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row));
-  if (!report.has_value()) co_return problem(report.error());
-  co_return json_response(200, workspace_report_json(*report, row));
 }
 
 }  // namespace berth::server

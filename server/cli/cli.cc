@@ -25,11 +25,15 @@ struct CommandLine {
   PromptOptions prompt;
   AttachOptions attach;
   DiffOptions diff;
+  ApplyOptions apply;
+  RestoreOptions restore;
+  ReapOptions reap;
   PermitOptions permit;
   std::string session;
   std::string agent;
   int limit = 100;
   bool force = false;
+  bool reap_wanted = false;
   std::function<int()> run;
 
   CLI::App* command(CLI::App& parent, const char* name, const char* help, std::function<int()> fn) {
@@ -42,6 +46,7 @@ struct CommandLine {
   void add_session();
   void add_prompt();
   void add_review();
+  void add_apply();
   void add_rest();
 };
 
@@ -99,14 +104,20 @@ void CommandLine::add_session() {
       {"close", "stop its agent and remove its worktree if nothing is lost by it"},
       {"delete", "remove it; refused while its worktree holds work"},
       {"cancel", "cancel the running turn"},
+      {"revive", "open a closed one again, its worktree as it was"},
+      {"archive", "stop its agents and hide it from lists; its worktree stays"},
+      {"unarchive", "back from the archive"},
   };
   const std::function<int()> functions[] = {
       [this] { return session_show_command(global, session); },
       [this] { return session_close_command(global, session); },
       [this] { return session_delete_command(global, session, force); },
       [this] { return session_cancel_command(global, session); },
+      [this] { return session_state_command(global, session, "revive"); },
+      [this] { return session_state_command(global, session, "archive"); },
+      [this] { return session_state_command(global, session, "unarchive"); },
   };
-  for (std::size_t i = 0; i < 4; ++i) {
+  for (std::size_t i = 0; i < std::size(with_id); ++i) {
     made = command(*group, with_id[i].first, with_id[i].second, functions[i]);
     made->add_option("id", session, "the session")->required();
     if (i == 2) made->add_flag("--force", force, "even so; a salvage commit is kept");
@@ -138,9 +149,11 @@ void CommandLine::add_review() {
                            [this] { return diff_command(global, diff); });
   made->add_option("session", diff.session, "the session")->required();
   made->add_option("path", diff.path, "only this file");
-  made->add_option("--from", diff.from, "number of a turn (0: the base)");
-  made->add_option("--to", diff.to, "number of a turn (default: the last)");
-  made->add_flag("--stat", diff.stat, "the list of files only");
+  made->add_option("--from", diff.from, "a turn's number, before:N, or base (default)");
+  made->add_option("--to", diff.to, "a turn's number, before:N, or latest (default)");
+  CLI::Option* stat = made->add_flag("--stat", diff.stat, "the list of files only");
+  made->add_flag("--mail", diff.mail, "as a mail for git am")->excludes(stat);
+  add_apply();
 
   made = command(app, "permit", "list what waits for an answer, or answer it",
                  [this] { return permit_command(global, permit); });
@@ -154,6 +167,33 @@ void CommandLine::add_review() {
       ->excludes(option, allow, reject);
 }
 
+void CommandLine::add_apply() {
+  CLI::App* made = command(app, "apply", "bring a session's change into a branch or working files",
+                           [this] { return apply_command(global, apply); });
+  made->add_option("session", apply.session, "the session")->required();
+  made->add_option("path", apply.paths, "only these files");
+  CLI::Option* branch = made->add_option("--branch", apply.branch, "as a commit on this branch");
+  made->add_option("--checkout", apply.checkout,
+                   "into these working files (default: the session's repository)")
+      ->excludes(branch);
+  made->add_option("-m,--message", apply.message, "the commit's message")->needs(branch);
+  made->add_option("--author", apply.author, "\"Name <mail>\"")->needs(branch);
+  made->add_flag("--dry-run", apply.dry_run, "only say what would happen");
+
+  made = command(app, "discard", "undo a session's change in its worktree; it is salvaged",
+                 [this] { return discard_command(global, restore); });
+  made->add_option("session", restore.session, "the session")->required();
+  made->add_option("path", restore.paths, "only these files");
+  made->add_flag("--dry-run", restore.dry_run, "only say what would happen");
+
+  made = command(app, "restore", "bring a session's files back to the end of a turn",
+                 [this] { return restore_command(global, restore); });
+  made->add_option("session", restore.session, "the session")->required();
+  made->add_option("turn", restore.turn, "number of the turn (0: the first base)")->required();
+  made->add_option("path", restore.paths, "only these files");
+  made->add_flag("--dry-run", restore.dry_run, "only say what would happen");
+}
+
 void CommandLine::add_rest() {
   CLI::App* group = app.add_subcommand("agent", "list and probe agents");
   group->require_subcommand(1);
@@ -163,8 +203,15 @@ void CommandLine::add_rest() {
   made = command(*group, "probe", "start an agent and show what it can do",
                  [this] { return agent_probe_command(global, agent); });
   made->add_option("agent", agent, "the profile")->required();
-  command(app, "doctor", "what this machine can do, and whether a server runs",
-          [this] { return doctor_command(global); });
+  made = command(app, "doctor", "what this machine can do, and whether a server runs", [this] {
+    return reap_wanted ? reap_command(global, reap) : doctor_command(global);
+  });
+  CLI::Option* wanted = made->add_flag("--reap", reap_wanted,
+                                       "list worktrees and refs that no session needs any more");
+  made->add_flag("--yes", reap.really, "and remove them")->needs(wanted);
+  made->add_option("--age", reap.age_min_s, "seconds that younger ones are spared (3600)")
+      ->needs(wanted)
+      ->check(CLI::NonNegativeNumber);
   command(app, "version", "the version", [this] { return version_command(global); });
 }
 

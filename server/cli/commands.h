@@ -24,6 +24,9 @@ int session_new_command(const GlobalOptions& global, const SessionNewOptions& op
 int session_list_command(const GlobalOptions& global, int limit);
 int session_show_command(const GlobalOptions& global, const std::string& id);
 int session_close_command(const GlobalOptions& global, const std::string& id);
+/// `verb`: revive, archive or unarchive.
+int session_state_command(const GlobalOptions& global, const std::string& id,
+                          const std::string& verb);
 int session_delete_command(const GlobalOptions& global, const std::string& id, bool force);
 /// Cancels the running turn.
 int session_cancel_command(const GlobalOptions& global, const std::string& id);
@@ -49,11 +52,39 @@ int attach_command(const GlobalOptions& global, const AttachOptions& options);
 struct DiffOptions {
   std::string session;
   std::string path;
-  std::optional<std::int64_t> from;
-  std::optional<std::int64_t> to;
+  std::string from;  ///< "base", "latest", "turn:N", "before:N" or N.
+  std::string to;
   bool stat = false;  ///< The list of files only.
+  bool mail = false;  ///< As `git am` takes it.
 };
 int diff_command(const GlobalOptions& global, const DiffOptions& options);
+
+struct ApplyOptions {
+  std::string session;
+  std::vector<std::string> paths;
+  std::string branch;
+  std::string checkout;
+  std::string message;
+  std::string author;  ///< "Name <mail>"
+  bool dry_run = false;
+};
+int apply_command(const GlobalOptions& global, const ApplyOptions& options);
+
+struct RestoreOptions {
+  std::string session;
+  std::int64_t turn = 0;  ///< Not for discard.
+  std::vector<std::string> paths;
+  bool dry_run = false;
+};
+int discard_command(const GlobalOptions& global, const RestoreOptions& options);
+int restore_command(const GlobalOptions& global, const RestoreOptions& options);
+
+struct ReapOptions {
+  bool really = false;
+  std::int64_t age_min_s = 3600;
+};
+/// What no session needs any more, as the running server sees it.
+int reap_command(const GlobalOptions& global, const ReapOptions& options);
 
 struct PermitOptions {
   std::string session;

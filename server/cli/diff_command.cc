@@ -12,8 +12,8 @@ namespace berth::server {
 
 namespace {
 
-std::string patch_target(const DiffOptions& options) {
-  std::string target = session_target(options.session, "/changes/patch");
+std::string with_span(const DiffOptions& options, std::string_view rest) {
+  std::string target = session_target(options.session, rest);
   char separator = '?';
   const auto add = [&](std::string_view name, std::string_view value) {
     target += separator;
@@ -23,8 +23,8 @@ std::string patch_target(const DiffOptions& options) {
     separator = '&';
   };
   if (!options.path.empty()) add("path", options.path);
-  if (options.from) add("from", std::to_string(*options.from));
-  if (options.to) add("to", std::to_string(*options.to));
+  if (!options.from.empty()) add("from", options.from);
+  if (!options.to.empty()) add("to", options.to);
   return target;
 }
 
@@ -54,13 +54,15 @@ int diff_command(const GlobalOptions& global, const DiffOptions& options) {
   Terminal terminal(global.no_color);
   const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
   if (remote == nullptr) return 1;
-  const bool whole = options.path.empty() && !options.from && !options.to;
-  std::optional<RemoteAnswer> change =
-      remote->call("GET", session_target(options.session, "/changes"));
+  const bool whole = options.path.empty();
+  DiffOptions span = options;
+  span.path.clear();
+  std::optional<RemoteAnswer> change = remote->call("GET", with_span(span, "/changes"));
   if (!change) return remote->exit_code();
   std::optional<RemoteAnswer> patch;
   if (!options.stat) {
-    patch = remote->call("GET", patch_target(options));
+    const char* form = options.mail ? "/changes/mail" : "/changes/patch";
+    patch = remote->call("GET", with_span(options, form));
     if (!patch) return remote->exit_code();
   }
   if (global.json) {
@@ -73,7 +75,7 @@ int diff_command(const GlobalOptions& global, const DiffOptions& options) {
     return 0;
   }
   // Into a file or a pipe goes what `git apply` takes, and nothing else.
-  if (!terminal.is_tty() && patch) {
+  if ((!terminal.is_tty() || options.mail) && patch) {
     terminal.write(patch->response.body);
     return 0;
   }

@@ -160,6 +160,11 @@ int session_close_command(const GlobalOptions& global, const std::string& id) {
   return simple_call(global, "POST", session_target(id, "/close"), "closed " + id);
 }
 
+int session_state_command(const GlobalOptions& global, const std::string& id,
+                          const std::string& verb) {
+  return simple_call(global, "POST", session_target(id, "/" + verb), verb + "d " + id);
+}
+
 int session_delete_command(const GlobalOptions& global, const std::string& id, bool force) {
   return simple_call(global, "DELETE", session_target(id, force ? "?force=1" : ""),
                      "deleted " + id);

@@ -4,6 +4,7 @@
 #include <berth/core/prng.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace berth::server {
@@ -104,6 +105,12 @@ Task<Result<void>> Directory::recover() {
       co_await context_.read([](Store& store) { return store.last_session_no(); });
   if (!last.has_value()) co_return fail(std::move(last.error()));
   last_no_ = *last;
+  // First: sessions go on with files that an apply may have left half done.
+  Result<std::vector<std::string>> unfinished = co_await context_.workspaces.finish_interrupted();
+  if (!unfinished.has_value()) co_return fail(std::move(unfinished.error()));
+  for (const std::string& problem : *unfinished) {
+    context_.log.write(LogLevel::warning, "workspaces", "an apply is not finished: " + problem);
+  }
   Result<std::vector<SessionNo>> unsettled =
       co_await context_.read([](Store& store) { return store.unsettled_sessions(); });
   if (!unsettled.has_value()) co_return fail(std::move(unsettled.error()));
@@ -158,9 +165,9 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request) {
   row.workspace_ready = true;
   if (!request->repository.empty()) {
     Result<Workspace> made =
-        co_await context_.workspaces.create({row.key, request->repository, request->base});
+        co_await context_.workspaces.create({row.key, request->repository, request->base, {}});
     if (!made.has_value()) co_return fail(std::move(made.error()));
-    row.workspace_mode = "worktree";
+    row.workspace_mode = made->mode;
     row.repository = made->repository;
     row.directory = made->directory;
     row.branch = made->branch;
@@ -245,6 +252,32 @@ Task<Result<OpenedSession>> Directory::when_in_log(OpenedSession opened) {
   Result<void> committed = co_await context_.journal.committed();
   if (!committed.has_value()) co_return fail(std::move(committed.error()));
   co_return opened;
+}
+
+Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
+  constexpr int kPage = 1000;
+  // Keys that a running open() has not told the store of yet are young: the grace time spares them.
+  std::set<std::string> repositories;
+  SessionQuery query;
+  query.include_deleted = query.include_archived = true;
+  query.limit = kPage;
+  for (bool more = true; more;) {
+    Result<std::vector<SessionRow>> rows =
+        co_await context_.read([query](Store& store) { return store.list_sessions(query); });
+    if (!rows.has_value()) co_return fail(std::move(rows.error()));
+    more = rows->size() == static_cast<std::size_t>(kPage);
+    for (const SessionRow& row : *rows) {
+      query.before_no = row.no;
+      if (!has_worktree(row)) continue;
+      repositories.insert(row.repository);
+      if (row.state == SessionState::deleted) continue;
+      order.known_keys.push_back(row.key);
+      order.keep_commits.push_back(row.base_tree);
+      if (row.workspace_ready) order.live_keys.push_back(row.key);
+    }
+  }
+  order.repositories.assign(repositories.begin(), repositories.end());
+  co_return co_await context_.workspaces.reap(std::move(order));
 }
 
 Task<void> Directory::shutdown() {

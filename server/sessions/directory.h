@@ -47,6 +47,10 @@ class Directory {
   /// ("session_conflict"), `invalid` naming the field, those of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
 
+  /// Takes away what no session needs any more: worktrees, registrations, expired refs, trash. The
+  /// sessions that exist are filled in here.
+  Task<Result<std::vector<ReapedItem>>> reap(ReapOrder order);
+
   /// The session's actor if it is in memory.
   Session* loaded(SessionNo no);
   std::size_t loaded_count() const { return by_no_.size(); }

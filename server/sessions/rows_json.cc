@@ -15,6 +15,11 @@ std::string_view to_string(SessionState state) {
       return "closed";
     case SessionState::deleted:
       return "deleted";
+    case SessionState::closing:
+      return "closing";
+    case SessionState::deleting:
+    case SessionState::discarding:
+      return "deleting";
   }
   return "open";
 }
@@ -101,13 +106,15 @@ void put_json(JsonWriter& writer, std::string_view name, std::string_view json) 
   writer.member_raw(name, json.empty() ? "null" : json);
 }
 
-void put_workspace(JsonWriter& writer, const SessionRow& row) {
+void put_workspace(JsonWriter& writer, const SessionRow& row, std::string_view kept = {}) {
   writer.key("workspace").begin_object().member("mode", row.workspace_mode);
   put_text(writer, "repository", row.repository);
   put_text(writer, "directory", row.directory);
   put_text(writer, "branch", row.branch);
   put_text(writer, "base_commit", row.base_commit);
-  writer.member_bool("ready", row.workspace_ready).end_object();
+  writer.member_bool("ready", row.workspace_ready);
+  put_text(writer, "kept", kept);
+  writer.end_object();
 }
 
 void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
@@ -145,7 +152,7 @@ std::string session_json(const SessionRow& row, const SessionView& view) {
       .member("title", row.title)
       .member("agent", row.agent)
       .member("permission", row.permission);
-  put_workspace(writer, row);
+  put_workspace(writer, row, view.kept);
   writer.member_uint64("last_seq", view.last_seq).key("turn");
   if (view.turn == nullptr) {
     writer.null();
@@ -180,39 +187,6 @@ std::string interaction_json(const InteractionRow& row) {
   put_time(writer, "opened_at", row.opened_ms);
   put_time(writer, "closed_at", row.closed_ms);
   writer.end_object();
-  return out;
-}
-
-std::string workspace_report_json(const WorkspaceReport& report, const SessionRow& row) {
-  std::string out;
-  JsonWriter writer(out);
-  writer.begin_object()
-      .member_bool("exists", report.exists)
-      .member_bool("dirty", report.dirty)
-      .member_int64("untracked", report.untracked)
-      .member_int64("unpushed", report.unpushed)
-      .member_bool("unknown", report.unknown);
-  put_text(writer, "reason", report.reason);
-  put_text(writer, "branch", row.branch);
-  put_text(writer, "directory", row.directory);
-  writer.end_object();
-  return out;
-}
-
-std::string changed_files_json(const std::vector<ChangedFile>& files) {
-  std::string out;
-  JsonWriter writer(out);
-  writer.begin_array();
-  for (const ChangedFile& file : files) {
-    writer.begin_object().member("path", file.path);
-    put_text(writer, "old_path", file.old_path);
-    writer.member("status", file.status)
-        .member_int64("additions", file.additions)
-        .member_int64("deletions", file.deletions)
-        .member_bool("binary", file.binary)
-        .end_object();
-  }
-  writer.end_array();
   return out;
 }
 

@@ -1,7 +1,6 @@
 // server/sessions/rows_json.h — rows as the JSON that docs/api.md promises.
 #pragma once
 
-#include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/records.h>
 
 #include <string>
@@ -20,14 +19,12 @@ struct SessionView {
   std::uint64_t last_seq = 0;
   const TurnRow* turn = nullptr;
   std::size_t queued = 0;
+  std::string_view kept;  ///< Why a closed session's worktree is there still.
 };
 
 std::string session_json(const SessionRow& row, const SessionView& view);
 std::string turn_json(const TurnRow& turn, std::string_view session_id);
 std::string interaction_json(const InteractionRow& row);
-std::string workspace_report_json(const WorkspaceReport& report, const SessionRow& row);
-/// The list of files of a change, as an array.
-std::string changed_files_json(const std::vector<ChangedFile>& files);
 
 // Data of berth's own events.
 std::string session_opened_json(const SessionRow& row);

@@ -146,6 +146,7 @@ void Session::start_turn(TurnRow turn) {
   std::string data;
   JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
   current_->started_seq = append("turn.started", current_->agent, data);
+  current_->snapshot_before = changes_.turn_starts(*current_);
   save_turn(*current_);
   // The process may start while the commit is on its way; the prompt itself waits for it
   // (dispatch).
@@ -154,7 +155,7 @@ void Session::start_turn(TurnRow turn) {
 
 void Session::dispatch() {
   if (!current_ || dispatched_ || current_->state != TurnState::starting) return;
-  if (visible_seq() < current_->started_seq) return;
+  if (visible_seq() < current_->started_seq || changes_.hold_prompt()) return;
   Binding& target = **binding(current_->agent);
   if (!target.live()) return;
   dispatched_ = true;
@@ -239,6 +240,18 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   if (queue_.empty()) idle_.set();
   changes_.turn_ended(ended);
   remember(std::move(ended));
+  advance();
+}
+
+void Session::on_turn_looked_at(std::int64_t number, const std::string& snapshot) {
+  if (!current_ || current_->number != number) return;
+  current_->snapshot_before = snapshot;
+  save_turn(*current_);
+}
+
+void Session::on_changes_settled() {
+  if (down_) return;
+  dispatch();
   advance();
 }
 
@@ -359,6 +372,7 @@ Task<void> Session::recover() {
     idle_.reset();
     if (!row_.held) hold_queue("the server was restarted");
   }
+  if (is_ending(row_.state)) scope_.spawn(resume_ending());
 }
 
 }  // namespace berth::server

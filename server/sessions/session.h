@@ -51,6 +51,7 @@ class Session final : public LogWriter {
   const TurnRow* current_turn() const { return current_ ? &*current_ : nullptr; }
   const std::vector<TurnRow>& queue() const { return queue_; }
   const std::optional<ChangeRow>& change() const { return changes_.latest(); }
+  Changes& changes() { return changes_; }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
 
   /// After a restart: gives endings to what the crash left open. Appends only; reads the log for
@@ -73,9 +74,18 @@ class Session final : public LogWriter {
   Questions& questions() { return questions_; }
 
   /// Stops agents after the running turn and removes the workspace if that loses nothing.
+  /// Idempotent.
   Task<Result<void>> close();
+  /// Why the workspace of a session that was closed since the start is there still; empty: it is
+  /// not.
+  const std::string& kept() const { return kept_; }
+  /// Makes a closed session's workspace again, with the files as they were.
+  Task<Result<void>> revive();
+  /// Stops agents after the running turn; the workspace stays.
+  Task<Result<void>> archive();
+  Task<Result<void>> unarchive();
   /// Error `conflict` ("worktree_has_work") unless clean or forced.
-  Task<Result<void>> remove(bool force);
+  Task<Result<void>> remove(RemoveOrder order);
   /// For the end of the server: ends processes, writes nothing.
   Task<void> shutdown();
 
@@ -96,8 +106,11 @@ class Session final : public LogWriter {
   // For its changes.
   /// The turn ended before; its snapshot is known now.
   void on_turn_recorded(const TurnRow& turn);
-  /// Nothing stands in the way of the next turn any more.
-  void on_changes_settled() { advance(); }
+  /// What the files were before the turn that starts is known now.
+  void on_turn_looked_at(std::int64_t number, const std::string& snapshot);
+  /// Nothing stands in the way of the prompt, or of the next turn, any more.
+  void on_changes_settled();
+  void set_base(std::string base);
 
  private:
   class GraceTimer final : public io::TimerOp {
@@ -120,7 +133,11 @@ class Session final : public LogWriter {
   void save();
   void save_turn(const TurnRow& turn);
   void on_cancel_grace_over();
-  Task<Result<void>> end_workspace(bool force);
+  void set_state(SessionState state);
+  Task<Result<void>> come_to_rest(std::string_view reason, bool at_once);
+  Task<Result<void>> finish_close();
+  Task<Result<void>> finish_remove(RemoveOrder order, SessionState before);
+  Task<void> resume_ending();
   std::string_view turn_id() const {
     return current_ ? std::string_view(current_->id) : std::string_view();
   }
@@ -136,6 +153,7 @@ class Session final : public LogWriter {
   std::vector<TurnRow> ended_;  // the last few, for idempotent answers
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;
+  std::string kept_;
   bool closing_ = false;
   bool down_ = false;
   IntrusiveList<LogReader> readers_;

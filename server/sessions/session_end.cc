@@ -1,4 +1,4 @@
-// The ends of things: the workspace, the session.
+// The ends of things: close, delete, archive, and the ways back.
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/session.h>
 
@@ -7,67 +7,217 @@
 namespace berth::server {
 
 Workspace workspace_of(const SessionRow& row) {
-  return {row.key, row.repository, row.directory, row.branch, row.base_commit};
+  Workspace workspace;
+  workspace.key = row.key;
+  workspace.repository = row.repository;
+  workspace.directory = row.directory;
+  workspace.branch = row.branch;
+  workspace.base_commit = row.base_commit;
+  workspace.mode = row.workspace_mode;
+  return workspace;
 }
 
-Task<Result<void>> Session::end_workspace(bool force) {
-  if (row_.workspace_mode != "worktree" || !row_.workspace_ready) co_return Result<void>();
-  Result<void> removed = co_await context_.workspaces.remove(workspace_of(row_), force);
-  if (removed.has_value()) row_.workspace_ready = false;
-  co_return std::move(removed);
+namespace {
+
+std::string closed_json(bool removed, std::string_view reason, const WorkspaceRemoval& removal) {
+  std::string data;
+  JsonWriter writer(data);
+  const auto put = [&writer](std::string_view name, std::string_view text) {
+    writer.key(name);
+    if (text.empty()) {
+      writer.null();
+    } else {
+      writer.string(text);
+    }
+  };
+  writer.begin_object().member("workspace", removed ? "removed" : "kept");
+  put("reason", reason);
+  put("salvage_ref", removal.salvage_ref);
+  put("branch_kept", removal.branch_kept);
+  writer.end_object();
+  return data;
+}
+
+}  // namespace
+
+void Session::set_base(std::string base) {
+  row_.base_tree = std::move(base);
+  save();
+}
+
+void Session::set_state(SessionState state) {
+  row_.state = state;
+  save();
+}
+
+// --- close and delete ---
+//
+// The intent is in the log before anything is removed, and a start after a crash goes on with it.
+
+/// No turn runs or waits, no agent runs, nothing is being recorded.
+Task<Result<void>> Session::come_to_rest(std::string_view reason, bool at_once) {
+  closing_ = true;
+  while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, reason));
+  if (at_once && current_) static_cast<void>(cancel(current_->id, reason));
+  if (!at_once) co_await idle_.wait();
+  for (auto& [agent, bound] : bindings_) co_await bound->stop(at_once);
+  co_await idle_.wait();
+  co_await changes_.settled().wait();
+  closing_ = false;
+  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  co_return Result<void>();
 }
 
 Task<Result<void>> Session::close() {
-  if (row_.state != SessionState::open) co_return Result<void>();
-  if (closing_)
-    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
-  closing_ = true;
-  while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, "the session was closed"));
-  co_await idle_.wait();
-  for (auto& [agent, bound] : bindings_) co_await bound->stop(false);
-  co_await changes_.settled().wait();
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
-  Result<void> removed = co_await end_workspace(false);
-  row_.state = SessionState::closed;
-  closing_ = false;
-  save();
-  std::string data;
-  JsonWriter writer(data);
-  writer.begin_object().member("workspace", removed.has_value() ? "removed" : "kept").key("reason");
-  if (removed.has_value()) {
-    writer.null();
-  } else {
-    writer.string(removed.error().message);
+  if (row_.state == SessionState::closed || row_.state == SessionState::deleted) {
+    co_return Result<void>();
   }
-  writer.end_object();
-  append("session.closed", {}, data);
+  if (closing_ || is_ending(row_.state)) {
+    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
+  }
+  Result<void> rest = co_await come_to_rest("the session was closed", false);
+  if (!rest.has_value()) co_return rest;
+  set_state(SessionState::closing);
+  Result<void> noted = co_await context_.journal.committed();
+  if (!noted.has_value()) co_return noted;
+  co_return co_await finish_close();
+}
+
+Task<Result<void>> Session::finish_close() {
+  WorkspaceRemoval removal;
+  kept_.clear();
+  if (has_worktree(row_) && row_.workspace_ready) {
+    // What a person did since the last turn is in the last snapshot.
+    Result<void> fresh = co_await changes_.refresh();
+    Semaphore::Permits permit = co_await changes_.files().acquire();
+    Result<WorkspaceRemoval> removed = fail(ErrorKind::unavailable, "draining", "shutting down");
+    if (!fresh.has_value()) {
+      removed = fail(std::move(fresh.error()));
+    } else if (!down_) {
+      removed = co_await context_.workspaces.remove(workspace_of(row_), RemoveOrder());
+    }
+    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+    if (removed.has_value()) {
+      removal = std::move(*removed);
+      row_.workspace_ready = false;
+    } else {
+      kept_ = removed.error().message;
+      // It stays, and yet: what somebody does to the folder later shall not take it away.
+      Result<WorkspaceRemoval> salvage = co_await context_.workspaces.salvage(workspace_of(row_));
+      if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+      if (salvage.has_value()) removal = std::move(*salvage);
+    }
+  }
+  set_state(SessionState::closed);
+  append("session.closed", {}, closed_json(kept_.empty(), kept_, removal));
   co_return co_await context_.journal.committed();
 }
 
-Task<Result<void>> Session::remove(bool force) {
+Task<Result<void>> Session::remove(RemoveOrder order) {
   if (row_.state == SessionState::deleted) co_return Result<void>();
-  if (!force && row_.workspace_mode == "worktree" && row_.workspace_ready) {
+  if (closing_ || is_ending(row_.state)) {
+    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
+  }
+  if (!order.force && has_worktree(row_) && row_.workspace_ready) {
     // Before anything is stopped: a refusal must change nothing.
     Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row_));
-    if (!report.has_value() || report->unknown || report->dirty || report->untracked > 0 ||
-        report->unpushed > 0 || current_) {
+    if (!report.has_value() || !report->loses_nothing() || current_ || !queue_.empty()) {
       co_return fail(ErrorKind::conflict, "worktree_has_work",
                      "the worktree holds work (or a turn runs); force=1 salvages and deletes it");
     }
+    if (closing_ || is_ending(row_.state)) {
+      co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
+    }
   }
-  closing_ = true;
-  while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, "the session was deleted"));
-  if (current_) static_cast<void>(cancel(current_->id, "the session was deleted"));
-  for (auto& [agent, bound] : bindings_) co_await bound->stop(true);
-  co_await idle_.wait();
+  const SessionState before = row_.state;
+  Result<void> rest = co_await come_to_rest("the session was deleted", true);
+  if (!rest.has_value()) co_return rest;
+  set_state(order.force ? SessionState::discarding : SessionState::deleting);
+  Result<void> noted = co_await context_.journal.committed();
+  if (!noted.has_value()) co_return noted;
+  co_return co_await finish_remove(order, before);
+}
+
+Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before) {
+  WorkspaceRemoval removal;
+  if (has_worktree(row_) && row_.workspace_ready) {
+    Semaphore::Permits permit = co_await changes_.files().acquire();
+    Result<WorkspaceRemoval> removed = fail(ErrorKind::unavailable, "draining", "shutting down");
+    if (!down_) removed = co_await context_.workspaces.remove(workspace_of(row_), order);
+    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+    if (!removed.has_value()) {
+      set_state(before);  // undone: it is as it was, at rest
+      Result<void> undone = co_await context_.journal.committed();
+      static_cast<void>(undone);
+      co_return fail(std::move(removed.error()));
+    }
+    removal = std::move(*removed);
+    row_.workspace_ready = false;
+  }
+  set_state(SessionState::deleted);
+  append("session.closed", {}, closed_json(true, "deleted", removal));
+  co_return co_await context_.journal.committed();
+}
+
+/// After a crash of the server.
+Task<void> Session::resume_ending() {
+  const SessionState state = row_.state;
   co_await changes_.settled().wait();
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
-  Result<void> removed = co_await end_workspace(force);
-  closing_ = false;
-  if (!removed.has_value()) co_return std::move(removed);
-  row_.state = SessionState::deleted;
-  save();
-  append("session.closed", {}, R"({"workspace":"removed","reason":"deleted"})");
+  if (down_) co_return;
+  Result<void> done;
+  if (state == SessionState::closing) {
+    done = co_await finish_close();
+  } else {
+    RemoveOrder order;
+    order.force = state == SessionState::discarding;
+    done = co_await finish_remove(order, SessionState::closed);
+  }
+  if (!done.has_value() && !down_) {
+    context_.log.write(LogLevel::warning, "session", row_.id + ": " + done.error().message);
+  }
+}
+
+// --- put away, and back ---
+
+Task<Result<void>> Session::archive() {
+  if (row_.state == SessionState::archived) co_return Result<void>();
+  if (row_.state != SessionState::open || closing_) {
+    co_return fail(ErrorKind::conflict, "session_closed", "only an open session is archived");
+  }
+  Result<void> rest = co_await come_to_rest("the session was archived", false);
+  if (!rest.has_value()) co_return rest;
+  set_state(SessionState::archived);
+  append("session.archived", {}, "{}");
+  co_return co_await context_.journal.committed();
+}
+
+Task<Result<void>> Session::unarchive() {
+  if (row_.state == SessionState::open) co_return Result<void>();
+  if (row_.state != SessionState::archived) {
+    co_return fail(ErrorKind::conflict, "not_archived", "the session is not archived");
+  }
+  set_state(SessionState::open);
+  append("session.unarchived", {}, "{}");
+  co_return co_await context_.journal.committed();
+}
+
+Task<Result<void>> Session::revive() {
+  if (row_.state == SessionState::open) co_return Result<void>();
+  if (row_.state != SessionState::closed || closing_) {
+    co_return fail(ErrorKind::conflict, "not_closed", "the session is not closed");
+  }
+  if (has_worktree(row_)) {
+    const std::string snapshot = changes_.last_snapshot();
+    Semaphore::Permits permit = co_await changes_.files().acquire();
+    Result<void> there = co_await context_.workspaces.revive(workspace_of(row_), snapshot);
+    if (!there.has_value()) co_return there;
+    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+    if (row_.state != SessionState::closed) co_return Result<void>();  // somebody was quicker
+    row_.workspace_ready = true;
+  }
+  kept_.clear();
+  set_state(SessionState::open);
+  append("session.revived", {}, "{}");
   co_return co_await context_.journal.committed();
 }
 

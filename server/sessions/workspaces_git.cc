@@ -1,9 +1,8 @@
 #include <berth/server/sessions/workspaces_git.h>
 
-#include <berth/git/diff.h>
 #include <berth/git/guard.h>
 #include <berth/git/removal.h>
-#include <berth/git/snapshot.h>
+#include <berth/git/restore.h>
 #include <berth/git/worktree.h>
 
 #include <chrono>
@@ -11,11 +10,7 @@
 
 namespace berth::server {
 
-namespace {
-
-git::WorktreeRef ref_of(const Workspace& workspace) {
-  return {workspace.repository, workspace.directory, workspace.key};
-}
+namespace detail {
 
 git::Patience patience_for(Duration time) {
   git::Patience patience;
@@ -23,15 +18,26 @@ git::Patience patience_for(Duration time) {
   return patience;
 }
 
-std::vector<ChangedFile> files_of(const git::Change& change) {
-  std::vector<ChangedFile> files;
-  files.reserve(change.files.size());
-  for (const git::FileChange& file : change.files) {
-    files.push_back({file.path, file.old_path, std::string(git::to_string(file.status)),
-                     static_cast<std::int64_t>(file.additions),
-                     static_cast<std::int64_t>(file.deletions), file.binary});
-  }
-  return files;
+}  // namespace detail
+
+namespace {
+
+git::WorktreeRef ref_of(const Workspace& workspace) {
+  return {.repository = workspace.repository, .path = workspace.directory, .key = workspace.key};
+}
+
+WorkspaceReport report_of(const git::WorkLoss& loss) {
+  WorkspaceReport report;
+  report.exists = loss.exists;
+  report.dirty = loss.dirty;
+  report.changed = static_cast<std::int64_t>(loss.changed);
+  report.untracked = static_cast<std::int64_t>(loss.untracked);
+  report.unpushed = static_cast<std::int64_t>(loss.unpushed);
+  report.nested = loss.nested;
+  report.head = loss.head;
+  report.unknown = loss.unknown;
+  report.reason = loss.reason;
+  return report;
 }
 
 }  // namespace
@@ -40,65 +46,61 @@ GitWorkspaces::GitWorkspaces(io::Platform& platform, std::string state_directory
                              GitWorkspaceLimits limits)
     : platform_(platform), state_(std::move(state_directory)), limits_(limits) {}
 
+std::int64_t GitWorkspaces::now_s() const {
+  return std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
+}
+
 Task<Result<Workspace>> GitWorkspaces::create(WorkspaceSpec spec) {
   git::CreateWorktree request;
-  request.worktree = {spec.repository, state_ + "/worktrees/" + spec.key, spec.key};
+  request.worktree = {
+      .repository = spec.repository, .path = worktree_path(spec.key), .key = spec.key};
   request.base = spec.base;
   request.private_index = private_index(spec.key);
   const Duration time = limits_.create_max;
-  Result<git::CreatedWorktree> created = co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(), [request, time]() mutable {
-        request.patience = patience_for(time);
-        return git::create_worktree(request);
-      });
+  Result<git::CreatedWorktree> created = co_await on_lane([request, time]() mutable {
+    request.patience = detail::patience_for(time);
+    return git::create_worktree(request);
+  });
   if (!created.has_value()) co_return fail(std::move(created.error()));
-  co_return Workspace{spec.key, spec.repository, created->path, created->branch,
-                      created->base_commit};
+  Workspace workspace;
+  workspace.key = spec.key;
+  workspace.repository = spec.repository;
+  workspace.directory = created->path;
+  workspace.branch = created->branch;
+  workspace.base_commit = created->base_commit;
+  workspace.mode = "worktree";
+  co_return workspace;
 }
 
-Task<Result<WorkspaceChange>> GitWorkspaces::record_turn(Workspace workspace, std::int64_t turn,
-                                                         std::string base) {
-  git::SnapshotRequest snapshot;
-  snapshot.worktree = ref_of(workspace);
-  snapshot.name = std::to_string(turn);
-  snapshot.private_index = private_index(workspace.key);
-  snapshot.time_s =
-      std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
-  const Duration time = limits_.snapshot_max;
-  co_return co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(),
-      [snapshot, base, time]() mutable -> Result<WorkspaceChange> {
-        snapshot.patience = patience_for(time);
-        Result<git::Snapshot> taken = git::take_snapshot(snapshot);
-        if (!taken.has_value()) return fail(std::move(taken.error()));
-        git::DiffRequest request;
-        request.worktree = snapshot.worktree;
-        request.from = base;
-        request.to = taken->tree;
-        request.with_patches = false;
-        request.patience = snapshot.patience;
-        Result<git::Change> change = git::diff(request);
-        if (!change.has_value()) return fail(std::move(change.error()));
-        return WorkspaceChange{taken->tree, taken->commit, files_of(*change)};
-      });
-}
-
-Task<Result<Workspaces::Patch>> GitWorkspaces::patch(Workspace workspace, std::string from,
-                                                     std::string to, std::string path) {
-  git::DiffRequest request;
+Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapshot) {
+  git::CreateWorktree request;
   request.worktree = ref_of(workspace);
-  request.from = std::move(from);
-  request.to = std::move(to);
-  if (!path.empty()) request.paths.push_back(std::move(path));
-  request.limits.patch_bytes_max = limits_.patch_bytes_max;
-  const Duration time = limits_.snapshot_max;
-  co_return co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(), [request, time]() mutable -> Result<Patch> {
-        request.patience = patience_for(time);
-        Result<git::Change> change = git::diff(request);
-        if (!change.has_value()) return fail(std::move(change.error()));
-        return Patch{git::patch_text(*change), change->patch_truncated || change->files_truncated};
-      });
+  request.base = workspace.base_commit;
+  request.private_index = private_index(workspace.key);
+  request.keep_branch = true;
+  const Duration time = limits_.create_max;
+  const std::int64_t now = now_s();
+  co_return co_await on_lane([request, snapshot, time, now]() mutable -> Result<void> {
+    request.patience = detail::patience_for(time);
+    const bool there = git::verify_worktree(request.worktree).has_value();
+    Result<git::CreatedWorktree> created = git::create_worktree(request);
+    if (!created.has_value()) return fail(std::move(created.error()));
+    if (there || snapshot.empty()) return {};
+    git::RestoreRequest files;
+    files.worktree = request.worktree;
+    files.to = snapshot;
+    files.private_index = request.private_index;
+    files.time_s = now;
+    files.patience = request.patience;
+    Result<git::Restored> restored = git::restore_worktree(files);
+    if (!restored.has_value()) return fail(std::move(restored.error()));
+    return {};
+  });
+}
+
+Task<Result<void>> GitWorkspaces::ensure_ready(Workspace workspace) {
+  const git::WorktreeRef worktree = ref_of(workspace);
+  co_return co_await on_lane([worktree] { return git::verify_worktree(worktree); });
 }
 
 Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {
@@ -106,40 +108,53 @@ Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {
   request.worktree = ref_of(workspace);
   request.base = workspace.base_commit;
   const Duration time = limits_.snapshot_max;
-  co_return co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(), [request, time]() mutable -> Result<WorkspaceReport> {
-        request.patience = patience_for(time);
-        Result<git::WorkLoss> loss = git::worktree_state(request);
-        if (!loss.has_value()) return fail(std::move(loss.error()));
-        WorkspaceReport report;
-        report.exists = loss->exists;
-        report.dirty = loss->dirty || !loss->nested.empty();
-        report.untracked = static_cast<std::int64_t>(loss->untracked);
-        report.unpushed = static_cast<std::int64_t>(loss->unpushed);
-        report.unknown = loss->unknown;
-        report.reason = loss->reason;
-        return report;
-      });
+  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceReport> {
+    request.patience = detail::patience_for(time);
+    Result<git::WorkLoss> loss = git::worktree_state(request);
+    if (!loss.has_value()) return fail(std::move(loss.error()));
+    return report_of(*loss);
+  });
 }
 
-Task<Result<void>> GitWorkspaces::remove(Workspace workspace, bool force) {
+Task<Result<WorkspaceRemoval>> GitWorkspaces::salvage(Workspace workspace) {
+  git::SalvageRequest request;
+  request.worktree = ref_of(workspace);
+  request.private_index = private_index(workspace.key);
+  request.time_s = now_s();
+  const Duration time = limits_.create_max;
+  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceRemoval> {
+    request.patience = detail::patience_for(time);
+    Result<git::Salvage> kept = git::salvage_worktree(request);
+    if (!kept.has_value()) return fail(std::move(kept.error()));
+    WorkspaceRemoval removal;
+    removal.salvage_ref = kept->ref;
+    removal.salvage_commit = kept->commit;
+    return removal;
+  });
+}
+
+Task<Result<WorkspaceRemoval>> GitWorkspaces::remove(Workspace workspace, RemoveOrder order) {
   git::RemoveWorktree request;
   request.worktree = ref_of(workspace);
   request.base = workspace.base_commit;
-  request.force = force;
+  request.force = order.force;
+  request.discard_nested = order.discard_nested;
   request.private_index = private_index(workspace.key);
   request.trash = state_ + "/trash";
-  request.time_s =
-      std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
+  request.delete_now = false;  // a fresh deletion makes the next creation slow
+  request.time_s = now_s();
   const Duration time = limits_.create_max;
-  co_return co_await platform_.offload().run(
-      io::Lane::git, platform_.reactor(), [request, time]() mutable -> Result<void> {
-        request.patience = patience_for(time);
-        git::WorkLoss report;
-        Result<git::Removal> removal = git::remove_worktree(request, report);
-        if (!removal.has_value()) return fail(std::move(removal.error()));
-        return {};
-      });
+  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceRemoval> {
+    request.patience = detail::patience_for(time);
+    git::WorkLoss report;
+    Result<git::Removal> done = git::remove_worktree(request, report);
+    if (!done.has_value()) return fail(std::move(done.error()));
+    WorkspaceRemoval removal;
+    removal.salvage_ref = done->salvage_ref;
+    removal.salvage_commit = done->salvage_commit;
+    removal.branch_kept = done->branch_kept;
+    return removal;
+  });
 }
 
 }  // namespace berth::server

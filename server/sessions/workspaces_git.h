@@ -1,10 +1,15 @@
-// server/sessions/workspaces_git.h — workspaces as linked git worktrees.
+// server/sessions/workspaces_git.h — workspaces as linked git worktrees, or as overlays that share
+// a checkout.
 #pragma once
 
 #include <berth/io/platform.h>
 #include <berth/server/sessions/workspaces.h>
 
 #include <string>
+
+namespace berth::git {
+struct Patience;
+}  // namespace berth::git
 
 namespace berth::server {
 
@@ -14,28 +19,50 @@ struct GitWorkspaceLimits {
   std::size_t patch_bytes_max = std::size_t{8} << 20;
 };
 
-/// Worktrees live in `<state>/worktrees/<key>`, their private indexes in `<state>/index/<key>`,
-/// what is being deleted in `<state>/trash`. All work is done on the git lane. `platform` and
-/// `git::Library` outlive it.
+/// In the state directory: worktrees in `worktrees/<key>`, their private indexes in `index/<key>`,
+/// journals of applies in `apply/<key>`, what is being deleted in `trash`, and what overlays share
+/// in `overlay`. All work is done on the git lane. `platform` and `git::Library` outlive it.
 class GitWorkspaces final : public Workspaces {
  public:
   GitWorkspaces(io::Platform& platform, std::string state_directory,
                 GitWorkspaceLimits limits = {});
 
   Task<Result<Workspace>> create(WorkspaceSpec spec) override;
-  Task<Result<WorkspaceChange>> record_turn(Workspace workspace, std::int64_t turn,
-                                            std::string base) override;
-  Task<Result<Patch>> patch(Workspace workspace, std::string from, std::string to,
-                            std::string path) override;
+  Task<Result<void>> revive(Workspace workspace, std::string snapshot) override;
+  Task<Result<void>> ensure_ready(Workspace workspace) override;
+  Task<Result<WorkspaceChange>> record(Workspace workspace, SnapshotOrder order) override;
+  Task<Result<WorkspaceChange>> compare(Workspace workspace, std::string from,
+                                        std::string to) override;
+  Task<Result<Patch>> patch(Workspace workspace, PatchOrder order) override;
+  Task<Result<Patch>> mail(Workspace workspace, PatchOrder order, CommitWords words) override;
+  Task<Result<AppliedChange>> apply(Workspace workspace, ApplyOrder order) override;
+  Task<Result<std::string>> move_baseline(Workspace workspace, BaselineOrder order) override;
+  Task<Result<RestoredFiles>> restore(Workspace workspace, RestoreOrder order) override;
   Task<Result<WorkspaceReport>> report(Workspace workspace) override;
-  Task<Result<void>> remove(Workspace workspace, bool force) override;
+  Task<Result<WorkspaceRemoval>> salvage(Workspace workspace) override;
+  Task<Result<WorkspaceRemoval>> remove(Workspace workspace, RemoveOrder order) override;
+  Task<Result<std::vector<std::string>>> finish_interrupted() override;
+  Task<Result<std::vector<ReapedItem>>> reap(ReapOrder order) override;
 
  private:
+  template <typename Fn>
+  auto on_lane(Fn work) {
+    return platform_.offload().run(io::Lane::git, platform_.reactor(), std::move(work));
+  }
   std::string private_index(const std::string& key) const { return state_ + "/index/" + key; }
+  std::string worktree_path(const std::string& key) const { return state_ + "/worktrees/" + key; }
+  std::string apply_journal(const std::string& key) const { return state_ + "/apply/" + key; }
+  std::int64_t now_s() const;
 
   io::Platform& platform_;
   std::string state_;
   GitWorkspaceLimits limits_;
 };
+
+namespace detail {
+
+git::Patience patience_for(Duration time);
+
+}  // namespace detail
 
 }  // namespace berth::server

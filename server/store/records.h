@@ -13,7 +13,19 @@ namespace berth::server {
 /// commit.
 using SessionNo = std::int64_t;
 
-enum class SessionState : std::uint8_t { open, archived, closed, deleted };
+enum class SessionState : std::uint8_t {
+  open,
+  archived,
+  closed,
+  deleted,
+  // On the way to one of them; a start after a crash goes on.
+  closing,
+  deleting,    ///< Unless something would be lost by it.
+  discarding,  ///< What would be lost is salvaged.
+};
+inline bool is_ending(SessionState state) {
+  return state > SessionState::deleted;
+}
 
 struct SessionRow {
   SessionNo no = 0;
@@ -24,7 +36,7 @@ struct SessionRow {
   std::string title;
   std::string agent;           ///< Profile of the default agent.
   std::string permission;      ///< Policy: "ask" | "allow" | "reject".
-  std::string workspace_mode;  ///< "worktree" | "directory" | "none".
+  std::string workspace_mode;  ///< "worktree" | "overlay" | "directory" | "none".
   std::string repository;      ///< Absolute path, empty without one.
   std::string directory;       ///< Where agents work: the worktree's path, or the directory.
   std::string branch;          ///< "berth/<key>" in mode worktree.

@@ -83,6 +83,7 @@ ALTER TABLE interactions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
 ALTER TABLE interactions ADD COLUMN child TEXT NOT NULL DEFAULT '';
 ALTER TABLE interactions ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE changes ADD COLUMN touched TEXT NOT NULL DEFAULT '';
+CREATE INDEX sessions_ending ON sessions(no) WHERE state > 3;
 )sql",
 };
 

@@ -178,11 +178,12 @@ Result<void> SqliteStore::prepare_reads() {
        {&sql.load_session, detail::select_from<SessionRow>() + " WHERE no=?1"},
        {&sql.list_sessions,
         detail::select_from<SessionRow>() +
-            " WHERE project=?1 AND no<?2 AND state<>?3 ORDER BY no DESC LIMIT ?4"},
+            " WHERE project=?1 AND no<?2 AND state<>?3 AND state<>?4 ORDER BY no DESC LIMIT ?5"},
        {&sql.unsettled,
         "SELECT session FROM turns WHERE state < 5 UNION "
         "SELECT session FROM bindings WHERE state = 1 UNION "
-        "SELECT session FROM interactions WHERE state = 0 ORDER BY 1"},
+        "SELECT session FROM interactions WHERE state = 0 UNION "
+        "SELECT no FROM sessions WHERE state > 3 ORDER BY 1"},
        {&sql.list_turns, turns + " AND number<?2 ORDER BY number DESC LIMIT ?3"},
        {&sql.open_turns, turns + " AND state < 5 ORDER BY number"},
        {&sql.find_turn, turns + " AND id=?2"},
@@ -337,7 +338,8 @@ Result<std::vector<SessionRow>> SqliteStore::list_sessions(const SessionQuery& q
   const int hidden = query.include_deleted ? -1 : static_cast<int>(SessionState::deleted);
   SqliteStatement& statement = sql_->list_sessions;
   statement.bind(1, std::string_view(query.project)).bind(2, before).bind(3, hidden);
-  return read_rows<SessionRow>(statement.bind(4, query.limit));
+  const int away = query.include_archived ? -1 : static_cast<int>(SessionState::archived);
+  return read_rows<SessionRow>(statement.bind(4, away).bind(5, query.limit));
 }
 
 Result<std::vector<SessionNo>> SqliteStore::unsettled_sessions() {

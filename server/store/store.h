@@ -46,6 +46,7 @@ struct SessionSnapshot {
 struct SessionQuery {
   std::string project = "default";
   bool include_deleted = false;
+  bool include_archived = false;
   SessionNo before_no = 0;  ///< Keyset: numbers below it, newest first; 0 = from the newest.
   int limit = 100;
 };
@@ -78,7 +79,8 @@ class Store {
   virtual Result<SessionSnapshot> load_session(SessionNo session) = 0;
   virtual Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) = 0;
 
-  /// Sessions with a turn that has not ended, an open interaction or a binding that reads live:
+  /// Sessions with a turn that has not ended, an open interaction or a binding that reads live, or
+  /// that are being closed or deleted:
   /// what a restart must settle first.
   virtual Result<std::vector<SessionNo>> unsettled_sessions() = 0;
 

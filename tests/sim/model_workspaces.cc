@@ -6,9 +6,19 @@
 
 namespace berth::sim_test {
 
+using server::AppliedChange;
+using server::ApplyOrder;
+using server::BaselineOrder;
 using server::ChangedFile;
+using server::Patch;
+using server::PatchOrder;
+using server::RemoveOrder;
+using server::RestoredFiles;
+using server::RestoreOrder;
+using server::SnapshotOrder;
 using server::Workspace;
 using server::WorkspaceChange;
+using server::WorkspaceRemoval;
 using server::WorkspaceReport;
 using server::WorkspaceSpec;
 
@@ -30,6 +40,10 @@ std::string id_of(const std::string& text) {
 
 std::int64_t lines_of(const std::string& text) {
   return std::count(text.begin(), text.end(), '\n');
+}
+
+bool is_meant(const std::vector<std::string>& paths, const std::string& path) {
+  return paths.empty() || std::find(paths.begin(), paths.end(), path) != paths.end();
 }
 
 std::string tree_path(const std::string& repository, const std::string& id) {
@@ -82,35 +96,52 @@ Result<ModelWorkspaces::Tree> ModelWorkspaces::load_tree(const std::string& repo
   return tree;
 }
 
+/// Makes `folder`, which holds `from`, hold `to`.
+Result<void> ModelWorkspaces::write_tree(const std::string& folder, const Tree& from,
+                                         const Tree& to) {
+  io::Files& files = platform_.files();
+  Result<void> done = files.make_directories(folder, 0700);
+  for (const auto& [path, content] : to) {
+    const auto old = from.find(path);
+    if (!done.has_value() || (old != from.end() && old->second == content)) continue;
+    const std::string full = folder + "/" + path;
+    done = files.make_directories(full.substr(0, full.rfind('/')), 0700);
+    if (done.has_value()) done = files.write_atomic(full, content, 0600);
+  }
+  for (const auto& [path, content] : from) {
+    if (done.has_value() && !to.contains(path)) {
+      done = files.remove_if_exists(folder + "/" + path);
+    }
+  }
+  return done;
+}
+
 Result<Workspace> ModelWorkspaces::make(const WorkspaceSpec& spec) {
   Result<Tree> base = read_folder(spec.repository);
   if (!base.has_value()) return fail(std::move(base.error()));
   Result<std::string> id = save_tree(spec.repository, *base);
   if (!id.has_value()) return fail(std::move(id.error()));
-  Workspace workspace{spec.key, spec.repository, state_ + "/worktrees/" + spec.key,
-                      "berth/" + spec.key, *id};
-  io::Files& files = platform_.files();
-  Result<void> done = files.make_directories(workspace.directory, 0700);
-  for (const auto& [path, content] : *base) {
-    if (!done.has_value()) break;
-    const std::string full = workspace.directory + "/" + path;
-    done = files.make_directories(full.substr(0, full.rfind('/')), 0700);
-    if (done.has_value()) done = files.write_atomic(full, content, 0600);
-  }
+  Workspace workspace;
+  workspace.key = spec.key;
+  workspace.repository = spec.repository;
+  workspace.directory = state_ + "/worktrees/" + spec.key;
+  workspace.branch = "berth/" + spec.key;
+  workspace.base_commit = *id;
+  workspace.mode = "worktree";
+  Result<void> done = write_tree(workspace.directory, {}, *base);
   if (!done.has_value()) return fail(std::move(done.error()));
   return workspace;
 }
 
-Result<WorkspaceChange> ModelWorkspaces::snapshot(const Workspace& workspace,
-                                                  const std::string& base) {
-  Result<Tree> now = read_folder(workspace.directory);
-  if (!now.has_value()) return fail(std::move(now.error()));
-  Result<Tree> before = load_tree(workspace.repository, base);
+Result<WorkspaceChange> ModelWorkspaces::between(const std::string& repository,
+                                                 const std::string& from, const std::string& to) {
+  Result<Tree> before = load_tree(repository, from);
   if (!before.has_value()) return fail(std::move(before.error()));
-  Result<std::string> id = save_tree(workspace.repository, *now);
-  if (!id.has_value()) return fail(std::move(id.error()));
-  WorkspaceChange change{*id, *id, {}};
-  for (const auto& [path, content] : *now) {
+  Result<Tree> after = load_tree(repository, to);
+  if (!after.has_value()) return fail(std::move(after.error()));
+  WorkspaceChange change;
+  change.tree = change.snapshot = to;
+  for (const auto& [path, content] : *after) {
     const auto old = before->find(path);
     if (old != before->end() && old->second == content) continue;
     ChangedFile file;
@@ -121,7 +152,7 @@ Result<WorkspaceChange> ModelWorkspaces::snapshot(const Workspace& workspace,
     change.files.push_back(std::move(file));
   }
   for (const auto& [path, content] : *before) {
-    if (now->contains(path)) continue;
+    if (after->contains(path)) continue;
     ChangedFile file;
     file.path = path;
     file.status = "deleted";
@@ -131,41 +162,181 @@ Result<WorkspaceChange> ModelWorkspaces::snapshot(const Workspace& workspace,
   return change;
 }
 
+Result<WorkspaceChange> ModelWorkspaces::snapshot(const Workspace& workspace,
+                                                  const std::string& base,
+                                                  const std::string& since) {
+  Result<Tree> now = read_folder(workspace.directory);
+  if (!now.has_value()) return fail(std::move(now.error()));
+  Result<std::string> id = save_tree(workspace.repository, *now);
+  if (!id.has_value()) return fail(std::move(id.error()));
+  Result<WorkspaceChange> change = between(workspace.repository, base, *id);
+  if (!change.has_value()) return change;
+  Result<WorkspaceChange> touched = between(workspace.repository, since, *id);
+  if (!touched.has_value()) return touched;
+  change->touched = std::move(touched->files);
+  return change;
+}
+
+Result<Patch> ModelWorkspaces::patch_of(const Workspace& workspace, const PatchOrder& order) {
+  Result<Tree> before = load_tree(workspace.repository, order.from);
+  if (!before.has_value()) return fail(std::move(before.error()));
+  Result<Tree> after = load_tree(workspace.repository, order.to);
+  if (!after.has_value()) return fail(std::move(after.error()));
+  Patch patch;
+  for (const auto& [name, content] : *after) {
+    if (is_meant(order.paths, name) && (*before)[name] != content) {
+      patch.text += "+++ " + name + "\n" + content;
+    }
+  }
+  return patch;
+}
+
+Result<AppliedChange> ModelWorkspaces::apply_files(const Workspace& workspace,
+                                                   const ApplyOrder& order) {
+  Result<Tree> base = load_tree(workspace.repository, order.base);
+  if (!base.has_value()) return fail(std::move(base.error()));
+  Result<Tree> change = load_tree(workspace.repository, order.change);
+  if (!change.has_value()) return fail(std::move(change.error()));
+  Result<Tree> target = read_folder(workspace.repository);
+  if (!target.has_value()) return fail(std::move(target.error()));
+  Tree merged = *target;
+  AppliedChange applied;
+  Result<WorkspaceChange> list = between(workspace.repository, order.base, order.change);
+  if (!list.has_value()) return fail(std::move(list.error()));
+  for (const ChangedFile& file : list->files) {
+    if (!is_meant(order.paths, file.path)) continue;
+    const auto content = [&file](const Tree& tree) {
+      const auto found = tree.find(file.path);
+      return found == tree.end() ? std::string("\0", 1) : found->second;
+    };
+    if (content(*target) == content(*change)) continue;
+    if (content(*target) != content(*base)) {
+      applied.conflicts.push_back({file.path, "content"});
+      continue;
+    }
+    applied.files.push_back(file.path);
+    merged.erase(file.path);
+    if (change->contains(file.path)) merged[file.path] = (*change)[file.path];
+  }
+  applied.unchanged = applied.files.empty() && applied.conflicts.empty();
+  if (!applied.conflicts.empty() || applied.unchanged || order.dry_run) return applied;
+  Result<void> written = write_tree(workspace.repository, *target, merged);
+  if (!written.has_value()) return fail(std::move(written.error()));
+  applied.applied = true;
+  return applied;
+}
+
+Result<RestoredFiles> ModelWorkspaces::restore_files(const Workspace& workspace,
+                                                     const RestoreOrder& order) {
+  Result<Tree> now = read_folder(workspace.directory);
+  if (!now.has_value()) return fail(std::move(now.error()));
+  Result<Tree> wanted = load_tree(workspace.repository, order.to);
+  if (!wanted.has_value()) return fail(std::move(wanted.error()));
+  Tree restored = *now;
+  RestoredFiles files;
+  for (const auto& [path, content] : *wanted) {
+    if (!is_meant(order.paths, path) || (now->contains(path) && (*now)[path] == content)) continue;
+    restored[path] = content;
+    files.files.push_back({path, false});
+  }
+  for (const auto& [path, content] : *now) {
+    if (!is_meant(order.paths, path) || wanted->contains(path)) continue;
+    restored.erase(path);
+    files.files.push_back({path, true});
+  }
+  if (order.dry_run || files.files.empty()) return files;
+  Result<void> written = write_tree(workspace.directory, *now, restored);
+  if (!written.has_value()) return fail(std::move(written.error()));
+  return files;
+}
+
+// --- the interface: each on the lane ---
+
 Task<Result<Workspace>> ModelWorkspaces::create(WorkspaceSpec spec) {
   ModelWorkspaces* self = this;
   co_return co_await on_lane([self, spec] { return self->make(spec); });
 }
 
-Task<Result<WorkspaceChange>> ModelWorkspaces::record_turn(Workspace workspace, std::int64_t turn,
-                                                           std::string base) {
-  static_cast<void>(turn);
+Task<Result<void>> ModelWorkspaces::revive(Workspace workspace, std::string snapshot) {
   ModelWorkspaces* self = this;
-  co_return co_await on_lane([self, workspace, base] { return self->snapshot(workspace, base); });
+  co_return co_await on_lane([self, workspace, snapshot]() -> Result<void> {
+    if (self->platform_.files().exists(workspace.directory)) return {};
+    Result<Tree> files =
+        self->load_tree(workspace.repository, snapshot.empty() ? workspace.base_commit : snapshot);
+    if (!files.has_value()) return fail(std::move(files.error()));
+    return self->write_tree(workspace.directory, {}, *files);
+  });
 }
 
-Task<Result<server::Workspaces::Patch>> ModelWorkspaces::patch(Workspace workspace,
-                                                               std::string from, std::string to,
-                                                               std::string path) {
+Task<Result<void>> ModelWorkspaces::ensure_ready(Workspace workspace) {
   ModelWorkspaces* self = this;
-  co_return co_await on_lane([self, workspace, from, to, path]() -> Result<Patch> {
-    Result<Tree> before = self->load_tree(workspace.repository, from);
-    if (!before.has_value()) return fail(std::move(before.error()));
-    Result<Tree> after = self->load_tree(workspace.repository, to);
-    if (!after.has_value()) return fail(std::move(after.error()));
-    Patch patch;
-    for (const auto& [name, content] : *after) {
-      const bool wanted = path.empty() || name == path;
-      if (wanted && (*before)[name] != content) patch.text += "+++ " + name + "\n" + content;
-    }
+  co_return co_await on_lane([self, workspace]() -> Result<void> {
+    if (self->platform_.files().exists(workspace.directory)) return {};
+    return fail(ErrorKind::not_found, "workspace_lost", workspace.directory + " is not there");
+  });
+}
+
+Task<Result<WorkspaceChange>> ModelWorkspaces::record(Workspace workspace, SnapshotOrder order) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane(
+      [self, workspace, order] { return self->snapshot(workspace, order.base, order.since); });
+}
+
+Task<Result<WorkspaceChange>> ModelWorkspaces::compare(Workspace workspace, std::string from,
+                                                       std::string to) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane(
+      [self, workspace, from, to] { return self->between(workspace.repository, from, to); });
+}
+
+Task<Result<Patch>> ModelWorkspaces::patch(Workspace workspace, PatchOrder order) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane([self, workspace, order] { return self->patch_of(workspace, order); });
+}
+
+Task<Result<Patch>> ModelWorkspaces::mail(Workspace workspace, PatchOrder order,
+                                          server::CommitWords words) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane([self, workspace, order, words]() -> Result<Patch> {
+    Result<Patch> patch = self->patch_of(workspace, order);
+    if (patch.has_value()) patch->text = "Subject: " + words.message + "\n\n" + patch->text;
     return patch;
   });
+}
+
+Task<Result<AppliedChange>> ModelWorkspaces::apply(Workspace workspace, ApplyOrder order) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane(
+      [self, workspace, order] { return self->apply_files(workspace, order); });
+}
+
+Task<Result<std::string>> ModelWorkspaces::move_baseline(Workspace workspace, BaselineOrder order) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane([self, workspace, order]() -> Result<std::string> {
+    Result<Tree> base = self->load_tree(workspace.repository, order.base);
+    if (!base.has_value()) return fail(std::move(base.error()));
+    Result<Tree> change = self->load_tree(workspace.repository, order.change);
+    if (!change.has_value()) return fail(std::move(change.error()));
+    std::erase_if(*base, [&](const auto& file) { return is_meant(order.paths, file.first); });
+    for (const auto& [path, content] : *change) {
+      if (is_meant(order.paths, path)) (*base)[path] = content;
+    }
+    return self->save_tree(workspace.repository, *base);
+  });
+}
+
+Task<Result<RestoredFiles>> ModelWorkspaces::restore(Workspace workspace, RestoreOrder order) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane(
+      [self, workspace, order] { return self->restore_files(workspace, order); });
 }
 
 Task<Result<WorkspaceReport>> ModelWorkspaces::report(Workspace workspace) {
   ModelWorkspaces* self = this;
   co_return co_await on_lane([self, workspace]() -> Result<WorkspaceReport> {
     WorkspaceReport report;
-    Result<WorkspaceChange> change = self->snapshot(workspace, workspace.base_commit);
+    Result<WorkspaceChange> change =
+        self->snapshot(workspace, workspace.base_commit, workspace.base_commit);
     report.exists = change.has_value();
     report.unknown = !change.has_value();
     report.dirty = change.has_value() && !change->files.empty();
@@ -174,20 +345,45 @@ Task<Result<WorkspaceReport>> ModelWorkspaces::report(Workspace workspace) {
   });
 }
 
-Task<Result<void>> ModelWorkspaces::remove(Workspace workspace, bool force) {
+Task<Result<WorkspaceRemoval>> ModelWorkspaces::salvage(Workspace workspace) {
+  ModelWorkspaces* self = this;
+  co_return co_await on_lane([self, workspace]() -> Result<WorkspaceRemoval> {
+    Result<WorkspaceChange> now =
+        self->snapshot(workspace, workspace.base_commit, workspace.base_commit);
+    if (!now.has_value()) return fail(std::move(now.error()));
+    WorkspaceRemoval kept;
+    kept.salvage_commit = kept.salvage_ref = now->tree;
+    return kept;
+  });
+}
+
+Task<Result<WorkspaceRemoval>> ModelWorkspaces::remove(Workspace workspace, RemoveOrder order) {
   Result<WorkspaceReport> now = co_await report(workspace);
   if (!now.has_value()) co_return fail(std::move(now.error()));
-  if (!force && (now->dirty || now->unknown)) {
+  ModelWorkspaces* self = this;
+  const bool gone = !platform_.files().exists(workspace.directory);
+  if (gone) co_return WorkspaceRemoval();
+  if (!order.force && !now->loses_nothing()) {
     co_return fail(ErrorKind::conflict, "worktree_has_work", "the worktree has work");
   }
-  ModelWorkspaces* self = this;
-  co_return co_await on_lane([self, workspace]() -> Result<void> {
+  co_return co_await on_lane([self, workspace]() -> Result<WorkspaceRemoval> {
     for (const std::string& path : self->platform_.machine().disk().list(workspace.directory)) {
-      Result<void> gone = self->platform_.files().remove_if_exists(path);
-      if (!gone.has_value()) return gone;
+      Result<void> removed = self->platform_.files().remove_if_exists(path);
+      if (!removed.has_value()) return fail(std::move(removed.error()));
     }
-    return self->platform_.files().remove_if_exists(workspace.directory);
+    Result<void> removed = self->platform_.files().remove_if_exists(workspace.directory);
+    if (!removed.has_value()) return fail(std::move(removed.error()));
+    return WorkspaceRemoval();
   });
+}
+
+Task<Result<std::vector<std::string>>> ModelWorkspaces::finish_interrupted() {
+  co_return std::vector<std::string>();  // files are written one by one, and again by a second call
+}
+
+Task<Result<std::vector<server::ReapedItem>>> ModelWorkspaces::reap(server::ReapOrder order) {
+  static_cast<void>(order);
+  co_return std::vector<server::ReapedItem>();
 }
 
 }  // namespace berth::sim_test

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace berth::sim_test {
 
@@ -20,12 +21,28 @@ class ModelWorkspaces final : public server::Workspaces {
       : platform_(platform), state_(std::move(state_directory)) {}
 
   Task<Result<server::Workspace>> create(server::WorkspaceSpec spec) override;
-  Task<Result<server::WorkspaceChange>> record_turn(server::Workspace workspace, std::int64_t turn,
-                                                    std::string base) override;
-  Task<Result<Patch>> patch(server::Workspace workspace, std::string from, std::string to,
-                            std::string path) override;
+  Task<Result<void>> revive(server::Workspace workspace, std::string snapshot) override;
+  Task<Result<void>> ensure_ready(server::Workspace workspace) override;
+  Task<Result<server::WorkspaceChange>> record(server::Workspace workspace,
+                                               server::SnapshotOrder order) override;
+  Task<Result<server::WorkspaceChange>> compare(server::Workspace workspace, std::string from,
+                                                std::string to) override;
+  Task<Result<server::Patch>> patch(server::Workspace workspace, server::PatchOrder order) override;
+  Task<Result<server::Patch>> mail(server::Workspace workspace, server::PatchOrder order,
+                                   server::CommitWords words) override;
+  /// Into the repository's folder; a file that is neither as before nor as after is a conflict.
+  Task<Result<server::AppliedChange>> apply(server::Workspace workspace,
+                                            server::ApplyOrder order) override;
+  Task<Result<std::string>> move_baseline(server::Workspace workspace,
+                                          server::BaselineOrder order) override;
+  Task<Result<server::RestoredFiles>> restore(server::Workspace workspace,
+                                              server::RestoreOrder order) override;
   Task<Result<server::WorkspaceReport>> report(server::Workspace workspace) override;
-  Task<Result<void>> remove(server::Workspace workspace, bool force) override;
+  Task<Result<server::WorkspaceRemoval>> salvage(server::Workspace workspace) override;
+  Task<Result<server::WorkspaceRemoval>> remove(server::Workspace workspace,
+                                                server::RemoveOrder order) override;
+  Task<Result<std::vector<std::string>>> finish_interrupted() override;
+  Task<Result<std::vector<server::ReapedItem>>> reap(server::ReapOrder order) override;
 
  private:
   using Tree = std::map<std::string, std::string>;  // path below the folder to content
@@ -39,8 +56,17 @@ class ModelWorkspaces final : public server::Workspaces {
   /// The tree's id.
   Result<std::string> save_tree(const std::string& repository, const Tree& tree);
   Result<server::Workspace> make(const server::WorkspaceSpec& spec);
+  Result<void> write_tree(const std::string& folder, const Tree& from, const Tree& to);
+  Result<server::WorkspaceChange> between(const std::string& repository, const std::string& from,
+                                          const std::string& to);
   Result<server::WorkspaceChange> snapshot(const server::Workspace& workspace,
-                                           const std::string& base);
+                                           const std::string& base, const std::string& since);
+  Result<server::Patch> patch_of(const server::Workspace& workspace,
+                                 const server::PatchOrder& order);
+  Result<server::AppliedChange> apply_files(const server::Workspace& workspace,
+                                            const server::ApplyOrder& order);
+  Result<server::RestoredFiles> restore_files(const server::Workspace& workspace,
+                                              const server::RestoreOrder& order);
 
   io::SimPlatform& platform_;
   std::string state_;

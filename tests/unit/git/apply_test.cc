@@ -4,6 +4,7 @@
 #include <berth/git/apply.h>
 #include <berth/git/diff.h>
 #include <berth/git/mail.h>
+#include <berth/git/names.h>
 #include <berth/git/restore.h>
 
 #include <filesystem>
@@ -394,6 +395,44 @@ TEST_F(GitApply, WritesAMailThatGitAmTakes) {
   EXPECT_EQ(git("log -1 --format=%s"), mail.message.substr(0, mail.message.find('\n')) + "\n");
   EXPECT_EQ(git("log -1 --format=%b"),
             " From here on\n ---\nit is body.\n\nSession: one\nTurn: 3\n\n");
+}
+
+TEST_F(GitApply, TheBaselineTakesOverTheFilesThatWereApplied) {
+  write(tree() + "/a.txt", "changed\n");
+  write(tree() + "/new.txt", "new\n");
+  fs::remove(tree() + "/dir/b.txt");
+  const Snapshot after = snapshot("1");
+  MoveBaseline request{.repository = repo(),
+                       .key = key(),
+                       .base = base_,
+                       .change = after.commit,
+                       .paths = {"a.txt", "dir/b.txt"},
+                       .name = "base-1",
+                       .time_s = 1700000000};
+  Result<std::string> some = move_baseline(request);
+  ASSERT_TRUE(some) << some.error().message;
+  EXPECT_EQ(git("diff --name-status " + *some + " " + after.commit), "A\tnew.txt\n");
+  EXPECT_EQ(git("rev-parse " + snapshot_ref_of(key(), "base-1")), *some + "\n");
+  EXPECT_EQ(git("rev-parse " + *some + "^"), base_ + "\n");
+  request.base = *some;
+  request.paths.clear();
+  Result<std::string> all = move_baseline(request);
+  ASSERT_TRUE(all) << all.error().message;
+  EXPECT_EQ(git("rev-parse " + *all + "^{tree}"), after.tree + "\n");
+  EXPECT_EQ(git("rev-parse " + *all + "^"), *some + "\n") << "the ref moved, the old base stays";
+  request.name = "../x";
+  EXPECT_EQ(std::string(move_baseline(request).error().code), "bad_ref_name");
+}
+
+TEST_F(GitApply, JournalsThatCannotBeFinishedAreNamedAndStay) {
+  EXPECT_TRUE(finish_applies(root_ + "/nowhere")->empty());
+  fs::create_directories(root_ + "/journals");
+  write(root_ + "/journals/broken", "no journal\n");
+  Result<std::vector<std::string>> left = finish_applies(root_ + "/journals");
+  ASSERT_TRUE(left);
+  ASSERT_EQ(left->size(), 1U);
+  EXPECT_NE(left->front().find("/journals/broken"), std::string::npos);
+  EXPECT_TRUE(exists(root_ + "/journals/broken"));
 }
 
 }  // namespace

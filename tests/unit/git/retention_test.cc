@@ -81,5 +81,13 @@ TEST_F(GitRetention, NeverTakesTheBaseOfARegisteredWorktreeNorAnythingThatIsNotB
             "berth/" + key() + "\n");
 }
 
+TEST_F(GitRetention, WhatASessionMeasuresAgainstStaysHoweverOld) {
+  ref(snapshot_ref(1, "base"), 1);
+  for (int turn : {1, 2, 3}) ref(snapshot_ref(1, std::to_string(turn)), turn);
+  const std::string wanted = git("rev-parse " + snapshot_ref(1, "1")).substr(0, 40);
+  expire({.live_keys = {key_of(1)}, .keep_commits = {wanted}, .snapshots_max = 1}, 10);
+  EXPECT_EQ(names(), "s/1\ns/3\ns/base\n");
+}
+
 }  // namespace
 }  // namespace berth::git::test

@@ -1,0 +1,216 @@
+// Snapshots, patches, applying and restoring of git workspaces.
+#include <berth/git/apply.h>
+#include <berth/git/diff.h>
+#include <berth/git/mail.h>
+#include <berth/git/restore.h>
+#include <berth/git/snapshot.h>
+#include <berth/server/sessions/workspaces_git.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+git::WorktreeRef ref_of(const Workspace& workspace) {
+  return {.repository = workspace.repository, .path = workspace.directory, .key = workspace.key};
+}
+
+std::vector<ChangedFile> files_of(const git::Change& change) {
+  std::vector<ChangedFile> files;
+  files.reserve(change.files.size());
+  for (const git::FileChange& file : change.files) {
+    files.push_back({file.path, file.old_path, std::string(git::to_string(file.status)),
+                     static_cast<std::int64_t>(file.additions),
+                     static_cast<std::int64_t>(file.deletions), file.binary});
+  }
+  return files;
+}
+
+/// The files between two ids, without patches.
+Result<git::Change> list_between(const git::WorktreeRef& worktree, const std::string& from,
+                                 const std::string& to, const git::Patience& patience) {
+  git::DiffRequest request;
+  request.worktree = worktree;
+  request.from = from;
+  request.to = to;
+  request.with_patches = false;
+  request.patience = patience;
+  return git::diff(request);
+}
+
+git::CommitText text_of(const CommitWords& words, std::int64_t now) {
+  git::CommitText text;
+  text.author_name = words.author_name;
+  text.author_email = words.author_email;
+  text.message = words.message;
+  text.trailers = words.trailers;
+  text.time_s = now;
+  return text;
+}
+
+git::DiffRequest patch_request(const Workspace& workspace, PatchOrder order) {
+  git::DiffRequest request;
+  request.worktree = ref_of(workspace);
+  request.from = std::move(order.from);
+  request.to = std::move(order.to);
+  request.paths = std::move(order.paths);
+  request.binary_patches = order.binary;
+  request.limits.file_patch_bytes_max = order.file_bytes_max;
+  request.limits.patch_bytes_max = order.bytes_max;
+  return request;
+}
+
+AppliedChange applied_of(git::Applied&& applied) {
+  AppliedChange change;
+  change.applied = applied.applied;
+  change.unchanged = applied.unchanged;
+  change.files = std::move(applied.files);
+  for (const git::ApplyConflict& conflict : applied.conflicts) {
+    change.conflicts.push_back({conflict.path, std::string(conflict.reason)});
+  }
+  change.commit = std::move(applied.commit);
+  change.before = std::move(applied.before);
+  change.checkout = std::move(applied.checkout);
+  return change;
+}
+
+}  // namespace
+
+Task<Result<WorkspaceChange>> GitWorkspaces::record(Workspace workspace, SnapshotOrder order) {
+  git::SnapshotRequest snapshot;
+  snapshot.worktree = ref_of(workspace);
+  snapshot.name = order.name;
+  snapshot.parent = order.parent;
+  snapshot.private_index = private_index(workspace.key);
+  snapshot.time_s = now_s();
+  const Duration time = limits_.snapshot_max;
+  co_return co_await on_lane([snapshot, order, time]() mutable -> Result<WorkspaceChange> {
+    snapshot.patience = detail::patience_for(time);
+    snapshot.patience.cancelled = order.give_up.get();
+    Result<git::Snapshot> taken = git::take_snapshot(snapshot);
+    if (!taken.has_value()) return fail(std::move(taken.error()));
+    Result<git::Change> change =
+        list_between(snapshot.worktree, order.base, taken->tree, snapshot.patience);
+    if (!change.has_value()) return fail(std::move(change.error()));
+    WorkspaceChange now;
+    now.tree = taken->tree;
+    now.snapshot = taken->commit;
+    now.files = files_of(*change);
+    now.truncated = change->files_truncated;
+    if (!taken->skipped.empty()) now.left_out = taken->skipped.front();
+    if (order.since == order.base) {
+      now.touched = now.files;
+      return now;
+    }
+    Result<git::Change> touched =
+        list_between(snapshot.worktree, order.since, taken->tree, snapshot.patience);
+    if (!touched.has_value()) return fail(std::move(touched.error()));
+    now.touched = files_of(*touched);
+    return now;
+  });
+}
+
+Task<Result<WorkspaceChange>> GitWorkspaces::compare(Workspace workspace, std::string from,
+                                                     std::string to) {
+  const git::WorktreeRef worktree = ref_of(workspace);
+  const Duration time = limits_.snapshot_max;
+  co_return co_await on_lane([worktree, from, to, time]() -> Result<WorkspaceChange> {
+    Result<git::Change> change = list_between(worktree, from, to, detail::patience_for(time));
+    if (!change.has_value()) return fail(std::move(change.error()));
+    WorkspaceChange between;
+    between.tree = change->to_tree;
+    between.files = files_of(*change);
+    between.truncated = change->files_truncated;
+    return between;
+  });
+}
+
+Task<Result<Patch>> GitWorkspaces::patch(Workspace workspace, PatchOrder order) {
+  git::DiffRequest request = patch_request(workspace, std::move(order));
+  const Duration time = limits_.snapshot_max;
+  co_return co_await on_lane([request, time]() mutable -> Result<Patch> {
+    request.patience = detail::patience_for(time);
+    Result<git::Change> change = git::diff(request);
+    if (!change.has_value()) return fail(std::move(change.error()));
+    return Patch{git::patch_text(*change), change->patch_truncated || change->files_truncated};
+  });
+}
+
+Task<Result<Patch>> GitWorkspaces::mail(Workspace workspace, PatchOrder order, CommitWords words) {
+  git::DiffRequest request = patch_request(workspace, std::move(order));
+  const git::CommitText text = text_of(words, now_s());
+  const Duration time = limits_.snapshot_max;
+  co_return co_await on_lane([request, text, time]() mutable -> Result<Patch> {
+    request.patience = detail::patience_for(time);
+    Result<git::Change> change = git::diff(request);
+    if (!change.has_value()) return fail(std::move(change.error()));
+    return Patch{git::as_mail(text, *change), change->patch_truncated || change->files_truncated};
+  });
+}
+
+Task<Result<AppliedChange>> GitWorkspaces::apply(Workspace workspace, ApplyOrder order) {
+  git::ApplyRequest request;
+  const bool to_branch = !order.branch.empty();
+  request.repository = to_branch || order.checkout.empty() ? workspace.repository : order.checkout;
+  request.base = order.base;
+  request.change = order.change;
+  request.paths = order.paths;
+  request.to = to_branch ? git::ApplyTo::branch : git::ApplyTo::working_files;
+  request.branch = order.branch;
+  if (to_branch) request.commit = text_of(order.commit, now_s());
+  request.dry_run = order.dry_run;
+  request.journal = apply_journal(workspace.key);
+  const Duration time = limits_.create_max;
+  co_return co_await on_lane([request, time]() mutable -> Result<AppliedChange> {
+    // One that went wrong and could not be undone is finished before another begins.
+    Result<git::Applied> earlier = git::finish_apply(request.journal);
+    if (!earlier.has_value()) return fail(std::move(earlier.error()));
+    request.patience = detail::patience_for(time);
+    Result<git::Applied> applied = git::apply_change(request);
+    if (!applied.has_value()) return fail(std::move(applied.error()));
+    return applied_of(std::move(*applied));
+  });
+}
+
+Task<Result<std::string>> GitWorkspaces::move_baseline(Workspace workspace, BaselineOrder order) {
+  git::MoveBaseline request;
+  request.repository = workspace.repository;
+  request.key = workspace.key;
+  request.base = order.base;
+  request.change = order.change;
+  request.paths = order.paths;
+  request.name = order.name;
+  request.time_s = now_s();
+  co_return co_await on_lane([request] { return git::move_baseline(request); });
+}
+
+Task<Result<RestoredFiles>> GitWorkspaces::restore(Workspace workspace, RestoreOrder order) {
+  git::RestoreRequest request;
+  request.worktree = ref_of(workspace);
+  request.to = order.to;
+  request.paths = order.paths;
+  request.dry_run = order.dry_run;
+  request.private_index = private_index(workspace.key);
+  request.time_s = now_s();
+  const Duration time = limits_.create_max;
+  co_return co_await on_lane([request, time]() mutable -> Result<RestoredFiles> {
+    request.patience = detail::patience_for(time);
+    Result<git::Restored> restored = git::restore_worktree(request);
+    if (!restored.has_value()) return fail(std::move(restored.error()));
+    RestoredFiles files;
+    for (git::RestoredFile& file : restored->files) {
+      files.files.push_back({std::move(file.path), file.removed});
+    }
+    files.salvage_ref = restored->salvage_ref;
+    files.salvage_commit = restored->salvage_commit;
+    return files;
+  });
+}
+
+Task<Result<std::vector<std::string>>> GitWorkspaces::finish_interrupted() {
+  const std::string folder = state_ + "/apply";
+  co_return co_await on_lane([folder] { return git::finish_applies(folder); });
+}
+
+}  // namespace berth::server
