@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What happens to a session's files: who changed what, apply, discard, restore, close and delete, on real repositories."""
 
+import json
 import os
 import subprocess
 import sys
@@ -78,6 +79,19 @@ class Rig(unittest.TestCase):
 
     def apply(self, session, **body):
         return self.client.post(session_path(session, "changes/apply"), body)
+
+    def in_background(self, method, path, body=None):
+        """A request of a process of its own, whose answer nobody may live to see."""
+        code = ("import sys, json; sys.path.insert(0, sys.argv[1]); from berth_client import Client;"
+                "Client(*sys.argv[2:4]).call(sys.argv[4], sys.argv[5], json.loads(sys.argv[6]))")
+        here = os.path.dirname(os.path.abspath(__file__))
+        return subprocess.Popen([sys.executable, "-c", code, here, self.client.url, self.client.token,
+                                 method, path, json.dumps(body)], stderr=subprocess.DEVNULL)
+
+    def restart(self):
+        self.server.kill()
+        self.server.start()
+        self.client = self.server.client
 
     def refs(self, pattern="refs/berth"):
         return git(self.repository, "for-each-ref", "--format=%(refname)", pattern).split()
@@ -312,15 +326,6 @@ class Applying(Rig):
         self.assertFalse(os.path.exists(os.path.join(self.repository, "a.txt")))
         self.assertEqual(set(self.files(session)), {"README.md", "a.txt"}, "the change is still open")
 
-    def apply_in_background(self, session):
-        """Asks for an apply from a process of its own, whose answer nobody may live to see."""
-        code = ("import sys; sys.path.insert(0, sys.argv[1]); from berth_client import Client;"
-                "Client(sys.argv[2], sys.argv[3]).post(sys.argv[4], {'branch': 'main'})")
-        here = os.path.dirname(os.path.abspath(__file__))
-        path = session_path(session, "changes/apply")
-        return subprocess.Popen([sys.executable, "-c", code, here, self.client.url, self.client.token, path],
-                                stderr=subprocess.DEVNULL)
-
     def test_a_kill_during_an_apply_leaves_it_done_or_undone(self):
         session, _ = self.open()
         names = [f"f{i:03}.txt" for i in range(200)]
@@ -334,7 +339,7 @@ class Applying(Rig):
             mark = f"round {attempt}"
             self.turn(session, "\n".join(f"append {name} {mark}" for name in names))
             tip = git(self.repository, "rev-parse", "main")
-            asking = self.apply_in_background(session)
+            asking = self.in_background("POST", session_path(session, "changes/apply"), {"branch": "main"})
             wait_until(lambda: asking.poll() is not None or len(holding(mark)) > attempt * 40, 20)
             self.server.kill()
             in_the_middle += asking.wait() != 0 and len(holding(mark)) < len(names)
@@ -513,6 +518,93 @@ class Lifecycle(Rig):
         self.assertEqual([os.path.exists(f) for f in (kept_folder, lost_folder, clean_folder)],
                          [True, True, False])
         self.assertEqual(os.listdir(os.path.join(self.server.state, "trash")), [])
+
+
+class Killed(Rig):
+    """kill -9 of the server in the middle of what takes files away."""
+
+    NAMES = [f"f{i:03}.txt" for i in range(200)]
+
+    def fill(self, session, text):
+        return self.turn(session, "\n".join(f"append {name} {text}" for name in self.NAMES))
+
+    def test_a_restore_that_was_cut_is_finished_by_the_next_and_nothing_is_lost(self):
+        session, folder = self.open()
+        first = self.fill(session, "one")
+        self.fill(session, "two")
+        path = session_path(session, "changes/restore")
+
+        def back():
+            return sum(read(folder, name) == "one\n" for name in self.NAMES)
+
+        asking = self.in_background("POST", path, {"turn": first})
+        wait_until(lambda: asking.poll() is not None or back() > 30, 20)
+        self.restart()
+        figure("files restored of 200 when the server was killed", back())
+        asking.wait()
+        self.client.post(path, {"turn": first})
+        self.assertEqual(back(), len(self.NAMES))
+        self.assertEqual([f["touched_by"] for f in self.change(session)["files"]],
+                         [[{"turn": first, "agent": "scripted"}]] * len(self.NAMES))
+        key = self.client.session(session)["key"]
+        salvaged = git(self.repository, "show", f"refs/berth/x/{key}/1:{self.NAMES[-1]}")
+        self.assertEqual(salvaged, "one\ntwo\n")
+        self.assertEqual(self.fill(session, "three"), 3)
+
+    def whole(self, session, folder):
+        """A session that can go on: open with all its files, whatever the verb was."""
+        self.assertEqual(self.client.session(session)["state"], "open")
+        self.assertEqual(read(folder, "README.md"), "# sample\n")
+        self.turn(session, "append more.txt x")
+
+    def test_a_close_that_was_cut_is_gone_on_with_or_never_was(self):
+        seen = set()
+        for attempt in range(5):
+            session, folder = self.open()
+            self.turn(session, "say hello")
+            asking = self.in_background("POST", session_path(session, "close"), {})
+            wait_until(lambda: asking.poll() is not None or any(
+                event.type == "agent.exited" for event in self.client.log(session)), 20)
+            if attempt % 2:
+                wait_until(lambda: asking.poll() is not None or not os.path.exists(folder), 20)
+            self.restart()
+            asking.wait()
+            wait_until(lambda: self.client.session(session)["state"] != "closing", 20)
+            state = self.client.session(session)["state"]
+            seen.add(state)
+            if state == "closed":
+                self.assertFalse(os.path.exists(folder))
+                self.assertNotIn(folder, git(self.repository, "worktree", "list", "--porcelain"))
+                self.client.post(session_path(session, "revive"))
+            self.whole(session, folder)
+        figure("states after kills during a close", ", ".join(sorted(seen)))
+
+    def test_a_forced_delete_that_was_cut_salvaged_all_or_never_was(self):
+        for attempt in range(4):
+            session, folder = self.open()
+            key = self.client.session(session)["key"]
+            self.fill(session, "work")
+            asking = self.in_background("DELETE", session_path(session) + "?force=1")
+            ref = f"refs/berth/x/{key}"
+            steps = [lambda: any(e.type == "agent.exited" for e in self.client.log(session)),
+                     lambda: self.refs(ref), lambda: not os.path.exists(folder)]
+            wait_until(lambda: asking.poll() is not None or steps[attempt % 3](), 20)
+            self.restart()
+            asking.wait()
+
+            def settled():
+                try:
+                    return self.client.session(session)["state"] != "deleting"
+                except Problem as problem:
+                    return problem.status == 404
+
+            wait_until(settled, 20)
+            if os.path.exists(folder):
+                self.assertEqual(read(folder, self.NAMES[7]), "work\n")
+                self.client.call("DELETE", session_path(session) + "?force=1")
+            self.assertFalse(os.path.exists(folder))
+            self.assertEqual(git(self.repository, "show", f"{self.refs(ref)[0]}:{self.NAMES[7]}"), "work\n")
+            self.assertNotIn(folder, git(self.repository, "worktree", "list", "--porcelain"))
 
 
 if __name__ == "__main__":
