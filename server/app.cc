@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kTokenBytesMax = 4096;
 constexpr Duration kCompactEvery = std::chrono::seconds(5);
+constexpr Duration kTidyEvery = std::chrono::hours(1);
 constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
 
 /// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
@@ -209,6 +210,22 @@ Task<void> App::keep_compact(StopToken stop) {
   }
 }
 
+/// Lets expired refs and the trash go. Worktrees go when somebody asks for it.
+Task<void> App::keep_tidy(StopToken stop) {
+  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kTidyEvery,
+                            stop)) {
+    ReapOrder order;
+    order.worktrees = false;
+    order.dry_run = false;
+    Result<std::vector<ReapedItem>> gone = co_await running_->directory.reap(std::move(order));
+    if (!gone.has_value()) {
+      log_.write(LogLevel::warning, "tidy", gone.error().message);
+    } else if (!gone->empty()) {
+      log_.write(LogLevel::info, "tidy", std::to_string(gone->size()) + " refs looked at or gone");
+    }
+  }
+}
+
 Task<void> App::serve(StopToken stop) {
   struct Stopped final : StopListener {
     explicit Stopped(Executor& executor) : event(executor) {}
@@ -218,6 +235,7 @@ Task<void> App::serve(StopToken stop) {
   stop.listen(stopped);
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
+  scope.spawn(keep_tidy(scope.stop_token()));
   if (listener_ != io::kNoHandle) {
     scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop, tls_.get()));
   }

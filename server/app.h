@@ -63,6 +63,7 @@ class App final {
   Result<void> read_tls();
   Result<void> listen();
   Task<void> keep_compact(StopToken stop);
+  Task<void> keep_tidy(StopToken stop);
 
   io::Platform& platform_;
   Store& store_;

@@ -18,8 +18,8 @@ std::string session_view_json(const Session& session) {
 namespace {
 
 Result<OpenRequest> read_open_request(std::string_view text) {
-  const Result<Body> body =
-      Body::parse(text, {"id", "agent", "repository", "base", "directory", "title", "permission"});
+  const Result<Body> body = Body::parse(
+      text, {"id", "agent", "repository", "base", "directory", "workspace", "title", "permission"});
   if (!body.has_value()) return fail(body.error());
   OpenRequest request;
   const std::pair<const char*, std::string*> fields[] = {{"id", &request.id},
@@ -28,6 +28,7 @@ Result<OpenRequest> read_open_request(std::string_view text) {
                                                          {"base", &request.base},
                                                          {"title", &request.title},
                                                          {"directory", &request.directory},
+                                                         {"workspace", &request.workspace},
                                                          {"permission", &request.permission}};
   for (const auto& [name, value] : fields) {
     Result<std::string> text_value = body->text(name);

@@ -92,6 +92,9 @@ void CommandLine::add_session() {
       ->needs(repository);
   made->add_option("--dir", session_new.directory, "folder to work in as it is")
       ->excludes(repository);
+  made->add_option("--workspace", session_new.workspace, "how the files get there")
+      ->check(CLI::IsMember({"worktree", "overlay"}))
+      ->needs(repository);
   made->add_option("--title", session_new.title, "a title for people");
   made->add_option("--permission", session_new.permission, "how permission requests are answered")
       ->check(CLI::IsMember({"ask", "allow", "reject"}));

@@ -17,6 +17,7 @@ struct SessionNewOptions {
   std::string repository;
   std::string base;
   std::string directory;
+  std::string workspace;
   std::string title;
   std::string permission;
 };

@@ -106,6 +106,7 @@ int session_new_command(const GlobalOptions& global, const SessionNewOptions& gi
       {"repository", &options.repository},
       {"base", &options.base},
       {"directory", &options.directory},
+      {"workspace", &options.workspace},
       {"title", &options.title},
       {"permission", &options.permission},
   };

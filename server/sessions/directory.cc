@@ -16,14 +16,15 @@ constexpr std::size_t kIdMax = 128;
 /// What must not change between two openings of one id.
 std::string options_of(const OpenRequest& request) {
   std::string out;
-  JsonWriter(out)
-      .begin_object()
+  JsonWriter writer(out);
+  writer.begin_object()
       .member("agent", request.agent)
       .member("repository", request.repository)
       .member("base", request.base)
       .member("directory", request.directory)
-      .member("permission", request.permission)
-      .end_object();
+      .member("permission", request.permission);
+  if (!request.workspace.empty()) writer.member("workspace", request.workspace);
+  writer.end_object();
   return out;
 }
 
@@ -43,6 +44,12 @@ Result<void> check(const OpenRequest& request, AgentFactory& agents) {
       return fail(ErrorKind::invalid, "bad_field",
                   std::string(name) + ": must be an absolute path");
     }
+  }
+  if (!request.workspace.empty() &&
+      (request.repository.empty() ||
+       (request.workspace != "worktree" && request.workspace != "overlay"))) {
+    return fail(ErrorKind::invalid, "bad_field",
+                "workspace: must be worktree or overlay, and needs a repository");
   }
   if (!request.base.empty() && request.repository.empty()) {
     return fail(ErrorKind::invalid, "bad_field", "base: needs a repository");
@@ -152,7 +159,7 @@ Task<Result<Session*>> Directory::find(std::string id) {
   co_return session;
 }
 
-Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request) {
+Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::string* fallback) {
   SessionRow row;
   row.project = "default";
   row.id = request->id;
@@ -164,10 +171,11 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request) {
   row.created_ms = context_.now_ms();
   row.workspace_ready = true;
   if (!request->repository.empty()) {
-    Result<Workspace> made =
-        co_await context_.workspaces.create({row.key, request->repository, request->base, {}});
+    Result<Workspace> made = co_await context_.workspaces.create(
+        {row.key, request->repository, request->base, request->workspace});
     if (!made.has_value()) co_return fail(std::move(made.error()));
     row.workspace_mode = made->mode;
+    *fallback = made->fallback;
     row.repository = made->repository;
     row.directory = made->directory;
     row.branch = made->branch;
@@ -230,7 +238,8 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
     co_return fail(ErrorKind::conflict, "session_conflict",
                    "session " + id + " was just made with other options");
   }
-  Result<SessionRow> row = co_await make_row(&request);
+  std::string fallback;
+  Result<SessionRow> row = co_await make_row(&request, &fallback);
   if (!row.has_value()) {
     give_back_id(id);
     co_return fail(std::move(row.error()));
@@ -242,7 +251,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   Session* session = made.get();
   by_no_.emplace(session->session_no(), std::move(made));
   by_id_.emplace(id, session);
-  session->opened();
+  session->opened(fallback);
   give_back_id(id);
   co_return co_await when_in_log({session, true});
 }

@@ -19,6 +19,7 @@ struct OpenRequest {
   std::string repository;
   std::string base;
   std::string directory;
+  std::string workspace;  ///< "overlay", "worktree" or empty; needs a repository.
   std::string title;
   std::string permission;  ///< Empty = "ask".
 };
@@ -60,7 +61,7 @@ class Directory {
  private:
   Task<Result<Session*>> load(SessionNo no);
   Task<Result<OpenedSession>> when_in_log(OpenedSession opened);
-  Task<Result<SessionRow>> make_row(const OpenRequest* request);
+  Task<Result<SessionRow>> make_row(const OpenRequest* request, std::string* fallback);
   Task<void> take_id(std::string id);
   void give_back_id(const std::string& id);
 

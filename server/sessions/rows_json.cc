@@ -190,11 +190,12 @@ std::string interaction_json(const InteractionRow& row) {
   return out;
 }
 
-std::string session_opened_json(const SessionRow& row) {
+std::string session_opened_json(const SessionRow& row, std::string_view fallback) {
   std::string out;
   JsonWriter writer(out);
   writer.begin_object();
   put_workspace(writer, row);
+  put_text(writer, "fallback", fallback);
   writer.member("agent", row.agent).end_object();
   return out;
 }

@@ -27,7 +27,8 @@ std::string turn_json(const TurnRow& turn, std::string_view session_id);
 std::string interaction_json(const InteractionRow& row);
 
 // Data of berth's own events.
-std::string session_opened_json(const SessionRow& row);
+/// `fallback`: why the workspace is not of the mode that was asked for.
+std::string session_opened_json(const SessionRow& row, std::string_view fallback);
 std::string turn_queued_json(const TurnRow& turn);
 std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>& open_tool_calls);
 std::string interaction_closed_json(const InteractionRow& row);

@@ -63,9 +63,9 @@ void Session::on_visible() {
   advance();
 }
 
-void Session::opened() {
+void Session::opened(std::string_view fallback) {
   save();
-  append("session.opened", row_.agent, session_opened_json(row_));
+  append("session.opened", row_.agent, session_opened_json(row_, fallback));
 }
 
 // --- turns ---
@@ -150,7 +150,23 @@ void Session::start_turn(TurnRow turn) {
   save_turn(*current_);
   // The process may start while the commit is on its way; the prompt itself waits for it
   // (dispatch).
-  (*binding(current_->agent))->attach();
+  Binding& target = **binding(current_->agent);
+  if (row_.workspace_mode == "overlay" && !target.live()) {
+    scope_.spawn(attach_when_ready(current_->id));
+  } else {
+    target.attach();
+  }
+}
+
+/// An agent that starts in a folder whose mount is lost would see nothing there.
+Task<void> Session::attach_when_ready(std::string turn) {
+  Result<void> ready = co_await context_.workspaces.ensure_ready(workspace_of(row_));
+  if (down_ || !current_ || current_->id != turn) co_return;
+  if (ready.has_value()) {
+    (*binding(current_->agent))->attach();
+  } else {
+    settle(TurnState::failed, "the workspace is not there: " + ready.error().message, {});
+  }
 }
 
 void Session::dispatch() {

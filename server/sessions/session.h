@@ -58,8 +58,9 @@ class Session final : public LogWriter {
   /// open tool calls.
   Task<void> recover();
 
-  /// Writes the first event of a new session.
-  void opened();
+  /// Writes the first event of a new session. `fallback`: why its workspace is not of the mode that
+  /// was asked for.
+  void opened(std::string_view fallback = {});
   /// Takes a prompt: it runs at once, or waits its turn. Errors: `conflict` ("session_closed"),
   /// `busy`
   /// ("turn_running"), `overloaded` ("queue_max"), `invalid`.
@@ -125,6 +126,7 @@ class Session final : public LogWriter {
   void on_visible() override;
   void advance();
   void start_turn(TurnRow turn);
+  Task<void> attach_when_ready(std::string turn);
   void dispatch();
   Task<void> send_with_continuation(Binding* binding, std::string turn_id);
   void settle(TurnState state, std::string_view reason, std::string_view usage);

@@ -170,6 +170,7 @@ struct ReapOrder {
   std::vector<std::string> repositories;  ///< Of all sessions, also deleted ones.
   std::int64_t age_min_s = 3600;          ///< Younger ones are left alone.
   bool dry_run = true;
+  bool worktrees = true;  ///< False: only expired refs and the trash.
 };
 
 struct ReapedItem {

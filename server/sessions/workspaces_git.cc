@@ -1,6 +1,7 @@
 #include <berth/server/sessions/workspaces_git.h>
 
 #include <berth/git/guard.h>
+#include <berth/git/overlay.h>
 #include <berth/git/removal.h>
 #include <berth/git/restore.h>
 #include <berth/git/worktree.h>
@@ -18,13 +19,24 @@ git::Patience patience_for(Duration time) {
   return patience;
 }
 
-}  // namespace detail
-
-namespace {
-
 git::WorktreeRef ref_of(const Workspace& workspace) {
   return {.repository = workspace.repository, .path = workspace.directory, .key = workspace.key};
 }
+
+Result<void> make_ready(const Workspace& workspace, const git::OverlayRef& overlay,
+                        const git::Patience& patience) {
+  if (workspace.mode != "overlay") return {};
+  Result<git::OverlayReady> ready = git::ensure_overlay_ready(overlay, patience);
+  if (!ready.has_value()) return fail(std::move(ready.error()));
+  return {};
+}
+
+}  // namespace detail
+
+using detail::make_ready;
+using detail::ref_of;
+
+namespace {
 
 WorkspaceReport report_of(const git::WorkLoss& loss) {
   WorkspaceReport report;
@@ -50,26 +62,56 @@ std::int64_t GitWorkspaces::now_s() const {
   return std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
 }
 
-Task<Result<Workspace>> GitWorkspaces::create(WorkspaceSpec spec) {
+git::OverlayRef GitWorkspaces::overlay_of(const Workspace& workspace) const {
+  return {.worktree = ref_of(workspace), .store = state_ + "/overlay"};
+}
+
+namespace {
+
+/// One creation in the mode that was asked for, or in the plain one with the reason why.
+struct Making {
   git::CreateWorktree request;
-  request.worktree = {
-      .repository = spec.repository, .path = worktree_path(spec.key), .key = spec.key};
-  request.base = spec.base;
-  request.private_index = private_index(spec.key);
-  const Duration time = limits_.create_max;
-  Result<git::CreatedWorktree> created = co_await on_lane([request, time]() mutable {
-    request.patience = detail::patience_for(time);
+  std::string store;  ///< Of overlays.
+  std::string mode;
+  std::string fallback;
+
+  Result<git::CreatedWorktree> make() {
+    if (mode == "overlay") {
+      Result<git::CreatedWorktree> made =
+          git::create_overlay({.worktree = request, .store = store});
+      if (made.has_value() || made.error().kind != ErrorKind::unsupported) return made;
+      fallback = made.error().message;
+    }
+    mode = "worktree";
     return git::create_worktree(request);
+  }
+};
+
+}  // namespace
+
+Task<Result<Workspace>> GitWorkspaces::create(WorkspaceSpec spec) {
+  Making making;
+  making.request.worktree = {
+      .repository = spec.repository, .path = worktree_path(spec.key), .key = spec.key};
+  making.request.base = spec.base;
+  making.request.private_index = private_index(spec.key);
+  making.store = state_ + "/overlay";
+  making.mode = spec.mode;
+  const Duration time = limits_.create_max;
+  co_return co_await on_lane([making, time]() mutable -> Result<Workspace> {
+    making.request.patience = detail::patience_for(time);
+    Result<git::CreatedWorktree> created = making.make();
+    if (!created.has_value()) return fail(std::move(created.error()));
+    Workspace workspace;
+    workspace.key = making.request.worktree.key;
+    workspace.repository = making.request.worktree.repository;
+    workspace.directory = created->path;
+    workspace.branch = created->branch;
+    workspace.base_commit = created->base_commit;
+    workspace.mode = making.mode;
+    workspace.fallback = making.fallback;
+    return workspace;
   });
-  if (!created.has_value()) co_return fail(std::move(created.error()));
-  Workspace workspace;
-  workspace.key = spec.key;
-  workspace.repository = spec.repository;
-  workspace.directory = created->path;
-  workspace.branch = created->branch;
-  workspace.base_commit = created->base_commit;
-  workspace.mode = "worktree";
-  co_return workspace;
 }
 
 Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapshot) {
@@ -78,42 +120,56 @@ Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapsh
   request.base = workspace.base_commit;
   request.private_index = private_index(workspace.key);
   request.keep_branch = true;
+  const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.create_max;
   const std::int64_t now = now_s();
-  co_return co_await on_lane([request, snapshot, time, now]() mutable -> Result<void> {
-    request.patience = detail::patience_for(time);
-    const bool there = git::verify_worktree(request.worktree).has_value();
-    Result<git::CreatedWorktree> created = git::create_worktree(request);
-    if (!created.has_value()) return fail(std::move(created.error()));
-    if (there || snapshot.empty()) return {};
-    git::RestoreRequest files;
-    files.worktree = request.worktree;
-    files.to = snapshot;
-    files.private_index = request.private_index;
-    files.time_s = now;
-    files.patience = request.patience;
-    Result<git::Restored> restored = git::restore_worktree(files);
-    if (!restored.has_value()) return fail(std::move(restored.error()));
-    return {};
-  });
+  co_return co_await on_lane(
+      [workspace, request, overlay, snapshot, time, now]() mutable -> Result<void> {
+        request.patience = detail::patience_for(time);
+        const bool there = make_ready(workspace, overlay, request.patience).has_value() &&
+                           git::verify_worktree(request.worktree).has_value();
+        Result<git::CreatedWorktree> created =
+            workspace.mode == "overlay"
+                ? git::create_overlay({.worktree = request, .store = overlay.store})
+                : git::create_worktree(request);
+        if (!created.has_value()) return fail(std::move(created.error()));
+        if (there || snapshot.empty()) return {};
+        git::RestoreRequest files;
+        files.worktree = request.worktree;
+        files.to = snapshot;
+        files.private_index = request.private_index;
+        files.time_s = now;
+        files.patience = request.patience;
+        Result<git::Restored> restored = git::restore_worktree(files);
+        if (!restored.has_value()) return fail(std::move(restored.error()));
+        return {};
+      });
 }
 
 Task<Result<void>> GitWorkspaces::ensure_ready(Workspace workspace) {
-  const git::WorktreeRef worktree = ref_of(workspace);
-  co_return co_await on_lane([worktree] { return git::verify_worktree(worktree); });
+  const git::OverlayRef overlay = overlay_of(workspace);
+  const Duration time = limits_.create_max;
+  co_return co_await on_lane([workspace, overlay, time]() -> Result<void> {
+    Result<void> ready = make_ready(workspace, overlay, detail::patience_for(time));
+    return ready.has_value() ? git::verify_worktree(overlay.worktree) : ready;
+  });
 }
 
 Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {
   git::StateRequest request;
   request.worktree = ref_of(workspace);
   request.base = workspace.base_commit;
+  const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.snapshot_max;
-  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceReport> {
-    request.patience = detail::patience_for(time);
-    Result<git::WorkLoss> loss = git::worktree_state(request);
-    if (!loss.has_value()) return fail(std::move(loss.error()));
-    return report_of(*loss);
-  });
+  co_return co_await on_lane(
+      [workspace, request, overlay, time]() mutable -> Result<WorkspaceReport> {
+        request.patience = detail::patience_for(time);
+        Result<void> ready = make_ready(workspace, overlay, request.patience);
+        if (!ready.has_value()) return fail(std::move(ready.error()));
+        Result<git::WorkLoss> loss = git::worktree_state(request);
+        if (!loss.has_value()) return fail(std::move(loss.error()));
+        return report_of(*loss);
+      });
 }
 
 Task<Result<WorkspaceRemoval>> GitWorkspaces::salvage(Workspace workspace) {
@@ -121,16 +177,20 @@ Task<Result<WorkspaceRemoval>> GitWorkspaces::salvage(Workspace workspace) {
   request.worktree = ref_of(workspace);
   request.private_index = private_index(workspace.key);
   request.time_s = now_s();
+  const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.create_max;
-  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceRemoval> {
-    request.patience = detail::patience_for(time);
-    Result<git::Salvage> kept = git::salvage_worktree(request);
-    if (!kept.has_value()) return fail(std::move(kept.error()));
-    WorkspaceRemoval removal;
-    removal.salvage_ref = kept->ref;
-    removal.salvage_commit = kept->commit;
-    return removal;
-  });
+  co_return co_await on_lane(
+      [workspace, request, overlay, time]() mutable -> Result<WorkspaceRemoval> {
+        request.patience = detail::patience_for(time);
+        Result<void> ready = make_ready(workspace, overlay, request.patience);
+        if (!ready.has_value()) return fail(std::move(ready.error()));
+        Result<git::Salvage> kept = git::salvage_worktree(request);
+        if (!kept.has_value()) return fail(std::move(kept.error()));
+        WorkspaceRemoval removal;
+        removal.salvage_ref = kept->ref;
+        removal.salvage_commit = kept->commit;
+        return removal;
+      });
 }
 
 Task<Result<WorkspaceRemoval>> GitWorkspaces::remove(Workspace workspace, RemoveOrder order) {
@@ -143,11 +203,14 @@ Task<Result<WorkspaceRemoval>> GitWorkspaces::remove(Workspace workspace, Remove
   request.trash = state_ + "/trash";
   request.delete_now = false;  // a fresh deletion makes the next creation slow
   request.time_s = now_s();
+  const std::string store = workspace.mode == "overlay" ? state_ + "/overlay" : std::string();
   const Duration time = limits_.create_max;
-  co_return co_await on_lane([request, time]() mutable -> Result<WorkspaceRemoval> {
+  co_return co_await on_lane([request, store, time]() mutable -> Result<WorkspaceRemoval> {
     request.patience = detail::patience_for(time);
     git::WorkLoss report;
-    Result<git::Removal> done = git::remove_worktree(request, report);
+    Result<git::Removal> done =
+        store.empty() ? git::remove_worktree(request, report)
+                      : git::remove_overlay({.worktree = request, .store = store}, report);
     if (!done.has_value()) return fail(std::move(done.error()));
     WorkspaceRemoval removal;
     removal.salvage_ref = done->salvage_ref;

@@ -8,7 +8,9 @@
 #include <string>
 
 namespace berth::git {
+struct OverlayRef;
 struct Patience;
+struct WorktreeRef;
 }  // namespace berth::git
 
 namespace berth::server {
@@ -52,6 +54,7 @@ class GitWorkspaces final : public Workspaces {
   std::string private_index(const std::string& key) const { return state_ + "/index/" + key; }
   std::string worktree_path(const std::string& key) const { return state_ + "/worktrees/" + key; }
   std::string apply_journal(const std::string& key) const { return state_ + "/apply/" + key; }
+  git::OverlayRef overlay_of(const Workspace& workspace) const;
   std::int64_t now_s() const;
 
   io::Platform& platform_;
@@ -62,6 +65,11 @@ class GitWorkspaces final : public Workspaces {
 namespace detail {
 
 git::Patience patience_for(Duration time);
+git::WorktreeRef ref_of(const Workspace& workspace);
+/// Nothing to do for a folder of files. An overlay is mounted again where its mount was lost; an
+/// error says that nobody knows what is in the workspace.
+Result<void> make_ready(const Workspace& workspace, const git::OverlayRef& overlay,
+                        const git::Patience& patience);
 
 }  // namespace detail
 

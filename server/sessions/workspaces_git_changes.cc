@@ -2,6 +2,7 @@
 #include <berth/git/apply.h>
 #include <berth/git/diff.h>
 #include <berth/git/mail.h>
+#include <berth/git/overlay.h>
 #include <berth/git/restore.h>
 #include <berth/git/snapshot.h>
 #include <berth/server/sessions/workspaces_git.h>
@@ -10,11 +11,10 @@
 
 namespace berth::server {
 
-namespace {
+using detail::make_ready;
+using detail::ref_of;
 
-git::WorktreeRef ref_of(const Workspace& workspace) {
-  return {.repository = workspace.repository, .path = workspace.directory, .key = workspace.key};
-}
+namespace {
 
 std::vector<ChangedFile> files_of(const git::Change& change) {
   std::vector<ChangedFile> files;
@@ -61,6 +61,19 @@ git::DiffRequest patch_request(const Workspace& workspace, PatchOrder order) {
   return request;
 }
 
+/// What an overlay's layer says may differ from its base. A layer that cannot be read says nothing.
+git::Hints hints_of(const Workspace& workspace, const git::OverlayRef& overlay,
+                    const git::Patience& patience) {
+  git::Hints hints;
+  if (workspace.mode != "overlay") return hints;
+  Result<git::ChangedPaths> changed = git::changed_paths(overlay, patience);
+  if (!changed.has_value() || !changed->complete) return hints;
+  hints.complete = true;
+  hints.since = changed->commit;
+  hints.paths = std::move(changed->paths);
+  return hints;
+}
+
 AppliedChange applied_of(git::Applied&& applied) {
   AppliedChange change;
   change.applied = applied.applied;
@@ -84,31 +97,36 @@ Task<Result<WorkspaceChange>> GitWorkspaces::record(Workspace workspace, Snapsho
   snapshot.parent = order.parent;
   snapshot.private_index = private_index(workspace.key);
   snapshot.time_s = now_s();
+  const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.snapshot_max;
-  co_return co_await on_lane([snapshot, order, time]() mutable -> Result<WorkspaceChange> {
-    snapshot.patience = detail::patience_for(time);
-    snapshot.patience.cancelled = order.give_up.get();
-    Result<git::Snapshot> taken = git::take_snapshot(snapshot);
-    if (!taken.has_value()) return fail(std::move(taken.error()));
-    Result<git::Change> change =
-        list_between(snapshot.worktree, order.base, taken->tree, snapshot.patience);
-    if (!change.has_value()) return fail(std::move(change.error()));
-    WorkspaceChange now;
-    now.tree = taken->tree;
-    now.snapshot = taken->commit;
-    now.files = files_of(*change);
-    now.truncated = change->files_truncated;
-    if (!taken->skipped.empty()) now.left_out = taken->skipped.front();
-    if (order.since == order.base) {
-      now.touched = now.files;
-      return now;
-    }
-    Result<git::Change> touched =
-        list_between(snapshot.worktree, order.since, taken->tree, snapshot.patience);
-    if (!touched.has_value()) return fail(std::move(touched.error()));
-    now.touched = files_of(*touched);
-    return now;
-  });
+  co_return co_await on_lane(
+      [workspace, overlay, snapshot, order, time]() mutable -> Result<WorkspaceChange> {
+        snapshot.patience = detail::patience_for(time);
+        snapshot.patience.cancelled = order.give_up.get();
+        Result<void> ready = make_ready(workspace, overlay, snapshot.patience);
+        if (!ready.has_value()) return fail(std::move(ready.error()));
+        snapshot.hints = hints_of(workspace, overlay, snapshot.patience);
+        Result<git::Snapshot> taken = git::take_snapshot(snapshot);
+        if (!taken.has_value()) return fail(std::move(taken.error()));
+        Result<git::Change> change =
+            list_between(snapshot.worktree, order.base, taken->tree, snapshot.patience);
+        if (!change.has_value()) return fail(std::move(change.error()));
+        WorkspaceChange now;
+        now.tree = taken->tree;
+        now.snapshot = taken->commit;
+        now.files = files_of(*change);
+        now.truncated = change->files_truncated;
+        if (!taken->skipped.empty()) now.left_out = taken->skipped.front();
+        if (order.since == order.base) {
+          now.touched = now.files;
+          return now;
+        }
+        Result<git::Change> touched =
+            list_between(snapshot.worktree, order.since, taken->tree, snapshot.patience);
+        if (!touched.has_value()) return fail(std::move(touched.error()));
+        now.touched = files_of(*touched);
+        return now;
+      });
 }
 
 Task<Result<WorkspaceChange>> GitWorkspaces::compare(Workspace workspace, std::string from,
@@ -193,19 +211,23 @@ Task<Result<RestoredFiles>> GitWorkspaces::restore(Workspace workspace, RestoreO
   request.dry_run = order.dry_run;
   request.private_index = private_index(workspace.key);
   request.time_s = now_s();
+  const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.create_max;
-  co_return co_await on_lane([request, time]() mutable -> Result<RestoredFiles> {
-    request.patience = detail::patience_for(time);
-    Result<git::Restored> restored = git::restore_worktree(request);
-    if (!restored.has_value()) return fail(std::move(restored.error()));
-    RestoredFiles files;
-    for (git::RestoredFile& file : restored->files) {
-      files.files.push_back({std::move(file.path), file.removed});
-    }
-    files.salvage_ref = restored->salvage_ref;
-    files.salvage_commit = restored->salvage_commit;
-    return files;
-  });
+  co_return co_await on_lane(
+      [workspace, overlay, request, time]() mutable -> Result<RestoredFiles> {
+        request.patience = detail::patience_for(time);
+        Result<void> ready = make_ready(workspace, overlay, request.patience);
+        if (!ready.has_value()) return fail(std::move(ready.error()));
+        Result<git::Restored> restored = git::restore_worktree(request);
+        if (!restored.has_value()) return fail(std::move(restored.error()));
+        RestoredFiles files;
+        for (git::RestoredFile& file : restored->files) {
+          files.files.push_back({std::move(file.path), file.removed});
+        }
+        files.salvage_ref = restored->salvage_ref;
+        files.salvage_commit = restored->salvage_commit;
+        return files;
+      });
 }
 
 Task<Result<std::vector<std::string>>> GitWorkspaces::finish_interrupted() {

@@ -1,15 +1,30 @@
 // What no session needs any more: worktrees, registrations, refs, trash.
+#include <berth/git/guard.h>
+#include <berth/git/overlay.h>
 #include <berth/git/reaper.h>
 #include <berth/git/registration.h>
 #include <berth/git/removal.h>
 #include <berth/git/retention.h>
 #include <berth/server/sessions/workspaces_git.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::server {
 
 namespace {
+
+/// When a key was made: the first ten digits of a ULID are its time. 0 for what is no ULID.
+std::int64_t ulid_time_ms(const std::string& key) {
+  static constexpr std::string_view kDigits = "0123456789abcdefghjkmnpqrstvwxyz";
+  std::int64_t time = 0;
+  for (std::size_t i = 0; i < 10 && i < key.size(); ++i) {
+    const std::size_t digit = kDigits.find(key[i]);
+    if (digit == std::string_view::npos) return 0;
+    time = time * 32 + static_cast<std::int64_t>(digit);
+  }
+  return time;
+}
 
 class Reaper {
  public:
@@ -47,6 +62,24 @@ class Reaper {
     for (const std::string& failure : reaped->survey.failures) {
       items_.push_back({"repository", failure, {}, "failed", failure, 0, 0});
     }
+    return {};
+  }
+
+  /// Layers of overlays: what a registration's lock keeps from the reaper of worktrees.
+  Result<void> layers() {
+    const std::string store = state_ + "/overlay";
+    Result<std::vector<git::ListedOverlay>> listed = git::list_overlays(store);
+    if (!listed.has_value()) return fail(std::move(listed.error()));
+    for (const git::ListedOverlay& layer : *listed) {
+      const std::int64_t age = now_s_ - ulid_time_ms(layer.key) / 1000;
+      if (contains(order_.live_keys, layer.key)) continue;
+      ReapedItem item{"layer", layer.path, layer.key, "kept", "young", age, 0};
+      if (age >= order_.age_min_s) judge(layer, store, item);
+      items_.push_back(std::move(item));
+    }
+    if (order_.dry_run) return {};
+    Result<git::OverlaySweep> swept = git::sweep_overlays(store, {}, patience_);
+    if (!swept.has_value()) return fail(std::move(swept.error()));
     return {};
   }
 
@@ -96,6 +129,39 @@ class Reaper {
                       worktree.age_s, worktree.bytes});
   }
 
+  static bool contains(const std::vector<std::string>& keys, const std::string& key) {
+    return std::find(keys.begin(), keys.end(), key) != keys.end();
+  }
+
+  void judge(const git::ListedOverlay& layer, const std::string& store, ReapedItem& item) {
+    const git::WorktreeRef worktree{
+        .repository = layer.repository, .path = layer.path, .key = layer.key};
+    Result<git::OverlayReady> ready =
+        git::ensure_overlay_ready({.worktree = worktree, .store = store}, patience_);
+    Result<git::WorkLoss> loss = fail(ErrorKind::unavailable, "unknown", "it cannot be mounted");
+    if (ready.has_value()) {
+      loss = git::worktree_state({.worktree = worktree, .patience = patience_});
+    }
+    if (!loss.has_value() || !loss->loses_nothing()) {
+      item.reason = "has_work: " + (loss.has_value() ? loss->reason : loss.error().message);
+      return;
+    }
+    item.verdict = done();
+    item.reason = "no session needs it and nothing is lost by it";
+    if (order_.dry_run) return;
+    git::RemoveOverlay request;
+    request.worktree.worktree = worktree;
+    request.worktree.private_index = state_ + "/index/" + layer.key;
+    request.worktree.time_s = now_s_;
+    request.worktree.patience = patience_;
+    request.store = store;
+    git::WorkLoss report;
+    Result<git::Removal> removed = git::remove_overlay(request, report);
+    if (removed.has_value()) return;
+    item.verdict = "failed";
+    item.reason = removed.error().message;
+  }
+
   const ReapOrder& order_;
   std::string state_;
   std::int64_t now_s_;
@@ -112,12 +178,15 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder order) {
   co_return co_await on_lane([order, now, state, time]() -> Result<std::vector<ReapedItem>> {
     const git::Patience patience = detail::patience_for(time);
     Reaper reaper(order, state, now, patience);
-    if (Result<void> step = reaper.worktrees(); !step.has_value()) {
-      return fail(std::move(step.error()));
+    if (order.worktrees) {
+      Result<void> step = reaper.worktrees();
+      if (step.has_value()) step = reaper.layers();
+      if (!step.has_value()) return fail(std::move(step.error()));
     }
     for (const std::string& repository : order.repositories) {
       // A repository that is gone stops nothing else.
-      Result<void> step = reaper.registrations(repository);
+      Result<void> step;
+      if (order.worktrees) step = reaper.registrations(repository);
       if (step.has_value()) step = reaper.refs(repository);
       if (!step.has_value()) reaper.failed(repository, step.error());
     }

@@ -607,5 +607,66 @@ class Killed(Rig):
             self.assertNotIn(folder, git(self.repository, "worktree", "list", "--porcelain"))
 
 
+class Overlay(Rig):
+    """Workspaces on a shared checkout, where the machine allows it; elsewhere they say why not."""
+
+    def open_overlay(self):
+        session = self.client.open(repository=self.repository, workspace="overlay")
+        opened = self.client.log(session["id"])[0].data
+        if session["workspace"]["mode"] != "overlay":
+            self.assertTrue(opened["fallback"])
+            self.assertEqual(session["workspace"]["mode"], "worktree")
+            self.skipTest("no overlays here: " + opened["fallback"])
+        self.assertIsNone(opened["fallback"])
+        return session["id"], session["workspace"]["directory"]
+
+    def test_an_overlay_is_a_worktree_like_any_other(self):
+        session, folder = self.open_overlay()
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", folder], check=False, stderr=subprocess.DEVNULL))
+        self.assertTrue(os.path.ismount(folder))
+        self.assertEqual(git(folder, "status", "--porcelain"), "")
+        self.turn(session, "write a.txt one\nwrite README.md changed")
+        write("by hand\n", folder, "own.txt")
+        os.unlink(os.path.join(folder, "a.txt"))
+        self.turn(session, "append README.md more", agent="second")
+        files = self.files(session)
+        self.assertEqual({name: file["status"] for name, file in files.items()},
+                         {"README.md": "modified", "own.txt": "added"})
+        self.assertEqual(files["own.txt"]["touched_by"], [{"turn": 1, "agent": None}])
+        self.assertEqual([t["agent"] for t in files["README.md"]["touched_by"]], ["scripted", "second"])
+        self.client.post(session_path(session, "changes/discard"))
+        self.assertEqual(git(folder, "status", "--porcelain"), "")
+        self.client.call("DELETE", session_path(session))
+        self.assertFalse(os.path.exists(folder))
+
+    def test_a_lost_mount_is_mounted_again_before_anybody_looks(self):
+        session, folder = self.open_overlay()
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", folder], check=False, stderr=subprocess.DEVNULL))
+        self.turn(session, "write a.txt one")
+        self.server.kill()
+        subprocess.run(["umount", "-l", folder], check=True)
+        self.assertEqual(os.listdir(folder), [])
+        self.server.start()
+        self.client = self.server.client
+        self.assertEqual(self.client.get(session_path(session, "worktree"))["untracked"], 1)
+        subprocess.run(["umount", "-l", folder], check=True)
+        self.turn(session, "append a.txt two")
+        self.assertEqual(read(folder, "a.txt"), "one\ntwo\n")
+        self.assertEqual(set(self.files(session)), {"a.txt"})
+
+    def test_close_takes_the_mount_away_and_revive_brings_it_back(self):
+        session, folder = self.open_overlay()
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", folder], check=False, stderr=subprocess.DEVNULL))
+        self.turn(session, "say nothing")
+        self.assertFalse(self.client.post(session_path(session, "close"))["workspace"]["ready"])
+        self.assertFalse(os.path.exists(folder))
+        self.client.post(session_path(session, "revive"))
+        self.assertTrue(os.path.ismount(folder))
+        self.turn(session, "append README.md more")
+        self.assertEqual(set(self.files(session)), {"README.md"})
+        self.client.call("DELETE", session_path(session) + "?force=1")
+        self.assertFalse(os.path.exists(folder))
+
+
 if __name__ == "__main__":
     main()
