@@ -551,6 +551,13 @@ class Killed(Rig):
         self.assertEqual(salvaged, "one\ntwo\n")
         self.assertEqual(self.fill(session, "three"), 3)
 
+    def agent_ended(self, session):
+        """A deleted session has no log any more: its agent has ended too."""
+        try:
+            return any(event.type == "agent.exited" for event in self.client.log(session))
+        except Problem as problem:
+            return problem.status == 404
+
     def whole(self, session, folder):
         """A session that can go on: open with all its files, whatever the verb was."""
         self.assertEqual(self.client.session(session)["state"], "open")
@@ -563,8 +570,7 @@ class Killed(Rig):
             session, folder = self.open()
             self.turn(session, "say hello")
             asking = self.in_background("POST", session_path(session, "close"), {})
-            wait_until(lambda: asking.poll() is not None or any(
-                event.type == "agent.exited" for event in self.client.log(session)), 20)
+            wait_until(lambda: asking.poll() is not None or self.agent_ended(session), 20)
             if attempt % 2:
                 wait_until(lambda: asking.poll() is not None or not os.path.exists(folder), 20)
             self.restart()
@@ -586,8 +592,7 @@ class Killed(Rig):
             self.fill(session, "work")
             asking = self.in_background("DELETE", session_path(session) + "?force=1")
             ref = f"refs/berth/x/{key}"
-            steps = [lambda: any(e.type == "agent.exited" for e in self.client.log(session)),
-                     lambda: self.refs(ref), lambda: not os.path.exists(folder)]
+            steps = [lambda: self.agent_ended(session), lambda: self.refs(ref), lambda: not os.path.exists(folder)]
             wait_until(lambda: asking.poll() is not None or steps[attempt % 3](), 20)
             self.restart()
             asking.wait()
