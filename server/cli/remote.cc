@@ -199,6 +199,10 @@ void HttpRemote::complain(const io::HttpClientResponse& response) {
   terminal_.complain(
       printable(fmt::format("{} [{} {}]", *root.get_string("detail"), response.status,
                             root.get_string("code").value_or("error"))));
+  for (const JsonView& conflict : root.elements("body.conflicts")) {
+    terminal_.complain(printable(fmt::format("{}: {}", conflict.get_string("path").value_or("?"),
+                                             conflict.get_string("reason").value_or("other"))));
+  }
 }
 
 std::string first_line(std::string text) {

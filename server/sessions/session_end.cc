@@ -38,6 +38,10 @@ std::string closed_json(bool removed, std::string_view reason, const WorkspaceRe
   return data;
 }
 
+bool is_missing(const Error& error) {
+  return std::string_view(error.code) == "worktree_missing";
+}
+
 }  // namespace
 
 void Session::set_base(std::string base) {
@@ -91,7 +95,9 @@ Task<Result<void>> Session::finish_close() {
     Result<void> fresh = co_await changes_.refresh();
     Semaphore::Permits permit = co_await changes_.files().acquire();
     Result<WorkspaceRemoval> removed = fail(ErrorKind::unavailable, "draining", "shutting down");
-    if (!fresh.has_value()) {
+    // A folder that is gone holds no work: a crash in the middle of this is gone on with.
+    const bool gone = !fresh.has_value() && is_missing(fresh.error());
+    if (!fresh.has_value() && !gone) {
       removed = fail(std::move(fresh.error()));
     } else if (!down_) {
       removed = co_await context_.workspaces.remove(workspace_of(row_), RemoveOrder());

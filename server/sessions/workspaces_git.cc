@@ -114,6 +114,34 @@ Task<Result<Workspace>> GitWorkspaces::create(WorkspaceSpec spec) {
   });
 }
 
+namespace {
+
+/// The checkout of a session that had one before. Where only the folder went, by a crash or by
+/// hand, what is left of it goes first.
+Result<git::CreatedWorktree> make_again(const Workspace& workspace,
+                                        const git::CreateWorktree& request,
+                                        const git::OverlayRef& overlay, std::int64_t now_s) {
+  if (workspace.mode == "overlay") {
+    return git::create_overlay({.worktree = request, .store = overlay.store});
+  }
+  Result<git::CreatedWorktree> created = git::create_worktree(request);
+  if (created.has_value() || std::string_view(created.error().code) != "worktree_missing") {
+    return created;
+  }
+  git::RemoveWorktree rest;
+  rest.worktree = request.worktree;
+  rest.base = request.base;
+  rest.private_index = request.private_index;
+  rest.time_s = now_s;
+  rest.patience = request.patience;
+  git::WorkLoss report;
+  Result<git::Removal> removed = git::remove_worktree(rest, report);
+  if (!removed.has_value()) return fail(std::move(removed.error()));
+  return git::create_worktree(request);
+}
+
+}  // namespace
+
 Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapshot) {
   git::CreateWorktree request;
   request.worktree = ref_of(workspace);
@@ -128,10 +156,7 @@ Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapsh
         request.patience = detail::patience_for(time);
         const bool there = make_ready(workspace, overlay, request.patience).has_value() &&
                            git::verify_worktree(request.worktree).has_value();
-        Result<git::CreatedWorktree> created =
-            workspace.mode == "overlay"
-                ? git::create_overlay({.worktree = request, .store = overlay.store})
-                : git::create_worktree(request);
+        Result<git::CreatedWorktree> created = make_again(workspace, request, overlay, now);
         if (!created.has_value()) return fail(std::move(created.error()));
         if (there || snapshot.empty()) return {};
         git::RestoreRequest files;

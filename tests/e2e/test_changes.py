@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,8 +89,17 @@ class Rig(unittest.TestCase):
         return subprocess.Popen([sys.executable, "-c", code, here, self.client.url, self.client.token,
                                  method, path, json.dumps(body)], stderr=subprocess.DEVNULL)
 
-    def restart(self):
+    def kill(self):
+        """kill -9. As with git itself, a kill in the moment of writing a ref leaves its lock file, which a person removes."""
         self.server.kill()
+        for parent, _, names in os.walk(os.path.join(self.repository, ".git", "refs")):
+            for name in names:
+                if name.endswith(".lock"):
+                    figure("lock file of a ref that a kill left", os.path.relpath(os.path.join(parent, name), self.repository))
+                    os.unlink(os.path.join(parent, name))
+
+    def restart(self):
+        self.kill()
         self.server.start()
         self.client = self.server.client
 
@@ -341,7 +351,7 @@ class Applying(Rig):
             tip = git(self.repository, "rev-parse", "main")
             asking = self.in_background("POST", session_path(session, "changes/apply"), {"branch": "main"})
             wait_until(lambda: asking.poll() is not None or len(holding(mark)) > attempt * 40, 20)
-            self.server.kill()
+            self.kill()
             in_the_middle += asking.wait() != 0 and len(holding(mark)) < len(names)
             self.server.start()
             self.client = self.server.client
@@ -477,6 +487,21 @@ class Lifecycle(Rig):
         self.turn(session, "append a.txt two")
         self.assertEqual(read(folder, "a.txt"), "one\ntwo\n")
 
+    def test_a_folder_that_somebody_removed_is_no_work_and_comes_back_with_its_files(self):
+        session, folder = self.open()
+        self.turn(session, "write a.txt one")
+        shutil.rmtree(folder)
+        closed = self.client.post(session_path(session, "close"))
+        self.assertEqual((closed["workspace"]["ready"], closed["workspace"]["kept"]), (False, None))
+        self.assertNotIn(folder, git(self.repository, "worktree", "list", "--porcelain"))
+        self.client.post(session_path(session, "revive"))
+        self.assertEqual(read(folder, "a.txt"), "one\n")
+        self.turn(session, "append a.txt two")
+        self.client.post(session_path(session, "close"))
+        shutil.rmtree(folder)
+        self.client.post(session_path(session, "revive"))
+        self.assertEqual(read(folder, "a.txt"), "one\ntwo\n")
+
     def test_archived_sessions_are_hidden_and_come_back_whole(self):
         session, folder = self.open()
         self.turn(session, "write a.txt one")
@@ -518,6 +543,63 @@ class Lifecycle(Rig):
         self.assertEqual([os.path.exists(f) for f in (kept_folder, lost_folder, clean_folder)],
                          [True, True, False])
         self.assertEqual(os.listdir(os.path.join(self.server.state, "trash")), [])
+
+
+class CommandLine(Rig):
+    """The same by `berth`, as a person types it."""
+
+    def berth(self, *arguments, expect=0, text=""):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BERTH_")}
+        done = subprocess.run([BINARY, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False,
+                              env={**kept, "BERTH_STATE": self.server.state})
+        self.assertEqual(done.returncode, expect, f"{arguments}: {done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def test_a_change_is_applied_discarded_restored_and_mailed(self):
+        session, folder = self.open(title="Better")
+        self.turn(session, "write a.txt one\nwrite b.txt one")
+        self.turn(session, "append a.txt two")
+        self.assertIn("1 file would change", self.berth("restore", session, "1", "--dry-run"))
+        self.assertEqual(read(folder, "a.txt"), "one\ntwo\n")
+        self.assertIn("is kept as refs/berth/x/", self.berth("restore", session, "1"))
+        self.assertEqual(read(folder, "a.txt"), "one\n")
+        self.berth("discard", session, "b.txt")
+        self.assertFalse(os.path.exists(os.path.join(folder, "b.txt")))
+        mail = self.berth("diff", "--mail", session)
+        self.assertTrue(mail.startswith("From "), mail[:200])
+        self.assertIn("would be applied", self.berth("apply", session, "--branch", "main", "--dry-run"))
+        said = self.berth("apply", session, "--branch", "main", "-m", "By hand", "--author", "Me <me@example.org>")
+        self.assertIn("applied to main as " + git(self.repository, "rev-parse", "main").strip(), said)
+        self.assertEqual(git(self.repository, "log", "-1", "--format=%an <%ae> %s").strip(), "Me <me@example.org> By hand")
+        self.assertIn("nothing to apply", self.berth("apply", session))
+
+    def test_a_conflict_and_a_guarded_delete_are_told_and_fail(self):
+        session, folder = self.open()
+        self.turn(session, "write README.md theirs")
+        write("ours\n", self.repository, "README.md")
+        git(self.repository, "commit", "-qam", "Ours")
+        self.assertIn("README.md", self.berth("apply", session, "--branch", "main", expect=1))
+        self.berth("session", "delete", session, expect=1)
+        self.assertEqual(read(folder, "README.md"), "theirs\n")
+        self.assertIn("worktree is kept", self.berth("session", "close", session))
+        self.berth("session", "revive", session)
+        self.berth("session", "archive", session)
+        self.berth("session", "unarchive", session)
+        self.berth("session", "delete", "--force", session)
+        self.assertFalse(os.path.exists(folder))
+
+    def test_what_is_left_over_is_listed_with_its_size_and_removed_when_asked(self):
+        session, folder = self.open()
+        self.server.kill()
+        subprocess.run([sys.executable, "-c", "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]);"
+                        "c.execute('UPDATE sessions SET state=3'); c.commit()",
+                        os.path.join(self.server.state, "berth.db")], check=True)
+        self.server.start()
+        shown = self.berth("doctor", "--reap", "--age", "0")
+        self.assertRegex(shown, "would remove +worktree +[0-9]+ KiB +" + folder)
+        self.assertTrue(os.path.exists(folder))
+        self.assertIn("KiB freed", self.berth("doctor", "--reap", "--yes", "--age", "0"))
+        self.assertFalse(os.path.exists(folder))
 
 
 class Killed(Rig):
