@@ -54,8 +54,14 @@ struct App::Running {
   Running(App& app, OwnerEpoch epoch)
       : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
                 app.config_.journal, app.log_),
-        context{app.platform_, app.store_,          journal, app.workspaces_, app.agents_,
-                app.log_,      app.config_.sessions},
+        context{app.platform_,
+                app.store_,
+                journal,
+                app.workspaces_,
+                app.agents_,
+                app.log_,
+                app.config_.sessions,
+                app.config_.state_directory},
         directory(context, app.config_.state_directory),
         api(context, directory, app.token_, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}

@@ -96,6 +96,8 @@ class Agent final : private LineSink {
   Task<std::string> obey_plan(Prompt* prompt, std::string arguments);
   Task<std::string> obey_oddity(Prompt* prompt, std::string word, std::string arguments);
   Task<bool> ask_permission(Prompt* prompt, std::string call_json);
+  Task<std::string> ask_host(std::string method, std::string params);
+  Task<std::string> obey_elicit(Prompt* prompt, std::string arguments);
   Task<void> update(Prompt* prompt, std::string update_json);
   Task<void> message(Prompt* prompt, std::string_view kind, std::string_view text);
   Task<bool> pause(Prompt* prompt, Duration time);
@@ -109,7 +111,7 @@ class Agent final : private LineSink {
   JsonScanner scanner_;
   std::map<std::string, std::unique_ptr<ScriptedSession>, std::less<>> sessions_;
   std::map<std::string, Prompt*, std::less<>> running_;  // by session id
-  std::map<std::int64_t, OneShot<std::string>*> asked_;  // our requests: outcome's option id
+  std::map<std::int64_t, OneShot<std::string>*> asked_;  // our requests: raw results
   std::int64_t next_request_ = 1;
   int next_call_ = 1;
 };
@@ -204,10 +206,7 @@ void Agent::handle_notification(const RoutedLine& line) {
 void Agent::handle_response(const RoutedLine& line) {
   const auto found = asked_.find(line.id.integer);
   if (found == asked_.end()) return;
-  const Result<JsonDoc> doc = JsonDoc::parse(line.result.empty() ? "{}" : line.result);
-  found->second->give(std::string(doc.has_value()
-                                      ? doc->root().get_string("outcome.optionId").value_or("")
-                                      : std::string_view()));
+  found->second->give(std::string(line.result));
 }
 
 void Agent::initialize(std::string_view id) {
@@ -387,6 +386,10 @@ Task<std::string> Agent::obey(Prompt* prompt, std::string directive) {
   } else if (word == "remember") {
     prompt->session->remember(arguments);
     co_await message(prompt, "agent_message_chunk", "I will remember " + arguments + ".");
+  } else if (word == "forget") {
+    prompt->session->forget();
+  } else if (word == "elicit") {
+    co_return co_await obey_elicit(prompt, std::move(arguments));
   } else if (word == "recall") {
     co_await message(prompt, "agent_message_chunk", prompt->session->recall());
   } else if (word == "error") {
@@ -474,7 +477,8 @@ Task<std::string> Agent::obey_write(Prompt* prompt, std::string arguments, bool 
   co_return "";
 }
 
-Task<bool> Agent::ask_permission(Prompt* prompt, std::string call_json) {
+/// A request to the host; its result, empty when it answers with an error or we end.
+Task<std::string> Agent::ask_host(std::string method, std::string params) {
   const std::int64_t id = next_request_++;
   OneShot<std::string> answer(*world_.reactor);
   asked_.emplace(id, &answer);
@@ -483,14 +487,8 @@ Task<bool> Agent::ask_permission(Prompt* prompt, std::string call_json) {
       .begin_object()
       .member("jsonrpc", "2.0")
       .member_int64("id", id)
-      .member("method", "session/request_permission")
-      .key("params")
-      .begin_object()
-      .member("sessionId", prompt->session->id())
-      .member_raw("toolCall", call_json)
-      .member_raw("options", R"([{"optionId":"yes","name":"Allow once","kind":"allow_once"},)"
-                             R"({"optionId":"no","name":"Reject once","kind":"reject_once"}])")
-      .end_object()
+      .member("method", method)
+      .member_raw("params", params)
       .end_object();
   co_await send(std::move(line));
   // A host answers `cancelled` when the turn is cancelled; the end of the process ends the wait
@@ -503,7 +501,39 @@ Task<bool> Agent::ask_permission(Prompt* prompt, std::string call_json) {
   scope_.stop_token().listen(give_up);
   co_await answer.wait();
   asked_.erase(id);
-  co_return answer.take() == "yes";
+  co_return answer.take();
+}
+
+Task<bool> Agent::ask_permission(Prompt* prompt, std::string call_json) {
+  std::string params;
+  JsonWriter(params)
+      .begin_object()
+      .member("sessionId", prompt->session->id())
+      .member_raw("toolCall", call_json)
+      .member_raw("options", R"([{"optionId":"yes","name":"Allow once","kind":"allow_once"},)"
+                             R"({"optionId":"no","name":"Reject once","kind":"reject_once"}])")
+      .end_object();
+  const std::string result = co_await ask_host("session/request_permission", std::move(params));
+  const Result<JsonDoc> doc = JsonDoc::parse(result.empty() ? "{}" : result);
+  co_return doc.has_value() && doc->root().get_string("outcome.optionId") == "yes";
+}
+
+Task<std::string> Agent::obey_elicit(Prompt* prompt, std::string arguments) {
+  std::string params;
+  JsonWriter(params)
+      .begin_object()
+      .member("sessionId", prompt->session->id())
+      .member("mode", "form")
+      .member("message", arguments)
+      .member_raw("requestedSchema", R"({"type":"object","properties":{"color":{"type":"string",)"
+                                     R"("enum":["red","blue"]}},"required":["color"]})")
+      .end_object();
+  const std::string result = co_await ask_host("elicitation/create", std::move(params));
+  if (!prompt->cancelled) {
+    co_await message(prompt, "agent_message_chunk",
+                     "You filled in " + (result.empty() ? std::string("nothing") : result));
+  }
+  co_return "";
 }
 
 Task<std::string> Agent::obey_plan(Prompt* prompt, std::string arguments) {

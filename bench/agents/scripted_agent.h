@@ -15,6 +15,8 @@
 //   open-tool TITLE       a tool call that gets no result
 //   spawn SECONDS         starts a process of its own session that sleeps
 //   remember WORD, recall   says all words remembered in this session, and how many prompts it saw
+//   forget                stores nothing of this session: the next process does not know it
+//   elicit QUESTION       asks for a color, red or blue, and says what was filled in
 //   junk | bad-json | bad-utf8 | raw-cr | cr-line | half-emoji | big MIB | over MIB   unusual lines
 //   on stdout error                 answers the prompt with a JSON-RPC error;   refuse  stopReason
 //   refusal exit N | crash        ends the process foreign               sends a request and a

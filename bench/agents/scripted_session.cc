@@ -46,6 +46,11 @@ bool ScriptedSession::load() {
 
 void ScriptedSession::save() {
   if (folder_.empty()) return;
+  if (forgotten_) {
+    Result<void> removed = files_.remove_if_exists(path());
+    static_cast<void>(removed);
+    return;
+  }
   std::string text;
   JsonWriter writer(text);
   writer.begin_object().key("history").begin_array();

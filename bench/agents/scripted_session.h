@@ -26,6 +26,9 @@ class ScriptedSession {
   /// "3 prompts, remembered: a b"
   std::string recall() const;
 
+  /// The next process shall not know this session.
+  void forget() { forgotten_ = true; }
+
   bool load();
   void save();
 
@@ -38,6 +41,7 @@ class ScriptedSession {
   std::string directory_;
   std::vector<Entry> history_;
   std::vector<std::string> words_;
+  bool forgotten_ = false;
 };
 
 }  // namespace berth::bench

@@ -11,6 +11,48 @@
 
 namespace berth::server {
 
+namespace {
+
+void put_text(JsonWriter& writer, std::string_view name, std::string_view text) {
+  writer.key(name);
+  if (text.empty()) {
+    writer.null();
+  } else {
+    writer.string(text);
+  }
+}
+
+void put_json(JsonWriter& writer, std::string_view name, std::string_view json) {
+  writer.member_raw(name, json.empty() ? "null" : json);
+}
+
+void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& context) {
+  const BindingRow& row = bound.row();
+  writer.begin_object().member("agent", row.agent).member("state", to_string(row.state));
+  put_text(writer, "native_session_id", row.native_session_id);
+  writer.member_raw("native_history", row.native_history.empty() ? "[]" : row.native_history);
+  writer.key("pid");
+  if (row.pid == 0) {
+    writer.null();
+  } else {
+    writer.int64(row.pid);
+  }
+  writer.member_int64("attach_epoch", row.attach_epoch);
+  put_text(writer, "next", bound.next());
+  writer.member_int64("told_turn", row.told_turn)
+      .member_bool("continuation_owed", row.continuation_owed);
+  put_json(writer, "decision", row.failure);
+  put_json(writer, "agent_info", row.agent_info);
+  writer.member("stderr_tail", bound.stderr_tail());
+  if (row.pid != 0) {
+    const auto usage = context.platform.process_table().usage({row.pid, row.start_time});
+    if (usage.has_value()) writer.member_uint64("rss_bytes", usage->resident_bytes);
+  }
+  writer.end_object();
+}
+
+}  // namespace
+
 Api::Answer Api::list_agents(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
@@ -19,32 +61,10 @@ Api::Answer Api::list_agents(ApiCall* call) {
   std::string body;
   JsonWriter writer(body);
   writer.begin_object().key("agents").begin_array();
+  // Nothing was asked of anybody yet: there is nothing to say of a next prompt.
+  const bool empty = !(*session)->has_past() && (*session)->current_turn() == nullptr;
   for (auto& [agent, bound] : (*session)->bindings()) {
-    const BindingRow& row = bound->row();
-    writer.begin_object()
-        .member("agent", agent)
-        .member("state", to_string(row.state))
-        .key("native_session_id");
-    if (row.native_session_id.empty()) {
-      writer.null();
-    } else {
-      writer.string(row.native_session_id);
-    }
-    writer.key("pid");
-    if (row.pid == 0) {
-      writer.null();
-    } else {
-      writer.int64(row.pid);
-    }
-    writer.member_int64("attach_epoch", row.attach_epoch)
-        .member("next", bound->next())
-        .member_raw("agent_info", row.agent_info.empty() ? "null" : row.agent_info)
-        .member("stderr_tail", bound->stderr_tail());
-    if (row.pid != 0) {
-      const auto usage = context_.platform.process_table().usage({row.pid, row.start_time});
-      if (usage.has_value()) writer.member_uint64("rss_bytes", usage->resident_bytes);
-    }
-    writer.end_object();
+    if (!empty) put_agent(writer, *bound, context_);
   }
   writer.end_array().end_object();
   co_return json_response(200, std::move(body));
@@ -62,6 +82,65 @@ Api::Answer Api::kill_agent(ApiCall* call) {
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());
   co_return json_response(200, session_view_json(**session));
+}
+
+/// What a person chose for an agent that needs a decision; the turn goes on, or fails.
+Api::Answer Api::decide_agent(ApiCall* call) {
+  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  if (!session.has_value()) co_return problem(session.error());
+  const Result<Body> body = Body::parse(call->request->body, {"choice"});
+  if (!body.has_value()) co_return problem(body.error());
+  Result<std::string> name = body->text("choice");
+  if (!name.has_value()) co_return problem(name.error());
+  Result<Choice> choice = choice_named(*name);
+  if (!choice.has_value()) co_return problem(choice.error());
+  const auto found = (*session)->bindings().find(call->arguments[1]);
+  if (found == (*session)->bindings().end()) {
+    co_return problem(make_error(ErrorKind::not_found, "agent_not_found",
+                                 "this session has no agent " + call->arguments[1]));
+  }
+  Result<void> decided = found->second->decide(*choice);
+  if (!decided.has_value()) co_return problem(decided.error());
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return problem(in_log.error());
+  co_return json_response(200, session_view_json(**session));
+}
+
+Api::Answer Api::get_usage(ApiCall* call) {
+  Result<Session*> found = co_await directory_.find(call->arguments[0]);
+  if (!found.has_value()) co_return problem(found.error());
+  Session* session = *found;
+  Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 100, 1000);
+  if (!limit.has_value()) co_return problem(limit.error());
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return problem(in_log.error());
+  const SessionNo no = session->session_no();
+  const int count = static_cast<int>(*limit);
+  Result<std::vector<TurnRow>> turns =
+      co_await context_.read([no, count](Store& store) { return store.list_turns(no, 0, count); });
+  if (!turns.has_value()) co_return problem(turns.error());
+  Usage sum;
+  for (auto& [agent, bound] : session->bindings()) sum.add(bound->usage().sums());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().member_raw("session", sum.json()).key("agents").begin_array();
+  for (auto& [agent, bound] : session->bindings()) {
+    writer.begin_object().member("agent", agent).member_raw("usage", bound->usage().sums().json());
+    put_json(writer, "context", bound->usage().context_json());
+    writer.end_object();
+  }
+  writer.end_array().key("turns").begin_array();
+  for (const TurnRow& turn : *turns) {
+    writer.begin_object()
+        .member("turn", turn.id)
+        .member_int64("number", turn.number)
+        .member("agent", turn.agent)
+        .member("state", to_string(turn.state));
+    put_json(writer, "usage", turn.usage);
+    writer.end_object();
+  }
+  writer.end_array().end_object();
+  co_return json_response(200, std::move(body));
 }
 
 Api::Answer Api::put_config(ApiCall* call) {

@@ -35,9 +35,13 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/sessions/{}/resume-queue", &Api::resume_queue},
       {"GET", "/v1/sessions/{}/events", nullptr},  // answers by itself, see handle()
       {"GET", "/v1/sessions/{}/interactions", &Api::list_interactions},
+      {"POST", "/v1/sessions/{}/interactions", &Api::answer_interactions},
       {"POST", "/v1/sessions/{}/interactions/{}", &Api::answer_interaction},
+      {"PUT", "/v1/sessions/{}/permission", &Api::put_permission},
+      {"GET", "/v1/sessions/{}/usage", &Api::get_usage},
       {"GET", "/v1/sessions/{}/agents", &Api::list_agents},
       {"POST", "/v1/sessions/{}/agents/{}/kill", &Api::kill_agent},
+      {"POST", "/v1/sessions/{}/agents/{}/decision", &Api::decide_agent},
       {"PUT", "/v1/sessions/{}/agents/{}/config", &Api::put_config},
       {"POST", "/v1/agents/{}/probe", &Api::probe_agent},
       {"GET", "/v1/sessions/{}/changes", &Api::get_change},

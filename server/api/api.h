@@ -7,6 +7,7 @@
 #include <berth/server/sessions/event_stream.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,9 +83,16 @@ class Api final : public io::HttpHandler {
 
   Answer list_interactions(ApiCall* call);
   Answer answer_interaction(ApiCall* call);
+  Answer answer_interactions(ApiCall* call);
+  Answer put_permission(ApiCall* call);
+  Task<Result<std::vector<InteractionRow>>> give_answers(Session* session,
+                                                         std::vector<AnswerRequest> requests,
+                                                         std::optional<io::HttpResponse>* refused);
 
   Answer list_agents(ApiCall* call);
   Answer kill_agent(ApiCall* call);
+  Answer decide_agent(ApiCall* call);
+  Answer get_usage(ApiCall* call);
   Answer put_config(ApiCall* call);
   Answer probe_agent(ApiCall* call);
 

@@ -8,7 +8,7 @@ int status_of(const Error& error) {
   const std::string_view code = error.code;
   if (code == "unauthorized") return 401;
   if (code == "method_not_allowed") return 405;
-  if (code == "interaction_gone") return 410;
+  if (code == "interaction_gone" || code == "interaction_expired") return 410;
   if (code == "bad_json" || code == "bad_target") return 400;
   if (code == "prompt_too_big") return 413;
   switch (error.kind) {

@@ -18,8 +18,9 @@ std::string session_view_json(const Session& session) {
 namespace {
 
 Result<OpenRequest> read_open_request(std::string_view text) {
-  const Result<Body> body = Body::parse(
-      text, {"id", "agent", "repository", "base", "directory", "workspace", "title", "permission"});
+  const Result<Body> body =
+      Body::parse(text, {"id", "agent", "repository", "base", "directory", "workspace", "title",
+                         "permission", "rules", "mcp_servers", "additional_directories"});
   if (!body.has_value()) return fail(body.error());
   OpenRequest request;
   const std::pair<const char*, std::string*> fields[] = {{"id", &request.id},
@@ -35,6 +36,9 @@ Result<OpenRequest> read_open_request(std::string_view text) {
     if (!text_value.has_value()) return fail(std::move(text_value.error()));
     *value = std::move(*text_value);
   }
+  request.rules = body->raw("rules");
+  request.mcp_servers = body->raw("mcp_servers");
+  request.additional_directories = body->raw("additional_directories");
   if (request.agent.empty()) request.agent = "scripted";
   const JsonView id = body->root().find("id");
   if (id.present() && !id.is_null() && request.id.empty()) {

@@ -1,4 +1,4 @@
-// Turns and the questions that they raise.
+// Turns: take, show, list, wait for, cancel.
 #include <berth/server/api/api.h>
 
 #include <berth/core/hash.h>
@@ -53,10 +53,12 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
   turn.agent = std::move(*agent);
   Result<std::string> on_busy = body->text("on_busy", "queue");
   if (!on_busy.has_value()) return fail(std::move(on_busy.error()));
-  if (*on_busy != "queue" && *on_busy != "reject") {
-    return fail(ErrorKind::invalid, "bad_field", "on_busy: must be queue or reject");
+  if (*on_busy != "queue" && *on_busy != "reject" && *on_busy != "steer") {
+    return fail(ErrorKind::invalid, "bad_field", "on_busy: must be queue, steer or reject");
   }
-  turn.queue_when_busy = *on_busy == "queue";
+  turn.on_busy = *on_busy == "queue"   ? OnBusy::queue
+                 : *on_busy == "steer" ? OnBusy::steer
+                                       : OnBusy::reject;
   turn.idempotency_key = request.header("idempotency-key");
   if (turn.idempotency_key.size() > kIdempotencyKeyMax) {
     return fail(ErrorKind::invalid, "bad_field", "Idempotency-Key: above 255 bytes");
@@ -204,13 +206,17 @@ Api::Answer Api::get_turn(ApiCall* call) {
 Api::Answer Api::cancel_turn(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
+  // Stop goes to the agent first and is recorded after: it waits neither for the prompt nor for the
+  // store, so that it works when the disk does not.
+  const TurnRow* known = (*session)->find_turn(call->arguments[1]);
+  if (known != nullptr && !is_ended(known->state)) {
+    Result<TurnRow> cancelled = (*session)->cancel(call->arguments[1], "cancelled by the user");
+    if (!cancelled.has_value()) co_return problem(cancelled.error());
+    co_return turn_response(202, *cancelled, **session);
+  }
   Result<TurnRow> turn = co_await look_up_turn(*session, call->arguments[1]);
   if (!turn.has_value()) co_return problem(turn.error());
-  if (is_ended(turn->state)) co_return turn_response(200, *turn, **session);
-  // Stop goes to the agent first and is recorded after, so that it works when the disk does not.
-  Result<TurnRow> cancelled = (*session)->cancel(turn->id, "cancelled by the user");
-  if (!cancelled.has_value()) co_return problem(cancelled.error());
-  co_return turn_response(202, *cancelled, **session);
+  co_return turn_response(200, *turn, **session);
 }
 
 Api::Answer Api::cancel_running(ApiCall* call) {
@@ -247,79 +253,6 @@ Api::Answer Api::resume_queue(ApiCall* call) {
   Result<void> committed = co_await context_.journal.committed();
   if (!committed.has_value()) co_return problem(committed.error());
   co_return json_response(200, session_view_json(**session));
-}
-
-// --- interactions ---
-
-Api::Answer Api::list_interactions(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  const std::string_view state = call->query("state");
-  if (!state.empty() && state != "open") {
-    co_return problem(
-        make_error(ErrorKind::invalid, "bad_field", "state: must be open, or left out"));
-  }
-  const SessionNo no = (*session)->session_no();
-  const bool open_only = state == "open";
-  Result<std::vector<InteractionRow>> rows = co_await context_.read(
-      [no, open_only](Store& store) { return store.list_interactions(no, open_only, 1000); });
-  if (!rows.has_value()) co_return problem(rows.error());
-  std::string body;
-  JsonWriter writer(body);
-  writer.begin_object().key("interactions").begin_array();
-  for (const InteractionRow& row : *rows) writer.raw(interaction_json(row));
-  writer.end_array().end_object();
-  co_return json_response(200, std::move(body));
-}
-
-Api::Answer Api::answer_interaction(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
-  if (!session.has_value()) co_return problem(session.error());
-  const Result<Body> body = Body::parse(call->request->body, {"option_id", "kind", "outcome"});
-  if (!body.has_value()) co_return problem(body.error());
-  Result<std::string> option = body->text("option_id");
-  Result<std::string> kind = body->text("kind");
-  Result<std::string> outcome = body->text("outcome");
-  for (const Result<std::string>* field : {&option, &kind, &outcome}) {
-    if (!field->has_value()) co_return problem(field->error());
-  }
-  if (!outcome->empty() && *outcome != "cancelled") {
-    co_return problem(make_error(ErrorKind::invalid, "bad_field", "outcome: must be cancelled"));
-  }
-  const int given = !option->empty() + !kind->empty() + !outcome->empty();
-  if (given != 1) {
-    co_return problem(make_error(ErrorKind::invalid, "bad_field",
-                                 "exactly one of option_id, kind and outcome is needed"));
-  }
-  const std::string id = call->arguments[1];
-  Result<InteractionRow> answered =
-      (*session)->questions().answer(id, *option, *kind, !outcome->empty());
-  if (answered.has_value()) {
-    // The agent has it already; whoever answered is told so when no crash can take it back.
-    Result<void> committed = co_await context_.journal.committed();
-    if (!committed.has_value()) co_return problem(committed.error());
-    co_return json_response(200, interaction_json(*answered));
-  }
-  if (answered.error().kind != ErrorKind::not_found) co_return problem(answered.error());
-  Result<void> settled = co_await context_.journal.committed();
-  static_cast<void>(settled);  // an answer of a moment ago shall be found below
-  const SessionNo no = (*session)->session_no();
-  Result<std::optional<InteractionRow>> stored =
-      co_await context_.read([no, id](Store& store) { return store.find_interaction(no, id); });
-  if (!stored.has_value()) co_return problem(stored.error());
-  if (!stored->has_value()) {
-    co_return problem(
-        make_error(ErrorKind::not_found, "interaction_not_found", "no interaction " + id));
-  }
-  const InteractionRow& row = **stored;
-  if (row.state == InteractionState::answered) {
-    co_return problem(make_error(ErrorKind::conflict, "already_answered",
-                                 "answered by " + row.answered_by + " before"),
-                      interaction_json(row));
-  }
-  co_return problem(make_error(ErrorKind::not_found, "interaction_gone",
-                               "it was closed before: " + row.answered_by),
-                    interaction_json(row));
 }
 
 }  // namespace berth::server

@@ -1,4 +1,5 @@
-// berth agent ls | probe
+// berth agent ls | probe | decide
+#include <berth/core/json_writer.h>
 #include <berth/core/uri.h>
 #include <berth/server/cli/commands.h>
 
@@ -10,6 +11,14 @@ namespace {
 
 std::string text_of(const JsonView& view, std::string_view path) {
   return printable(view.get_string(path).value_or("-"));
+}
+
+void show_decision(Terminal& terminal, const std::string& session, const JsonView& agent) {
+  terminal.line(Style::yellow, "    could not be restored: " + text_of(agent, "decision.message"));
+  for (const JsonView& choice : agent.elements("decision.choices")) {
+    terminal.line(fmt::format("    berth agent decide {} {} {}", session, text_of(agent, "agent"),
+                              printable(choice.as_string().value_or("-"))));
+  }
 }
 
 }  // namespace
@@ -34,7 +43,25 @@ int agent_list_command(const GlobalOptions& global, const std::string& session) 
     terminal.write(Style::bold, fmt::format("{:<16}", text_of(agent, "agent")));
     terminal.line(fmt::format(" {:<14} next: {:<8} pid {}", text_of(agent, "state"),
                               text_of(agent, "next"), agent.get_int64("pid").value_or(0)));
+    if (agent.find("decision").is_object()) show_decision(terminal, session, agent);
   }
+  return 0;
+}
+
+int agent_decide_command(const GlobalOptions& global, const std::string& session,
+                         const std::string& agent, const std::string& choice) {
+  Terminal terminal(global.no_color);
+  const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
+  if (remote == nullptr) return 1;
+  std::string rest = "/agents/";
+  append_percent_encoded(rest, agent);
+  std::string body;
+  JsonWriter(body).begin_object().member("choice", choice).end_object();
+  const std::optional<RemoteAnswer> answer =
+      remote->call("POST", session_target(session, rest + "/decision"), body);
+  if (!answer) return remote->exit_code();
+  terminal.line(global.json ? answer->response.body
+                            : fmt::format("{}: {}", printable(agent), choice));
   return 0;
 }
 

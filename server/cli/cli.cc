@@ -31,6 +31,7 @@ struct CommandLine {
   PermitOptions permit;
   std::string session;
   std::string agent;
+  std::string choice;
   int limit = 100;
   bool force = false;
   bool reap_wanted = false;
@@ -133,8 +134,9 @@ void CommandLine::add_prompt() {
   made->add_option("session", prompt.session, "the session")->required();
   made->add_option("text", prompt.words, "the prompt; `-` or nothing: from stdin");
   made->add_option("--agent", prompt.agent, "profile of the agent for this turn");
-  made->add_option("--on-busy", prompt.on_busy, "when a turn runs: queue (default) or reject")
-      ->check(CLI::IsMember({"queue", "reject"}));
+  made->add_option("--on-busy", prompt.on_busy,
+                   "when a turn runs: queue (default), steer or reject")
+      ->check(CLI::IsMember({"queue", "steer", "reject"}));
   made->add_option("--idempotency-key", prompt.idempotency_key, "the same key is the same turn");
   made->add_option("--timeout", prompt.timeout_seconds,
                    "seconds to follow; then exit with 124 while the turn goes on")
@@ -166,8 +168,14 @@ void CommandLine::add_review() {
   CLI::Option* allow = made->add_flag("--allow", permit.allow, "allow it once")->excludes(option);
   CLI::Option* reject =
       made->add_flag("--reject", permit.reject, "reject it once")->excludes(option, allow);
-  made->add_flag("--cancel", permit.cancel, "answer that it was cancelled")
-      ->excludes(option, allow, reject);
+  CLI::Option* cancel = made->add_flag("--cancel", permit.cancel, "answer that it was cancelled")
+                            ->excludes(option, allow, reject);
+  CLI::Option* accept = made->add_option("--accept", permit.accept,
+                                         "fill in a form, or give a tool's result: a JSON object")
+                            ->excludes(option, allow, reject, cancel);
+  made->add_flag("--decline", permit.decline, "refuse to fill in a form")
+      ->excludes(option, allow, reject, cancel, accept);
+  made->add_flag("--all", permit.all, "answer everything that is open, together")->excludes(option);
 }
 
 void CommandLine::add_apply() {
@@ -206,6 +214,14 @@ void CommandLine::add_rest() {
   made = command(*group, "probe", "start an agent and show what it can do",
                  [this] { return agent_probe_command(global, agent); });
   made->add_option("agent", agent, "the profile")->required();
+  made = command(*group, "decide", "choose how an agent goes on that could not be restored",
+                 [this] { return agent_decide_command(global, session, agent, choice); });
+  made->add_option("session", session, "the session")->required();
+  made->add_option("agent", agent, "the profile")->required();
+  made->add_option("choice", choice,
+                   "retry, history (a new start that is told the story) or fail (the turn)")
+      ->required()
+      ->check(CLI::IsMember({"retry", "history", "fail"}));
   made = command(app, "doctor", "what this machine can do, and whether a server runs", [this] {
     return reap_wanted ? reap_command(global, reap) : doctor_command(global);
   });

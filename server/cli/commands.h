@@ -94,11 +94,17 @@ struct PermitOptions {
   bool allow = false;
   bool reject = false;
   bool cancel = false;
+  std::string accept;  ///< Content of a form or result of a client tool, a JSON object.
+  bool decline = false;
+  bool all = false;  ///< Every open question, together.
 };
 int permit_command(const GlobalOptions& global, const PermitOptions& options);
 
 int agent_list_command(const GlobalOptions& global, const std::string& session);
 int agent_probe_command(const GlobalOptions& global, const std::string& agent);
+/// `choice` is retry, history or fail.
+int agent_decide_command(const GlobalOptions& global, const std::string& session,
+                         const std::string& agent, const std::string& choice);
 
 /// What this machine can do, and whether a server runs. 0 when everything that berth needs is
 /// there.

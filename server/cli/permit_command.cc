@@ -17,8 +17,14 @@ std::string text_of(const JsonView& view, std::string_view path) {
 
 void show_interaction(Terminal& terminal, const std::string& session, const JsonView& interaction) {
   terminal.write(Style::bold, text_of(interaction, "id"));
-  terminal.line(fmt::format("  {}: {}", text_of(interaction, "kind"),
-                            text_of(interaction, "request.toolCall.title")));
+  const bool asks_permission = interaction.get_string("kind").value_or("") == "permission";
+  terminal.line(fmt::format(
+      "  {}: {}", text_of(interaction, "kind"),
+      text_of(interaction, asks_permission ? "request.toolCall.title" : "request.message")));
+  if (!asks_permission) {
+    terminal.line(fmt::format("    berth permit {} {} --accept '{{...}}'    # or --decline",
+                              session, text_of(interaction, "id")));
+  }
   for (const JsonView& option : interaction.elements("request.options")) {
     terminal.line(fmt::format("    berth permit {} {} {}    # {}", session,
                               text_of(interaction, "id"), text_of(option, "optionId"),
@@ -26,18 +32,39 @@ void show_interaction(Terminal& terminal, const std::string& session, const Json
   }
 }
 
-std::string answer_body(const PermitOptions& options) {
-  std::string body;
-  JsonWriter writer(body);
-  writer.begin_object();
-  if (!options.option.empty()) {
+void write_answer(JsonWriter& writer, const PermitOptions& options) {
+  if (!options.accept.empty()) {
+    writer.member("action", "accept").member_raw("content", options.accept);
+  } else if (options.decline) {
+    writer.member("action", "decline");
+  } else if (!options.option.empty()) {
     writer.member("option_id", options.option);
   } else if (options.cancel) {
     writer.member("outcome", "cancelled");
   } else {
     writer.member("kind", options.allow ? "allow_once" : "reject_once");
   }
+}
+
+std::string answer_body(const PermitOptions& options) {
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object();
+  write_answer(writer, options);
   writer.end_object();
+  return body;
+}
+
+std::string answers_body(const PermitOptions& options, const std::vector<JsonView>& open) {
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().key("answers").begin_array();
+  for (const JsonView& interaction : open) {
+    writer.begin_object().member("id", interaction.get_string("id").value_or(""));
+    write_answer(writer, options);
+    writer.end_object();
+  }
+  writer.end_array().end_object();
   return body;
 }
 
@@ -45,7 +72,12 @@ std::string answer_body(const PermitOptions& options) {
 
 int permit_command(const GlobalOptions& global, const PermitOptions& options) {
   Terminal terminal(global.no_color);
-  const bool answers = !options.option.empty() || options.allow || options.reject || options.cancel;
+  const bool answers = !options.option.empty() || options.allow || options.reject ||
+                       options.cancel || options.decline || !options.accept.empty();
+  if (!options.accept.empty() && !JsonDoc::parse(options.accept).has_value()) {
+    terminal.complain("--accept: is no JSON");
+    return 1;
+  }
   const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
   if (remote == nullptr) return 1;
   std::string id = options.interaction;
@@ -63,6 +95,13 @@ int permit_command(const GlobalOptions& global, const PermitOptions& options) {
       for (const JsonView& interaction : all) {
         show_interaction(terminal, options.session, interaction);
       }
+      return 0;
+    }
+    if (options.all && !all.empty()) {
+      const std::optional<RemoteAnswer> answer = remote->call(
+          "POST", session_target(options.session, "/interactions"), answers_body(options, all));
+      if (!answer) return remote->exit_code();
+      terminal.line(global.json ? answer->response.body : fmt::format("answered {}", all.size()));
       return 0;
     }
     if (all.size() != 1) {

@@ -10,7 +10,11 @@
 namespace berth::server {
 
 Binding::Binding(SessionContext& context, Session& session, BindingRow row)
-    : context_(context), session_(session), row_(std::move(row)), gone_(context.reactor()) {
+    : context_(context),
+      session_(session),
+      row_(std::move(row)),
+      usage_(row_.usage),
+      gone_(context.reactor()) {
   gone_.set();
 }
 
@@ -19,9 +23,15 @@ std::string Binding::stderr_tail() const {
 }
 
 std::string_view Binding::next() const {
+  if (needs_decision()) return {};
+  if (row_.continuation_owed) return "history";
   if (live()) return "live";
-  if (!row_.native_session_id.empty()) return row_.continuation_owed ? "history" : "resumed";
-  return session_.last_seq() > 1 ? "history" : "new";
+  if (!row_.native_session_id.empty()) return "resumed";
+  return session_.has_past() ? "history" : "new";
+}
+
+bool Binding::owes_story(std::int64_t number) const {
+  return row_.continuation_owed || row_.told_turn < number - 1;
 }
 
 void Binding::save() {
@@ -31,30 +41,14 @@ void Binding::save() {
 
 // --- commands ---
 
-void Binding::attach() {
-  if (!gone_.is_set()) {
-    attach_when_gone_ = ending_;
-    return;
-  }
-  if (port_ == nullptr) {
-    Result<std::unique_ptr<AgentPort>> made = context_.agents.make(row_.agent, *this);
-    if (!made.has_value()) {
-      session_.on_agent_lost(*this, made.error().message);
-      return;
-    }
-    port_ = std::move(*made);
-  }
-  attaching_ = true;
-  attach_began_ = context_.reactor().clock().now();
-  gone_.reset();
-  ++row_.attach_epoch;
-  save();
-  port_->attach({row_.attach_epoch, row_.agent, session_.row().key, session_.row().directory,
-                 row_.native_session_id, row_.mode, row_.config});
+void Binding::prompt(std::string_view turn, std::string blocks) {
+  prompted_turn_ = turn;
+  tool_calls_.clear();
+  port_->prompt(std::string(turn), std::move(blocks));
 }
 
-void Binding::prompt(std::string_view turn, std::string blocks) {
-  port_->prompt(std::string(turn), std::move(blocks));
+bool Binding::steer(std::string_view turn, std::string_view blocks) {
+  return live() && runs_turn() && prompted_turn_ == turn && port_->steer(turn, blocks);
 }
 
 void Binding::cancel(std::string_view turn) {
@@ -63,6 +57,10 @@ void Binding::cancel(std::string_view turn) {
 }
 
 void Binding::end(bool at_once) {
+  if (retry_.started()) {
+    context_.reactor().disarm(retry_);
+    if (wanted()) session_.on_agent_lost(*this, "its start was given up");
+  }
   if (gone_.is_set()) return;
   ending_ = true;
   port_->end(at_once);
@@ -74,6 +72,7 @@ Task<void> Binding::stop(bool at_once) {
 }
 
 Task<void> Binding::shutdown() {
+  context_.reactor().disarm(retry_);
   if (port_ == nullptr) co_return;
   co_await port_->shutdown();
   RoomListener::unlink();
@@ -125,107 +124,23 @@ void Binding::set_config(std::string_view id, std::string_view json_value) {
   session_.append("config.changed", row_.agent, data);
 }
 
-void Binding::continuation_paid() {
-  if (!row_.continuation_owed) return;
+// --- the end of a turn ---
+
+void Binding::answered(std::int64_t turn_number) {
   row_.continuation_owed = false;
+  row_.told_turn = turn_number;
   save();
 }
 
-// --- attach ---
-
-void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
-  if (is_late(attach_epoch)) return;
-  attaching_ = false;
-  // A new native session in a session that has a past (or replaces one that the agent forgot) owes
-  // it the story.
-  const bool fresh = attached.rung == Rung::new_session || attached.rung == Rung::history;
-  const bool has_past = session_.row().no != 0 && session_.current_turn() != nullptr &&
-                        session_.current_turn()->number > 1;
-  if (fresh && has_past) row_.continuation_owed = true;
-  const Rung rung = fresh && has_past ? Rung::history : fresh ? Rung::new_session : attached.rung;
-  row_.state = BindingState::live;
-  row_.native_session_id = attached.native_session_id;
-  row_.agent_info = attached.agent_info;
-  row_.pid = attached.process.pid;
-  row_.start_time = attached.process.start_time;
+std::string Binding::end_turn(std::string_view reported_usage) {
+  std::string shown = usage_.end_turn(reported_usage);
+  row_.usage = usage_.stored();
   save();
-
-  std::string data;
-  JsonWriter writer(data);
-  writer.begin_object()
-      .member("rung", to_string(rung))
-      .member("native_session_id", attached.native_session_id)
-      .member_int64("pid", attached.process.pid)
-      .member_int64("attach_epoch", attach_epoch)
-      .member_int64("protocol_version", attached.protocol_version)
-      .member_raw("agent_info", attached.agent_info.empty() ? "null" : attached.agent_info)
-      .member_raw("capabilities", attached.capabilities.empty() ? "null" : attached.capabilities)
-      .member_raw("agent_error", attached.agent_error.empty() ? "null" : attached.agent_error);
-  writer.key("reason");
-  if (attached.reason.empty()) {
-    writer.null();
-  } else {
-    writer.string(attached.reason);
-  }
-  writer.key("config_failures").begin_array();
-  for (const std::string& what : attached.config_failures) writer.string(what);
-  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
-      context_.reactor().clock().now() - attach_began_);
-  writer.end_array().member_int64("attach_ms", took.count()).end_object();
-  session_.append("agent.attached", row_.agent, data);
-  session_.on_agent_ready(*this);
+  return shown;
 }
 
-void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) {
-  if (is_late(attach_epoch)) return;
-  attaching_ = false;
-  row_.state = failure.needs_decision ? BindingState::needs_decision : BindingState::crashed;
-  row_.pid = 0;
-  save();
-  std::string data;
-  JsonWriter(data)
-      .begin_object()
-      .member("code", failure.error.code)
-      .member("message", failure.error.message)
-      .member_raw("agent_error", failure.agent_error.empty() ? "null" : failure.agent_error)
-      .member_bool("needs_decision", failure.needs_decision)
-      .member_raw("auth_methods", failure.auth_methods.empty() ? "null" : failure.auth_methods)
-      .member("stderr_tail", failure.stderr_tail)
-      .end_object();
-  session_.append("agent.failed", row_.agent, data);
-  after_end(failure.error.message);
-}
-
-void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
-  if (is_late(attach_epoch)) return;
-  row_.state = exit.expected ? BindingState::sleeping : BindingState::crashed;
-  row_.pid = 0;
-  save();
-  std::string data;
-  JsonWriter(data)
-      .begin_object()
-      .member_int64("pid", exit.process.pid)
-      .member("status", io::describe(exit.status))
-      .member_bool("expected", exit.expected)
-      .member("stderr_tail", exit.stderr_tail)
-      .end_object();
-  session_.append("agent.exited", row_.agent, data);
-  session_.questions().cancel_of(*this, "agent exit");
-  after_end("the agent ended: " + io::describe(exit.status));
-}
-
-/// A turn that came while the process was being ended gets a new one; it was not sent to the old.
-void Binding::after_end(std::string_view why) {
-  ending_ = false;
-  gone_.set();
-  const TurnRow* turn = session_.current_turn();
-  const bool wanted = std::exchange(attach_when_gone_, false) && turn != nullptr &&
-                      turn->agent == row_.agent && turn->state == TurnState::starting;
-  if (wanted) {
-    attach();
-  } else {
-    session_.on_agent_lost(*this, why);
-  }
+std::vector<std::string> Binding::take_open_tool_calls() {
+  return std::exchange(tool_calls_, {}).open_ids();
 }
 
 // --- the stream ---
@@ -241,17 +156,36 @@ void Binding::on_room() {
   if (port_ != nullptr) port_->resume_reading();
 }
 
-void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
-  if (is_late(attach_epoch)) return;
-  if (!update.tool_call_id.empty()) {
-    const Result<JsonDoc> doc = JsonDoc::parse(update.update);
-    if (doc.has_value()) tool_calls_.note(doc->root());
-  }
-  session_.append("update", row_.agent, update.update, update.has_raw_cr);
+/// The turn that the agent was asked last is the one that runs.
+bool Binding::runs_turn() const {
+  const TurnRow* now = session_.current_turn();
+  return now != nullptr && now->id == prompted_turn_;
 }
 
-std::vector<std::string> Binding::take_open_tool_calls() {
-  return std::exchange(tool_calls_, {}).open_ids();
+/// What an agent says belongs to the turn that it was asked last. After the ending that only amends
+/// the transcript; what says nothing of a turn (commands, titles) then belongs to none.
+std::string_view Binding::turn_of(std::string_view kind) const {
+  if (runs_turn()) return prompted_turn_;
+  const bool is_content =
+      kind.ends_with("_chunk") || kind.starts_with("tool_call") || kind == "plan";
+  if (is_content && !prompted_turn_.empty()) return prompted_turn_;
+  const TurnRow* now = session_.current_turn();
+  return now != nullptr && now->agent == row_.agent ? std::string_view(now->id)
+                                                    : std::string_view();
+}
+
+void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
+  if (is_late(attach_epoch)) return;
+  const bool is_usage = update.kind == "usage_update";
+  if (is_usage || (!update.tool_call_id.empty() && runs_turn())) {
+    const Result<JsonDoc> doc = JsonDoc::parse(update.update);
+    if (doc.has_value() && !is_usage) tool_calls_.note(doc->root());
+    if (doc.has_value() && is_usage && usage_.note_update(doc->root(), runs_turn())) {
+      row_.usage = usage_.stored();
+      save();
+    }
+  }
+  session_.append_to(turn_of(update.kind), "update", row_.agent, update.update, update.has_raw_cr);
 }
 
 void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view method,
@@ -285,6 +219,10 @@ void Binding::on_prompt_ended(std::int64_t attach_epoch, std::string_view turn, 
 }
 
 // --- questions ---
+
+bool Binding::can_wait() const {
+  return runs_turn() && session_.current_turn()->state != TurnState::stopping;
+}
 
 void Binding::on_question(std::int64_t attach_epoch, const AgentQuestion& question) {
   if (!is_late(attach_epoch)) session_.questions().open(*this, question);

@@ -1,12 +1,14 @@
-// server/sessions/binding.h — one agent's part in a session: its process, its native session, its
-// open questions.
+// server/sessions/binding.h — one agent's part in a session: its process, its native session and
+// how it comes back to it.
 #pragma once
 
 #include <berth/core/sync.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/sessions/context.h>
+#include <berth/server/sessions/ladder.h>
 #include <berth/server/sessions/questions.h>
 #include <berth/server/sessions/tool_calls.h>
+#include <berth/server/sessions/usage.h>
 
 #include <memory>
 #include <string>
@@ -24,21 +26,27 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   Binding(SessionContext& context, Session& session, BindingRow row);
 
   const BindingRow& row() const { return row_; }
-  const std::string& name() const override { return row_.agent; }
-  void deliver(std::uint64_t reply_id, const AgentAnswer& answer) override;
+  const UsageMeter& usage() const { return usage_; }
   /// A process that is being ended takes no prompt any more.
   bool live() const { return port_ != nullptr && port_->live() && !ending_; }
-  bool attaching() const { return attaching_; }
+  bool needs_decision() const { return row_.state == BindingState::needs_decision; }
   std::string stderr_tail() const;
-  /// live | resumed | history | new: what the next prompt will be.
+  /// live | resumed | history | new: what the next prompt will be. Empty while a decision is
+  /// needed.
   std::string_view next() const;
 
   /// Starts the process and restores (or makes) the native session; the session hears by
-  /// on_agent_ready or on_agent_lost. Nothing happens when it is live or attaching; one that is
-  /// being ended is waited for.
+  /// on_agent_ready, on_agent_lost or on_decision_needed. Nothing happens when it is live or
+  /// attaching; one that is being ended is waited for.
   void attach();
+  /// What a person chose for a binding that needs a decision. Error `conflict` ("no_decision").
+  Result<void> decide(Choice choice);
+  /// True when the agent must be told something before turn `number`: all of it, or what it missed.
+  bool owes_story(std::int64_t number) const;
   /// Sends the prompt; live() only.
   void prompt(std::string_view turn, std::string blocks);
+  /// Adds to the running prompt; false when this agent cannot.
+  bool steer(std::string_view turn, std::string_view blocks);
   /// Asks the agent to end its turn; open questions are answered `cancelled`.
   void cancel(std::string_view turn);
   void end(bool at_once);
@@ -54,12 +62,29 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   void set_mode(std::string mode);
   void set_config(std::string_view id, std::string_view json_value);
 
+  /// The turn was answered by the agent: it knows the story up to it, and nothing is owed.
+  void answered(std::int64_t turn_number);
+  /// A turn that was sent has ended: its usage, as JSON to show; counted once.
+  std::string end_turn(std::string_view reported_usage);
   /// Ids of tool calls of the running turn without a result; forgets them.
   std::vector<std::string> take_open_tool_calls();
-  /// A prompt with the continuation was answered: nothing is owed any more.
-  void continuation_paid();
+
+  // For the questions.
+  const std::string& name() const override { return row_.agent; }
+  bool can_wait() const override;
+  const ToolCall* tool_call(std::string_view id) const override { return tool_calls_.find(id); }
+  void deliver(std::uint64_t reply_id, const AgentAnswer& answer) override;
 
  private:
+  class RetryTimer final : public io::TimerOp {
+   public:
+    explicit RetryTimer(Binding& owner) : owner_(owner) {}
+    void on_timer() override { owner_.on_retry(); }
+
+   private:
+    Binding& owner_;
+  };
+
   void on_attached(std::int64_t attach_epoch, const Attached& attached) override;
   void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) override;
   void on_update(std::int64_t attach_epoch, const AgentUpdate& update) override;
@@ -75,19 +100,31 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   void on_room() override;
 
   bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
+  bool runs_turn() const;
+  std::string_view turn_of(std::string_view update_kind) const;
+  bool wanted() const;
   void save();
+  void give_back_native_session();
+  void note_failure(const AttachFailure& failure);
+  void tell_failure(std::string_view type, const AttachFailure& failure, Duration retry_in);
   void after_end(std::string_view why);
+  void on_retry();
 
   SessionContext& context_;
   Session& session_;
   BindingRow row_;
+  UsageMeter usage_;
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
   TimePoint attach_began_;
+  int failures_ = 0;  // starts that failed in a row
+  int timeouts_ = 0;  // of these, by time
+  RetryTimer retry_{*this};
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that
   Event gone_;
-  ToolCalls tool_calls_;  // of the turn that runs
+  std::string prompted_turn_;  // what the agent was asked last
+  ToolCalls tool_calls_;       // of the turn that runs
 };
 
 }  // namespace berth::server

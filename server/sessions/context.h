@@ -6,6 +6,7 @@
 #include <berth/io/platform.h>
 #include <berth/server/agents/drivers.h>
 #include <berth/server/sessions/journal.h>
+#include <berth/server/sessions/ladder.h>
 #include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/store.h>
 
@@ -25,6 +26,9 @@ struct SessionLimits {
   std::size_t reader_burst_bytes = 128u << 10;           ///< One write of a stream, about.
   std::size_t page_bytes = 64u << 10;                    ///< Read from the store at once.
   std::size_t continuation_bytes_max = 64u << 10;
+  /// A question that nobody answered by then is expired, which is never a permission.
+  Duration question_expiry = std::chrono::hours(24 * 7);
+  RetryLimits retries;  ///< Of starts that failed in a way that may pass.
 };
 
 /// References to one shard's parts; outlives its sessions.
@@ -36,6 +40,7 @@ struct SessionContext {
   AgentFactory& agents;
   LogSink& log;
   SessionLimits limits;
+  std::string state_directory;  ///< Absolute.
 
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }

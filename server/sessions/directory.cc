@@ -1,5 +1,7 @@
 #include <berth/server/sessions/directory.h>
 
+#include <berth/core/hash.h>
+#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/core/prng.h>
 
@@ -24,8 +26,46 @@ std::string options_of(const OpenRequest& request) {
       .member("directory", request.directory)
       .member("permission", request.permission);
   if (!request.workspace.empty()) writer.member("workspace", request.workspace);
+  if (!request.rules.empty()) writer.member_raw("rules", request.rules);
+  if (!request.mcp_servers.empty()) {
+    // They hold secrets, and these options are shown in a conflict.
+    writer.member_uint64("mcp_servers_hash", fnv1a(request.mcp_servers));
+  }
+  if (!request.additional_directories.empty()) {
+    writer.member_raw("additional_directories", request.additional_directories);
+  }
   writer.end_object();
   return out;
+}
+
+Result<void> check_mcp_servers(std::string_view json) {
+  const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
+  if (!doc.has_value() || !doc->root().is_array()) {
+    return fail(ErrorKind::invalid, "bad_field", "mcp_servers: must be an array");
+  }
+  std::size_t index = 0;
+  for (const JsonView& server : doc->root().elements()) {
+    const std::string at = "mcp_servers[" + std::to_string(index++) + "]";
+    if (server.get_string("name").value_or("").empty()) {
+      return fail(ErrorKind::invalid, "bad_field", at + ".name: must be a string");
+    }
+  }
+  return {};
+}
+
+Result<void> check_directories(std::string_view json) {
+  const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
+  if (!doc.has_value() || !doc->root().is_array()) {
+    return fail(ErrorKind::invalid, "bad_field", "additional_directories: must be an array");
+  }
+  std::size_t index = 0;
+  for (const JsonView& directory : doc->root().elements()) {
+    const std::string at = "additional_directories[" + std::to_string(index++) + "]";
+    if (!directory.as_string().value_or("").starts_with("/")) {
+      return fail(ErrorKind::invalid, "bad_field", at + ": must be an absolute path");
+    }
+  }
+  return {};
 }
 
 Result<void> check(const OpenRequest& request, AgentFactory& agents) {
@@ -58,7 +98,11 @@ Result<void> check(const OpenRequest& request, AgentFactory& agents) {
       request.permission != "reject") {
     return fail(ErrorKind::invalid, "bad_field", "permission: must be ask, allow or reject");
   }
-  return {};
+  if (Result<std::vector<PermissionRule>> rules = parse_rules(request.rules); !rules.has_value()) {
+    return fail(std::move(rules.error()));
+  }
+  if (Result<void> ok = check_mcp_servers(request.mcp_servers); !ok.has_value()) return ok;
+  return check_directories(request.additional_directories);
 }
 
 }  // namespace
@@ -167,6 +211,9 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::st
   row.title = request->title;
   row.agent = request->agent;
   row.permission = request->permission;
+  row.rules = request->rules;
+  row.mcp_servers = request->mcp_servers;
+  row.additional_directories = request->additional_directories;
   row.options = options_of(*request);
   row.created_ms = context_.now_ms();
   row.workspace_ready = true;

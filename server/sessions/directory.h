@@ -22,6 +22,9 @@ struct OpenRequest {
   std::string workspace;  ///< "overlay", "worktree" or empty; needs a repository.
   std::string title;
   std::string permission;  ///< Empty = "ask".
+  std::string rules;       ///< As in SessionRow; so are the next two.
+  std::string mcp_servers;
+  std::string additional_directories;
 };
 
 struct OpenedSession {

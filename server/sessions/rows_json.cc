@@ -1,6 +1,7 @@
 #include <berth/server/sessions/rows_json.h>
 
 #include <berth/core/clock.h>
+#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 
 namespace berth::server {
@@ -117,6 +118,18 @@ void put_workspace(JsonWriter& writer, const SessionRow& row, std::string_view k
   writer.end_object();
 }
 
+/// Names only: the rest holds secrets.
+void put_mcp_servers(JsonWriter& writer, const SessionRow& row) {
+  writer.key("mcp_servers").begin_array();
+  const Result<JsonDoc> servers = JsonDoc::parse(row.mcp_servers.empty() ? "[]" : row.mcp_servers);
+  if (servers.has_value()) {
+    for (const JsonView& server : servers->root().elements()) {
+      writer.string(server.get_string("name").value_or(""));
+    }
+  }
+  writer.end_array();
+}
+
 void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
   writer.begin_object()
       .member("id", turn.id)
@@ -151,7 +164,11 @@ std::string session_json(const SessionRow& row, const SessionView& view) {
       .member("state", to_string(row.state))
       .member("title", row.title)
       .member("agent", row.agent)
-      .member("permission", row.permission);
+      .member("permission", row.permission)
+      .member_raw("rules", row.rules.empty() ? "[]" : row.rules);
+  put_mcp_servers(writer, row);
+  writer.member_raw("additional_directories",
+                    row.additional_directories.empty() ? "[]" : row.additional_directories);
   put_workspace(writer, row, view.kept);
   writer.member_uint64("last_seq", view.last_seq).key("turn");
   if (view.turn == nullptr) {
@@ -179,13 +196,16 @@ std::string interaction_json(const InteractionRow& row) {
   writer.begin_object()
       .member("id", row.id)
       .member("turn", row.turn)
+      .member("agent", row.agent)
       .member("kind", row.kind)
       .member("state", to_string(row.state));
+  put_text(writer, "child", row.child);
   put_json(writer, "request", row.payload);
   put_json(writer, "answer", row.answer);
   put_text(writer, "answered_by", row.answered_by);
   put_time(writer, "opened_at", row.opened_ms);
   put_time(writer, "closed_at", row.closed_ms);
+  put_time(writer, "expires_at", row.expires_ms);
   writer.end_object();
   return out;
 }
@@ -219,6 +239,56 @@ std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>&
   writer.key("open_tool_calls").begin_array();
   for (const std::string& id : open_tool_calls) writer.string(id);
   writer.end_array().end_object();
+  return out;
+}
+
+std::string turn_steered_json(const TurnRow& turn) {
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .member("turn", turn.id)
+      .member_int64("number", turn.number)
+      .member_raw("prompt", turn.prompt)
+      .end_object();
+  return out;
+}
+
+std::string agent_told_json(const Story& story, std::string_view what) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member("what", what)
+      .member_int64("from_turn", story.from_turn)
+      .member_int64("to_turn", story.to_turn)
+      .member_int64("whole", story.whole)
+      .member_int64("digested", story.digested)
+      .member_int64("left_out", story.left_out)
+      .member_uint64("bytes", story.text.size());
+  put_text(writer, "transcript", story.transcript);
+  writer.end_object();
+  return out;
+}
+
+std::string policy_json(const SessionRow& row) {
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .member("permission", row.permission)
+      .member_raw("rules", row.rules.empty() ? "[]" : row.rules)
+      .end_object();
+  return out;
+}
+
+std::string interaction_opened_json(const InteractionRow& row) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member("id", row.id)
+      .member("kind", row.kind)
+      .member_raw("request", row.payload);
+  put_text(writer, "child", row.child);
+  put_time(writer, "expires_at", row.expires_ms);
+  writer.end_object();
   return out;
 }
 

@@ -1,6 +1,7 @@
 // server/sessions/rows_json.h — rows as the JSON that docs/api.md promises.
 #pragma once
 
+#include <berth/server/sessions/story.h>
 #include <berth/server/store/records.h>
 
 #include <string>
@@ -31,6 +32,12 @@ std::string interaction_json(const InteractionRow& row);
 std::string session_opened_json(const SessionRow& row, std::string_view fallback);
 std::string turn_queued_json(const TurnRow& turn);
 std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>& open_tool_calls);
+std::string turn_steered_json(const TurnRow& turn);
+std::string interaction_opened_json(const InteractionRow& row);
 std::string interaction_closed_json(const InteractionRow& row);
+/// `what` is "continuation" or "missed".
+std::string agent_told_json(const Story& story, std::string_view what);
+/// {"permission","rules"}
+std::string policy_json(const SessionRow& row);
 
 }  // namespace berth::server

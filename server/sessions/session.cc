@@ -26,10 +26,14 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
   for (TurnRow& turn : snapshot.open_turns) {
     if (turn.state == TurnState::queued) {
       queue_.push_back(std::move(turn));
+    } else if (turn.started_seq == 0) {
+      steering_.push_back({std::move(turn), {}, 0});  // recover() ends these
     } else {
-      current_ = std::move(turn);  // recover() ends it
+      current_ = std::move(turn);
     }
   }
+  Result<std::vector<PermissionRule>> rules = parse_rules(row_.rules);
+  if (rules.has_value()) questions_.set_rules(std::move(*rules));
   for (BindingRow& binding_row : snapshot.bindings) {
     const std::string agent = binding_row.agent;
     bindings_.emplace(agent, std::make_unique<Binding>(context_, *this, std::move(binding_row)));
@@ -44,7 +48,12 @@ Session::~Session() {
 
 std::uint64_t Session::append(std::string_view type, std::string_view agent, std::string_view data,
                               bool may_hold_cr) {
-  return context_.journal.append(*this, {0, {}, type, turn_id(), agent}, data, may_hold_cr);
+  return append_to(turn_id(), type, agent, data, may_hold_cr);
+}
+
+std::uint64_t Session::append_to(std::string_view turn, std::string_view type,
+                                 std::string_view agent, std::string_view data, bool may_hold_cr) {
+  return context_.journal.append(*this, {0, {}, type, turn, agent}, data, may_hold_cr);
 }
 
 void Session::save() {
@@ -59,6 +68,7 @@ void Session::save_turn(const TurnRow& turn) {
 void Session::on_visible() {
   if (down_) return;
   readers_.for_each([](LogReader& reader) { reader.on_log_grew(); });
+  steer_what_is_visible();
   dispatch();
   advance();
 }
@@ -99,10 +109,10 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   if (Result<Binding*> found = binding(request.agent); !found.has_value()) {
     return fail(std::move(found.error()));
   }
-  if ((current_ || !queue_.empty()) && !request.queue_when_busy) {
+  if ((current_ || !queue_.empty()) && request.on_busy == OnBusy::reject) {
     return fail(ErrorKind::busy, "turn_running", "a turn is running or waiting in this session");
   }
-  if (queue_.size() >= context_.limits.queue_max) {
+  if (queue_.size() + steering_.size() >= context_.limits.queue_max) {
     return fail(ErrorKind::overloaded, "overloaded",
                 "the limit queue_max of this session is reached");
   }
@@ -115,8 +125,13 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   turn.idempotency_key = std::move(request.idempotency_key);
   turn.body_hash = std::move(request.body_hash);
   turn.created_ms = context_.now_ms();
-  context_.journal.append(*this, {0, {}, "turn.queued", turn.id, turn.agent},
-                          turn_queued_json(turn));
+  const std::uint64_t seq = append_to(turn.id, "turn.queued", turn.agent, turn_queued_json(turn));
+  if (request.on_busy == OnBusy::steer && can_steer(turn.agent)) {
+    turn.state = TurnState::starting;
+    save_turn(turn);
+    steering_.push_back({turn, current_->id, seq});
+    return turn;
+  }
   save_turn(turn);
   // A person who prompts again after a stop wants the queue to go on.
   if (row_.held) resume_queue();
@@ -141,6 +156,7 @@ void Session::start_turn(TurnRow turn) {
   turn.started_ms = context_.now_ms();
   current_ = std::move(turn);
   dispatched_ = false;
+  telling_ = false;
   cancel_requested_ = false;
   gates_ = 0;
   std::string data;
@@ -170,32 +186,43 @@ Task<void> Session::attach_when_ready(std::string turn) {
 }
 
 void Session::dispatch() {
-  if (!current_ || dispatched_ || current_->state != TurnState::starting) return;
+  if (!current_ || dispatched_ || telling_ || current_->state != TurnState::starting) return;
   if (visible_seq() < current_->started_seq || changes_.hold_prompt()) return;
   Binding& target = **binding(current_->agent);
   if (!target.live()) return;
+  if (!target.owes_story(current_->number)) return send(nullptr);
+  telling_ = true;
+  scope_.spawn(tell_and_send(&target, current_->id));
+}
+
+void Session::send(const Story* story) {
+  Binding& target = **binding(current_->agent);
   dispatched_ = true;
   current_->state = TurnState::running;
   save_turn(*current_);
-  if (target.row().continuation_owed) {
-    scope_.spawn(send_with_continuation(&target, current_->id));
-  } else {
-    target.prompt(current_->id, current_->prompt);
-  }
+  if (story == nullptr) return target.prompt(current_->id, current_->prompt);
+  append("agent.told", current_->agent,
+         agent_told_json(*story, target.row().continuation_owed ? "continuation" : "missed"));
+  target.prompt(current_->id, with_story(story->text, current_->prompt));
 }
 
-Task<void> Session::send_with_continuation(Binding* target, std::string turn) {
-  Result<std::string> story = co_await build_continuation(context_, row_.no, visible_seq());
-  // Meanwhile the turn may have been cancelled or the agent lost.
-  if (down_ || !current_ || current_->id != turn || current_->state != TurnState::running ||
-      !target->live()) {
-    co_return;
+Task<void> Session::tell_and_send(Binding* target, std::string turn) {
+  StoryRequest request;
+  if (!target->row().continuation_owed) {
+    request.agent = target->row().agent;
+    request.after_turn = target->row().told_turn;
   }
+  Result<Story> story =
+      co_await build_continuation(context_, row_.no, row_.key, visible_seq(), std::move(request));
+  // Meanwhile the turn may have been cancelled, and another one may be told.
+  if (down_ || !current_ || current_->id != turn) co_return;
+  telling_ = false;
+  if (current_->state != TurnState::starting) co_return;
   if (!story.has_value()) {
     settle(TurnState::failed, "the continuation could not be read: " + story.error().message, {});
-    co_return;
+  } else if (target->live()) {
+    send(story->text.empty() ? nullptr : &*story);
   }
-  target->prompt(turn, with_continuation(*story, current_->prompt));
 }
 
 void Session::on_agent_ready(Binding& ready) {
@@ -204,17 +231,31 @@ void Session::on_agent_ready(Binding& ready) {
 
 void Session::on_agent_lost(Binding& lost, std::string_view why) {
   if (!current_ || current_->agent != lost.row().agent) return;
-  const bool was_running = current_->state != TurnState::starting;
   if (cancel_requested_) {
     settle(TurnState::cancelled, why, {});
   } else {
-    settle(was_running ? TurnState::interrupted : TurnState::failed, why, {});
+    settle(dispatched_ ? TurnState::interrupted : TurnState::failed, why, {});
   }
 }
 
+void Session::on_decision_needed(Binding& lost) {
+  if (!current_ || current_->agent != lost.row().agent || dispatched_) return;
+  if (current_->state != TurnState::starting) return;
+  current_->state = TurnState::waiting;
+  save_turn(*current_);
+}
+
+void Session::on_decided(Binding& decided) {
+  if (!current_ || current_->agent != decided.row().agent || dispatched_) return;
+  current_->state = TurnState::starting;
+  save_turn(*current_);
+  decided.attach();
+}
+
 void Session::on_prompt_ended(Binding& from, std::string_view turn, const PromptEnd& end) {
-  if (!current_ || current_->id != turn) return;  // its ending is written already
-  if (!end.stop_reason.empty()) from.continuation_paid();
+  // Else its ending is written already, or the turn is another agent's.
+  if (!current_ || current_->id != turn || current_->agent != from.row().agent) return;
+  if (!end.stop_reason.empty()) from.answered(current_->number);
   if (end.stop_reason.empty()) {
     const std::string detail = end.agent_error.empty() ? end.error.message : end.agent_error;
     settle(cancel_requested_ ? TurnState::cancelled : TurnState::failed, detail, end.usage);
@@ -230,7 +271,8 @@ void Session::on_prompt_ended(Binding& from, std::string_view turn, const Prompt
 
 void Session::on_gate(int change) {
   gates_ += change;
-  if (!current_ || (current_->state != TurnState::running && current_->state != TurnState::waiting))
+  if (!current_ || !dispatched_ ||
+      (current_->state != TurnState::running && current_->state != TurnState::waiting))
     return;
   const TurnState state = gates_ > 0 ? TurnState::waiting : TurnState::running;
   if (state == current_->state) return;
@@ -244,16 +286,17 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   questions_.cancel_of(target, "end of the turn");
   current_->state = state;
   current_->reason = reason;
-  current_->usage = usage;
+  if (dispatched_) current_->usage = target.end_turn(usage);
   current_->ended_ms = context_.now_ms();
   append("turn.ended", current_->agent, turn_ended_json(*current_, target.take_open_tool_calls()));
   save_turn(*current_);
   TurnRow ended = std::move(*current_);
   current_.reset();
-  if (state != TurnState::completed && state != TurnState::refused && !queue_.empty()) {
+  if (state != TurnState::completed && state != TurnState::refused &&
+      !(queue_.empty() && steering_.empty())) {
     hold_queue("turn " + std::to_string(ended.number) + " did not complete");
   }
-  if (queue_.empty()) idle_.set();
+  go_idle_if_empty();
   changes_.turn_ended(ended);
   remember(std::move(ended));
   advance();
@@ -285,23 +328,27 @@ void Session::remember(TurnRow turn) {
 }
 
 const TurnRow* Session::find_turn(std::string_view id) const {
-  if (current_ && current_->id == id) return &*current_;
-  for (const std::vector<TurnRow>* turns : {&queue_, &ended_}) {
-    for (const TurnRow& turn : *turns) {
-      if (turn.id == id) return &turn;
-    }
-  }
-  return nullptr;
+  return find_turn_if([id](const TurnRow& turn) { return turn.id == id; });
 }
 
 const TurnRow* Session::find_turn_by_key(std::string_view key) const {
-  if (current_ && current_->idempotency_key == key) return &*current_;
-  for (const std::vector<TurnRow>* turns : {&queue_, &ended_}) {
-    for (const TurnRow& turn : *turns) {
-      if (turn.idempotency_key == key) return &turn;
-    }
-  }
-  return nullptr;
+  return find_turn_if([key](const TurnRow& turn) { return turn.idempotency_key == key; });
+}
+
+/// Gives an ending to a turn that no agent has heard of.
+TurnRow Session::end_unsent(TurnRow turn, TurnState state, std::string_view reason) {
+  turn.state = state;
+  turn.reason = reason;
+  turn.ended_ms = context_.now_ms();
+  append_to(turn.id, "turn.ended", turn.agent, turn_ended_json(turn, {}));
+  save_turn(turn);
+  TurnRow answer = turn;
+  remember(std::move(turn));
+  return answer;
+}
+
+void Session::go_idle_if_empty() {
+  if (!current_ && queue_.empty() && steering_.empty()) idle_.set();
 }
 
 Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
@@ -309,16 +356,17 @@ Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
     if (it->id != id) continue;
     TurnRow turn = std::move(*it);
     queue_.erase(it);
-    turn.state = TurnState::cancelled;
-    turn.reason = reason;
-    turn.ended_ms = context_.now_ms();
-    context_.journal.append(*this, {0, {}, "turn.ended", turn.id, turn.agent},
-                            turn_ended_json(turn, {}));
-    save_turn(turn);
-    if (!current_ && queue_.empty()) idle_.set();
-    const TurnRow answer = turn;
-    remember(std::move(turn));
-    return answer;
+    TurnRow ended = end_unsent(std::move(turn), TurnState::cancelled, reason);
+    go_idle_if_empty();
+    return ended;
+  }
+  for (auto it = steering_.begin(); it != steering_.end(); ++it) {
+    if (it->turn.id != id) continue;
+    TurnRow turn = std::move(it->turn);
+    steering_.erase(it);
+    TurnRow ended = end_unsent(std::move(turn), TurnState::cancelled, reason);
+    go_idle_if_empty();
+    return ended;
   }
   if (!current_ || current_->id != id) {
     if (const TurnRow* ended = find_turn(id)) return *ended;
@@ -370,7 +418,13 @@ void Session::resume_queue() {
 Task<void> Session::recover() {
   for (auto& [agent, bound] : bindings_) bound->recover();
   questions_.recover();
-  if (current_) {
+  for (Steering& steering : std::exchange(steering_, {})) {
+    end_unsent(std::move(steering.turn), TurnState::interrupted,
+               "the server ended while it was added to a running turn");
+  }
+  if (current_ && waits_for_decision()) {
+    idle_.reset();  // nothing was sent: it goes on waiting
+  } else if (current_) {
     Result<std::vector<std::string>> open =
         co_await find_open_tool_calls(context_, row_.no, current_->started_seq);
     current_->state = TurnState::interrupted;
@@ -389,6 +443,63 @@ Task<void> Session::recover() {
     if (!row_.held) hold_queue("the server was restarted");
   }
   if (is_ending(row_.state)) scope_.spawn(resume_ending());
+}
+
+bool Session::waits_for_decision() const {
+  if (!current_ || dispatched_ || current_->state != TurnState::waiting) return false;
+  const auto found = bindings_.find(current_->agent);
+  return found != bindings_.end() && found->second->needs_decision();
+}
+
+bool Session::has_past() const {
+  if (current_) return current_->number > 1;
+  return (queue_.empty() ? last_turn_number_ + 1 : queue_.front().number) > 1;
+}
+
+// --- prompts for a turn that runs ---
+
+bool Session::can_steer(std::string_view agent) const {
+  return current_ && dispatched_ && current_->agent == agent &&
+         (current_->state == TurnState::running || current_->state == TurnState::waiting);
+}
+
+/// What cannot be added any more waits its turn, where it would have stood.
+void Session::steer_what_is_visible() {
+  while (!steering_.empty() && steering_.front().seq <= visible_seq()) {
+    Steering steering = std::move(steering_.front());
+    steering_.erase(steering_.begin());
+    TurnRow& turn = steering.turn;
+    const bool added = can_steer(turn.agent) && current_->id == steering.into &&
+                       (*binding(turn.agent))->steer(steering.into, turn.prompt);
+    if (added) {
+      append("turn.steered", turn.agent, turn_steered_json(turn));
+      end_unsent(std::move(turn), TurnState::completed, "added to the turn " + steering.into);
+      continue;
+    }
+    turn.state = TurnState::queued;
+    save_turn(turn);
+    const auto before = std::find_if(queue_.begin(), queue_.end(), [&](const TurnRow& other) {
+      return other.number > turn.number;
+    });
+    queue_.insert(before, std::move(turn));
+  }
+  if (!queue_.empty()) idle_.reset();
+}
+
+// --- policy ---
+
+Result<void> Session::set_policy(std::string permission, std::string rules) {
+  Result<std::vector<PermissionRule>> parsed = parse_rules(rules);
+  if (!parsed.has_value()) return fail(std::move(parsed.error()));
+  if (permission != "ask" && permission != "allow" && permission != "reject") {
+    return fail(ErrorKind::invalid, "bad_field", "permission: must be ask, allow or reject");
+  }
+  row_.permission = std::move(permission);
+  row_.rules = parsed->empty() ? std::string() : std::move(rules);
+  questions_.set_rules(std::move(*parsed));
+  save();
+  append("policy.changed", {}, policy_json(row_));
+  return {};
 }
 
 }  // namespace berth::server

@@ -9,6 +9,7 @@
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/questions.h>
+#include <berth/server/sessions/story.h>
 
 #include <map>
 #include <memory>
@@ -19,12 +20,19 @@
 
 namespace berth::server {
 
+/// What to do with a prompt while a turn runs.
+enum class OnBusy : std::uint8_t {
+  queue,   ///< It waits its turn.
+  reject,  ///< It is refused.
+  steer,   ///< It is added to the running turn if its agent can do that, else it waits.
+};
+
 struct TurnRequest {
   std::string agent;   ///< Empty = the session's default.
   std::string blocks;  ///< ACP content blocks, a JSON array.
   std::string idempotency_key;
   std::string body_hash;
-  bool queue_when_busy = true;
+  OnBusy on_busy = OnBusy::queue;
 };
 
 /// The row's workspace as the workspace calls want it.
@@ -53,6 +61,9 @@ class Session final : public LogWriter {
   const std::optional<ChangeRow>& change() const { return changes_.latest(); }
   Changes& changes() { return changes_; }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
+  const std::map<std::string, std::unique_ptr<Binding>>& bindings() const { return bindings_; }
+  /// Something was asked before the turn that runs, or that would run next.
+  bool has_past() const;
 
   /// After a restart: gives endings to what the crash left open. Appends only; reads the log for
   /// open tool calls.
@@ -73,6 +84,9 @@ class Session final : public LogWriter {
   void resume_queue();
   Result<Binding*> binding(std::string_view agent);
   Questions& questions() { return questions_; }
+  /// How permission requests are answered from now on; `rules` as in SessionRow. Error `invalid`
+  /// naming the field.
+  Result<void> set_policy(std::string permission, std::string rules);
 
   /// Stops agents after the running turn and removes the workspace if that loses nothing.
   /// Idempotent.
@@ -97,8 +111,14 @@ class Session final : public LogWriter {
   // For its bindings.
   std::uint64_t append(std::string_view type, std::string_view agent, std::string_view data,
                        bool may_hold_cr = true);
+  /// The same for another turn than the running one, or for none.
+  std::uint64_t append_to(std::string_view turn, std::string_view type, std::string_view agent,
+                          std::string_view data, bool may_hold_cr = true);
   void on_agent_ready(Binding& binding);
   void on_agent_lost(Binding& binding, std::string_view why);
+  /// Nothing goes on with this agent before a person chose; the turn waits.
+  void on_decision_needed(Binding& binding);
+  void on_decided(Binding& binding);
   void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);
   /// An interaction of the running turn was opened (+1) or closed (-1).
   void on_gate(int change);
@@ -123,12 +143,38 @@ class Session final : public LogWriter {
     Session& owner_;
   };
 
+  /// A prompt that shall be added to a running turn; it is sent once it is in the log.
+  struct Steering {
+    TurnRow turn;
+    std::string into;
+    std::uint64_t seq = 0;  // of its turn.queued
+  };
+
   void on_visible() override;
   void advance();
   void start_turn(TurnRow turn);
   Task<void> attach_when_ready(std::string turn);
   void dispatch();
-  Task<void> send_with_continuation(Binding* binding, std::string turn_id);
+  Task<void> tell_and_send(Binding* binding, std::string turn_id);
+  void send(const Story* story);
+  bool can_steer(std::string_view agent) const;
+  void steer_what_is_visible();
+  TurnRow end_unsent(TurnRow turn, TurnState state, std::string_view reason);
+  void go_idle_if_empty();
+  bool waits_for_decision() const;
+  template <typename Fits>
+  const TurnRow* find_turn_if(Fits fits) const {
+    if (current_ && fits(*current_)) return &*current_;
+    for (const Steering& steering : steering_) {
+      if (fits(steering.turn)) return &steering.turn;
+    }
+    for (const std::vector<TurnRow>* turns : {&queue_, &ended_}) {
+      for (const TurnRow& turn : *turns) {
+        if (fits(turn)) return &turn;
+      }
+    }
+    return nullptr;
+  }
   void settle(TurnState state, std::string_view reason, std::string_view usage);
   void remember(TurnRow turn);
   void hold_queue(std::string_view reason);
@@ -140,6 +186,8 @@ class Session final : public LogWriter {
   Task<Result<void>> finish_close();
   Task<Result<void>> finish_remove(RemoveOrder order, SessionState before);
   Task<void> resume_ending();
+  void cancel_unsent(std::string_view why);
+  Task<void> remove_transcript();
   std::string_view turn_id() const {
     return current_ ? std::string_view(current_->id) : std::string_view();
   }
@@ -149,9 +197,11 @@ class Session final : public LogWriter {
   Questions questions_;
   std::optional<TurnRow> current_;
   bool dispatched_ = false;  // the prompt of current_ was handed to the agent
+  bool telling_ = false;     // what its agent must be told first is being read
   bool cancel_requested_ = false;
   int gates_ = 0;
   std::vector<TurnRow> queue_;
+  std::vector<Steering> steering_;
   std::vector<TurnRow> ended_;  // the last few, for idempotent answers
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;

@@ -1,5 +1,6 @@
 // The ends of things: close, delete, archive, and the ways back.
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/continuation.h>
 #include <berth/server/sessions/session.h>
 
 #include <utility>
@@ -61,7 +62,7 @@ void Session::set_state(SessionState state) {
 /// No turn runs or waits, no agent runs, nothing is being recorded.
 Task<Result<void>> Session::come_to_rest(std::string_view reason, bool at_once) {
   closing_ = true;
-  while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, reason));
+  cancel_unsent(reason);
   if (at_once && current_) static_cast<void>(cancel(current_->id, reason));
   if (!at_once) co_await idle_.wait();
   for (auto& [agent, bound] : bindings_) co_await bound->stop(at_once);
@@ -70,6 +71,25 @@ Task<Result<void>> Session::come_to_rest(std::string_view reason, bool at_once) 
   closing_ = false;
   if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
   co_return Result<void>();
+}
+
+/// A rendering of the log, which stays.
+Task<void> Session::remove_transcript() {
+  io::Files* files = &context_.platform.files();
+  const std::string path = transcript_path(context_, row_.key);
+  Result<void> removed = co_await context_.platform.offload().run(
+      io::Lane::files, context_.reactor(),
+      [files, path]() -> Result<void> { return files->remove_if_exists(path); });
+  if (!removed.has_value()) {
+    context_.log.write(LogLevel::warning, "session", path + ": " + removed.error().message);
+  }
+}
+
+/// What no agent has heard of: the queue, and a turn that waits for a person's decision.
+void Session::cancel_unsent(std::string_view why) {
+  while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, why));
+  while (!steering_.empty()) static_cast<void>(cancel(steering_.back().turn.id, why));
+  if (waits_for_decision()) static_cast<void>(cancel(current_->id, why));
 }
 
 Task<Result<void>> Session::close() {
@@ -129,7 +149,8 @@ Task<Result<void>> Session::remove(RemoveOrder order) {
     Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row_));
     if (!report.has_value() || !report->loses_nothing() || current_ || !queue_.empty()) {
       co_return fail(ErrorKind::conflict, "worktree_has_work",
-                     "the worktree holds work (or a turn runs); force=1 salvages and deletes it");
+                     "the worktree holds work (or a turn runs); force=1 "
+                     "salvages and deletes it");
     }
     if (closing_ || is_ending(row_.state)) {
       co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
@@ -160,6 +181,7 @@ Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before
     removal = std::move(*removed);
     row_.workspace_ready = false;
   }
+  co_await remove_transcript();
   set_state(SessionState::deleted);
   append("session.closed", {}, closed_json(true, "deleted", removal));
   co_return co_await context_.journal.committed();
@@ -231,6 +253,7 @@ Task<void> Session::shutdown() {
   down_ = true;
   context_.reactor().disarm(grace_);
   changes_.stop();
+  questions_.stop();
   for (auto& [agent, bound] : bindings_) co_await bound->shutdown();
   idle_.set();
   co_await changes_.join();

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace berth::server {
@@ -26,6 +27,8 @@ class ToolCalls {
   /// `update` is an ACP `tool_call` or `tool_call_update` (or the `toolCall` of a permission
   /// request); other objects are left alone. What it does not name stays as it was.
   void note(const JsonView& update);
+  /// One that is known from elsewhere and not here.
+  void add(ToolCall call) { calls_.push_back(std::move(call)); }
   const ToolCall* find(std::string_view id) const;
   const std::vector<ToolCall>& all() const { return calls_; }
   /// Those without a recorded result.

@@ -148,12 +148,14 @@ class Faults(unittest.TestCase):
                 self.assertEqual(text_of(later), "done")
 
     def test_an_unreadable_restore_error_asks_for_a_decision_and_forgets_nothing(self):
-        session, turn, events = self.restart_agent("broken-restore")
-        self.assertEqual(turn["state"], "failed")
-        self.assertTrue(self.only(events, "agent.failed")["needs_decision"])
-        agent = self.client.agents(session)[0]
-        self.assertEqual(agent["state"], "needs_decision")
+        session, _, _ = self.run_turn("broken-restore", "remember pelican")
+        self.client.post(f"/v1/sessions/{session}/agents/broken-restore/kill")
+        turn = self.client.prompt(session, "recall")["id"]
+        agent = wait_until(lambda: (a := self.client.agents(session)[0])["state"] == "needs_decision" and a)
         self.assertTrue(agent["native_session_id"].startswith("scripted-"))
+        self.assertEqual(self.client.get(f"/v1/sessions/{session}/turns/{turn}")["state"], "waiting")
+        events = [e for e in self.client.log(session) if e.turn == turn]
+        self.assertTrue(self.only(events, "agent.failed")["needs_decision"])
 
     def test_load_replays_without_storing_it_twice(self):
         session, turn, events = self.restart_agent("loads-only")

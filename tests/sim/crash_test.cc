@@ -49,6 +49,9 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.disk_errors, seeds / 100);
   EXPECT_GT(sum.full_disks, seeds / 4);
   EXPECT_GT(sum.interrupted, seeds / 4);
+  EXPECT_GT(sum.switches, seeds / 4);
+  EXPECT_GT(sum.decisions, seeds / 100);
+  EXPECT_GT(sum.expired, seeds / 200);
 }
 
 TEST(Crash, TheSameSeedGivesTheSameRun) {

@@ -28,10 +28,16 @@ class LogReader {
     if ((number == 1) != (type == "session.opened")) wrong("is (not) session.opened");
     const std::string turn(root.get_string("turn").value_or(""));
     if (type.starts_with("turn.")) return take_turn(type, turn, root.find("data"));
-    if (type.starts_with("agent.")) return take_agent(type, root.find("data"));
+    if (type.starts_with("agent.")) {
+      return take_agent(type, std::string(root.get_string("agent").value_or("")),
+                        root.find("data"));
+    }
     if (type.starts_with("interaction.")) return take_question(type, root.find("data"));
     if (type == "update" && !turn.empty() && turn != running_) {
-      wrong("is an update of a turn that does not run");
+      // Late words amend the transcript of a turn that is over; nothing comes before its start.
+      const auto found = story_.turns.find(turn);
+      const bool over = found != story_.turns.end() && !found->second.ending.empty();
+      if (!over || !found->second.started) wrong("is an update of a turn that does not run");
     }
   }
 
@@ -66,16 +72,29 @@ class LogReader {
     }
   }
 
-  void take_agent(const std::string& type, const JsonView& data) {
+  void take_agent(const std::string& type, const std::string& name, const JsonView& data) {
+    Process& process = processes_[name];
     if (type == "agent.attached") {
-      if (pid_ != 0) wrong("attaches an agent while process " + std::to_string(pid_) + " lives");
-      pid_ = data.get_int64("pid").value_or(-1);
+      if (process.pid != 0) {
+        wrong("attaches an agent while process " + std::to_string(process.pid) + " lives");
+      }
+      process.pid = data.get_int64("pid").value_or(-1);
       const std::int64_t epoch = data.get_int64("attach_epoch").value_or(0);
-      if (epoch <= attach_epoch_) wrong("repeats an attach_epoch");
-      attach_epoch_ = epoch;
+      if (epoch <= process.attach_epoch) wrong("repeats an attach_epoch");
+      process.attach_epoch = epoch;
+      ++story_.attached[name];
     } else if (type == "agent.exited") {
-      if (data.get_int64("pid") != pid_) wrong("tells the end of another process");
-      pid_ = 0;
+      if (data.get_int64("pid") != process.pid) wrong("tells the end of another process");
+      process.pid = 0;
+    } else if (type == "agent.failed" && data.get_bool("needs_decision") == true) {
+      if (process.undecided) wrong("asks for a decision again");
+      process.undecided = true;
+    } else if (type == "agent.decided") {
+      if (!process.undecided) wrong("decides what nobody asked");
+      process.undecided = false;
+      ++story_.decisions;
+    } else if (type == "agent.told" && process.pid == 0) {
+      wrong("tells a story to nobody");
     }
   }
 
@@ -95,8 +114,12 @@ class LogReader {
   LogStory& story_;
   std::string time_;
   std::string running_;
-  std::int64_t pid_ = 0;
-  std::int64_t attach_epoch_ = 0;
+  struct Process {
+    std::int64_t pid = 0;
+    std::int64_t attach_epoch = 0;
+    bool undecided = false;
+  };
+  std::map<std::string, Process> processes_;
 };
 
 }  // namespace

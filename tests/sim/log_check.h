@@ -20,14 +20,17 @@ struct LogStory {
   std::vector<std::string> events;  ///< The envelope of event i + 1.
   std::map<std::string, TurnStory> turns;
   std::map<std::string, std::string> interactions;  ///< Id to the closing state, "" while open.
+  std::map<std::string, int> attached;              ///< Agent to how often it came up.
+  int decisions = 0;
   std::string wrong;  ///< The first rule that is broken, with the event's number.
 
   std::string where(const std::string& what) const;
 };
 
 /// `frames` is the log from its first event on. Checks: numbers without gap; one turn at a time,
-/// with one beginning and at most one ending; updates only in their turn; one agent process at a
-/// time, with rising epochs; questions closed once; time that never goes back.
+/// with one beginning and at most one ending; updates only in their turn or, late, after it; one
+/// process of an agent at a time, with rising epochs; decisions only where one is needed; questions
+/// closed once; time that never goes back.
 LogStory read_log(const std::string& frames);
 
 }  // namespace berth::sim_test

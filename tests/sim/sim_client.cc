@@ -184,7 +184,11 @@ Task<void> Driver::prompt(std::string text, bool wait) {
   const std::size_t index = story_.prompts.size();
   story_.prompts.push_back({key, text, {}, 0});
   std::string body;
-  JsonWriter(body).begin_object().member("prompt", text).end_object();
+  JsonWriter writer(body);
+  writer.begin_object().member("prompt", text);
+  if (random_.one_in(3)) writer.member("agent", "second");
+  if (random_.one_in(6)) writer.member("on_busy", "steer");
+  writer.end_object();
   HttpHeaders headers = {{"Idempotency-Key", key}};
   if (wait) headers.emplace_back("Prefer", "wait=5");
   const bool taken =
@@ -213,6 +217,8 @@ std::string Driver::make_prompt() {
       "open-tool KEY",
       "ask write asked.txt KEY",
       "ask write asked.txt KEY ; ask write again.txt KEY",
+      "elicit KEY",
+      "say KEY ; forget",
   };
   static constexpr const char* kRough[] = {
       "say KEY ; junk",    "bad-json ; say KEY", "bad-utf8 ; say KEY", "raw-cr ; cr-line ; say KEY",
@@ -241,7 +247,7 @@ Task<void> Driver::do_something() {
   Answer answer;
   if (choice < 6 && story_.prompts.size() < kPromptsMax) {
     std::string text = make_prompt();
-    const bool asks = text.starts_with("ask");
+    const bool asks = text.starts_with("ask") || text.starts_with("elicit");
     co_await prompt(std::move(text), !asks && random_.one_in(3));
     // The question comes a moment later; its answer should be told before a crash, now and then.
     for (int looks = asks ? 5 : 0; looks > 0 && !stop_.stop_requested(); --looks) {
@@ -257,7 +263,10 @@ Task<void> Driver::do_something() {
   } else if (choice == 13) {
     answer = co_await call("POST", self + "/cancel", "{}", {});
   } else if (choice == 14) {
-    answer = co_await call("POST", self + "/agents/scripted/kill", "{}", {});
+    const char* agent = random_.one_in(3) ? "second" : "scripted";
+    answer = co_await call("POST", self + "/agents/" + agent + "/kill", "{}", {});
+  } else if (choice == 15 && random_.one_in(2)) {
+    co_await decide(false);
   } else {
     answer = co_await call("POST", self + "/resume-queue", "{}", {});
   }
@@ -303,13 +312,34 @@ Task<void> Driver::answer_questions() {
   if (!doc.has_value()) co_return wrong("interactions that are no JSON");
   for (const JsonView& question : doc->root().elements("interactions")) {
     const std::string id(question.get_string("id").value_or(""));
+    const bool is_form = question.get_string("kind") == "elicitation";
     std::string body = R"({"kind":"allow_once"})";
+    if (is_form) body = R"({"action":"accept","content":{"color":"blue"}})";
+    if (is_form && random_.one_in(4)) body = R"({"action":"decline"})";
     if (random_.one_in(3)) body = R"({"outcome":"cancelled"})";
     Answer taken = co_await call("POST", "/" + story_.id + "/interactions/" + id, body, {});
     if (!taken || taken->status != 200) continue;
     const Result<JsonDoc> closed = JsonDoc::parse(taken->body);
     if (!closed.has_value()) co_return wrong("an answered question is no JSON");
     story_.answers[id] = closed->root().get_string("state").value_or("");
+    if (is_form && closed->root().get_string("answer.action") == "accept") ++story_.filled_in;
+  }
+}
+
+/// Chooses for agents that could not be restored; `to_the_end`: so that the last prompt completes.
+Task<void> Driver::decide(bool to_the_end) {
+  Answer answer = co_await call("GET", "/" + story_.id + "/agents", {}, {});
+  const Result<JsonDoc> doc = JsonDoc::parse(answer && answer->status == 200 ? answer->body : "{}");
+  if (!doc.has_value()) co_return wrong("agents that are no JSON");
+  for (const JsonView& agent : doc->root().elements("agents")) {
+    if (agent.get_string("state") != "needs_decision") continue;
+    const char* choice = random_.one_in(3) ? "retry" : "history";
+    if (!to_the_end && random_.one_in(4)) choice = "fail";
+    const std::string path = "/" + story_.id + "/agents/" +
+                             std::string(agent.get_string("agent").value_or("")) + "/decision";
+    const std::string body = std::string(R"({"choice":")") + choice + R"("})";
+    Answer decided = co_await call("POST", path, body, {});
+    if (decided && decided->status == 404) co_return wrong("an agent vanished: " + decided->body);
   }
 }
 
@@ -319,6 +349,7 @@ Task<void> Driver::settle() {
   const std::string last = story_.prompts.back().turn;
   while (!last.empty() && !stop_.stop_requested() && story_.wrong.empty()) {
     co_await answer_questions();
+    co_await decide(true);
     Answer session = co_await call("GET", "/" + story_.id, {}, {});
     const Result<JsonDoc> doc = JsonDoc::parse(session ? session->body : "");
     if (!doc.has_value()) co_return wrong("the session does not answer");

@@ -40,6 +40,7 @@ struct SessionStory {
   std::map<std::string, std::string> endings;  ///< Turn to the ended state that an answer showed.
   std::map<std::string, std::string> answers;  ///< Interaction to the state that a 2xx showed.
   std::map<std::uint64_t, std::string> pages;  ///< Events that JSON pages showed.
+  std::uint64_t filled_in = 0;                 ///< Forms whose answer was taken.
   std::uint64_t last_seq = 0;                  ///< The highest that an answer showed.
   std::string wrong;  ///< The first answer that contradicts another one or the documents.
 };
@@ -97,6 +98,7 @@ class Driver {
   Task<void> look_at_turn();
   Task<void> read_pages();
   Task<void> answer_questions();
+  Task<void> decide(bool to_the_end);
   Task<void> settle();
   std::string make_prompt();
   void note_turn(const std::string& turn_json);

@@ -33,6 +33,7 @@ constexpr const char* kState = "/state";
 constexpr const char* kToken = "bt_simulated_token_of_the_test";
 constexpr const char* kAddress = "127.0.0.1:8420";
 constexpr const char* kMemory = "/home/agent/sessions";
+constexpr const char* kSecondMemory = "/home/second/sessions";
 constexpr std::uint64_t kStepsMax = 3'000'000;
 
 // --- the programs of the machine ---
@@ -125,6 +126,10 @@ void WorldReport::add(const WorldReport& other) {
   prompts += other.prompts;
   events += other.events;
   interrupted += other.interrupted;
+  switches += other.switches;
+  decisions += other.decisions;
+  expired += other.expired;
+  filled_in += other.filled_in;
 }
 
 std::string WorldReport::summary() const {
@@ -134,7 +139,10 @@ std::string WorldReport::summary() const {
          " polite ends, " + std::to_string(disk_errors) + " disk errors, " +
          std::to_string(full_disks) + " full disks, " + std::to_string(connections) +
          " connections of followers, " + std::to_string(prompts) + " prompts, " +
-         std::to_string(interrupted) + " turns interrupted, " + std::to_string(events) + " events";
+         std::to_string(interrupted) + " turns interrupted, " + std::to_string(switches) +
+         " sessions with several agents, " + std::to_string(decisions) + " decisions, " +
+         std::to_string(expired) + " questions expired, " + std::to_string(filled_in) +
+         " forms filled in, " + std::to_string(events) + " events";
 }
 
 // --- setting up ---
@@ -165,7 +173,7 @@ void World::make_machine() {
   machine_.add_program("scripted", scripted_program);
   machine_.add_program("sleeper", sleeper_program);
   io::SimDisk& disk = machine_.disk();
-  for (const char* folder : {kState, kMemory, "/repo"}) {
+  for (const char* folder : {kState, kMemory, kSecondMemory, "/repo"}) {
     BERTH_ASSERT(disk.make_directories(folder, 0700).has_value());
   }
   BERTH_ASSERT(disk.write(std::string(kState) + "/token", kToken, 0600).has_value());
@@ -187,6 +195,12 @@ server::Config World::make_config() {
   scripted.arguments.insert(scripted.arguments.end(),
                             {"--unknown", unknown[plan_.below(std::size(unknown))]});
   config.agents.emplace(scripted.name, scripted);
+  server::AgentProfile second = scripted;
+  second.name = "second";
+  second.arguments = {"--sessions", kSecondMemory, "--unknown",
+                      unknown[plan_.below(std::size(unknown))]};
+  config.agents.emplace(second.name, second);
+  if (plan_.one_in(3)) config.sessions.question_expiry = milliseconds(100);
   // Small limits now and then, so that each way through the code is taken.
   if (plan_.one_in(3)) config.journal.tail_bytes_max = 2000;
   if (plan_.one_in(3)) config.journal.batch_events_max = 8;
@@ -523,6 +537,12 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   if (!found.empty()) wrong(name + found);
   report_.prompts += group.story.prompts.size();
   report_.events += log.events.size();
+  report_.decisions += static_cast<std::uint64_t>(log.decisions);
+  if (log.attached.size() > 1) ++report_.switches;
+  report_.filled_in += group.story.filled_in;
+  for (const auto& [id, state] : log.interactions) {
+    if (state == "expired") ++report_.expired;
+  }
   for (const auto& [id, turn] : log.turns) {
     if (turn.started) started_prompts_ += turn.prompt;
   }
@@ -532,7 +552,9 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
 /// that got no answer repeats its prompt, and then it must not have been sent before.
 void World::check_agents_memory() {
   std::map<std::string, int> heard;
-  for (const std::string& path : machine_.disk().list(kMemory)) {
+  std::vector<std::string> memories = machine_.disk().list(kMemory);
+  for (std::string& path : machine_.disk().list(kSecondMemory)) memories.push_back(std::move(path));
+  for (const std::string& path : memories) {
     const Result<JsonDoc> memory = JsonDoc::parse(machine_.disk().find(path)->content);
     if (!memory.has_value()) continue;
     for (const JsonView& entry : memory->root().elements("history")) {

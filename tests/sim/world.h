@@ -33,6 +33,10 @@ struct WorldReport {
   std::uint64_t prompts = 0;
   std::uint64_t events = 0;
   std::uint64_t interrupted = 0;  ///< Turns that a crash ended.
+  std::uint64_t switches = 0;     ///< Sessions that more than one agent worked in.
+  std::uint64_t decisions = 0;    ///< What a person chose for an agent that could not be restored.
+  std::uint64_t expired = 0;      ///< Questions that nobody answered in time.
+  std::uint64_t filled_in = 0;    ///< Forms that somebody filled in.
 
   void add(const WorldReport& other);
   std::string summary() const;

@@ -44,6 +44,61 @@ TEST(SqliteStore, RefusesAStoreOfALaterBerthAndLeavesItAlone) {
   EXPECT_EQ(*(*db)->integer_of("SELECT epoch FROM owner"), 1);
 }
 
+TEST(SqliteStore, BringsAStoreOfVersionOneUpToDateAndKeepsWhatIsInIt) {
+  FileWorld world;
+  opened(world.restart());
+  Store& migrated = world.restart();  // gives the lock back
+  {
+    // Undo the second migration: a version 1 database as it was, with a row of each kind.
+    auto db = SqliteDb::open(world.path(), "");
+    const std::pair<const char*, const char*> added[] = {{"sessions", "rules"},
+                                                         {"sessions", "mcp_servers"},
+                                                         {"sessions", "additional_directories"},
+                                                         {"turns", "snapshot_before"},
+                                                         {"bindings", "native_history"},
+                                                         {"bindings", "told_turn"},
+                                                         {"bindings", "failure"},
+                                                         {"bindings", "usage"},
+                                                         {"interactions", "agent"},
+                                                         {"interactions", "child"},
+                                                         {"interactions", "expires_ms"},
+                                                         {"changes", "touched"}};
+    ASSERT_TRUE((*db)->run("DROP INDEX sessions_ending"));
+    for (const auto& [table, column] : added) {
+      ASSERT_TRUE((*db)->run(std::string("ALTER TABLE ") + table + " DROP COLUMN " + column));
+    }
+    ASSERT_TRUE((*db)->run(
+        "INSERT INTO sessions VALUES(1,'default','s','k',0,'t','one','ask','none','','/d','','','',"
+        "'{}',1,1,1,0);"
+        "INSERT INTO turns VALUES(1,1,'trn_a',5,'one','[]','','','end_turn','','',2,1,1,1);"
+        "INSERT INTO bindings VALUES(1,'one',0,'native',3,1,'','','',0,0,1);"
+        "INSERT INTO interactions VALUES(1,'int_a','trn_a','permission','{}',0,'','',1,0);"
+        "PRAGMA user_version=1"));
+  }
+  const OwnerEpoch epoch = opened(migrated);
+  Result<SessionSnapshot> loaded = migrated.load_session(1);
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
+  EXPECT_EQ(loaded->session.id, "s");
+  EXPECT_EQ(loaded->session.rules, "");
+  ASSERT_EQ(loaded->bindings.size(), 1U);
+  EXPECT_EQ(loaded->bindings[0].native_session_id, "native");
+  EXPECT_TRUE(loaded->bindings[0].continuation_owed);
+  EXPECT_EQ(loaded->bindings[0].told_turn, 0);
+  ASSERT_EQ(loaded->open_interactions.size(), 1U);
+  EXPECT_EQ(loaded->open_interactions[0].expires_ms, 0);
+  // And what the new columns hold comes back.
+  CommitBatch batch;
+  BindingRow binding = loaded->bindings[0];
+  binding.told_turn = 7;
+  binding.native_history = R"([{"id":"a"}])";
+  batch.records.emplace_back(binding);
+  EXPECT_EQ(migrated.commit(batch, epoch).outcome, CommitOutcome::committed);
+  loaded = migrated.load_session(1);
+  ASSERT_TRUE(loaded.has_value());
+  EXPECT_EQ(loaded->bindings[0].told_turn, 7);
+  EXPECT_EQ(loaded->bindings[0].native_history, R"([{"id":"a"}])");
+}
+
 TEST(SqliteStore, RefusesSomebodyElsesDatabase) {
   FileWorld world;
   Store& store = world.restart();

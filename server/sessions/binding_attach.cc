@@ -1,0 +1,252 @@
+// How an agent comes back: the ladder, its retries, and what a person decides.
+#include <berth/core/json_doc.h>
+#include <berth/core/json_writer.h>
+#include <berth/server/sessions/binding.h>
+#include <berth/server/sessions/session.h>
+
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+std::vector<std::string> strings_in(std::string_view json) {
+  std::vector<std::string> strings;
+  const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
+  if (!doc.has_value()) return strings;
+  for (const JsonView& element : doc->root().elements()) {
+    strings.emplace_back(element.as_string().value_or(""));
+  }
+  return strings;
+}
+
+}  // namespace
+
+void Binding::attach() {
+  if (needs_decision()) return session_.on_decision_needed(*this);
+  if (retry_.started()) return;
+  if (!gone_.is_set()) {
+    attach_when_gone_ = ending_;
+    return;
+  }
+  if (port_ == nullptr) {
+    Result<std::unique_ptr<AgentPort>> made = context_.agents.make(row_.agent, *this);
+    if (!made.has_value()) {
+      session_.on_agent_lost(*this, made.error().message);
+      return;
+    }
+    port_ = std::move(*made);
+  }
+  attaching_ = true;
+  attach_began_ = context_.reactor().clock().now();
+  gone_.reset();
+  ++row_.attach_epoch;
+  save();
+  AttachSpec spec;
+  spec.attach_epoch = row_.attach_epoch;
+  spec.profile = row_.agent;
+  spec.session_key = session_.row().key;
+  spec.directory = session_.row().directory;
+  spec.native_session_id = row_.native_session_id;
+  spec.mode = row_.mode;
+  spec.config = row_.config;
+  spec.mcp_servers = session_.row().mcp_servers;
+  spec.additional_directories = strings_in(session_.row().additional_directories);
+  port_->attach(std::move(spec));
+}
+
+/// The native session stays known by its name, with the turns that it holds.
+void Binding::give_back_native_session() {
+  if (row_.native_session_id.empty()) return;
+  row_.native_history =
+      add_native_session(row_.native_history, row_.native_session_id, row_.told_turn);
+  row_.native_session_id.clear();
+}
+
+void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
+  if (is_late(attach_epoch)) return;
+  attaching_ = false;
+  failures_ = timeouts_ = 0;
+  // A new native session in a session that has a past (or replaces one that the agent forgot) owes
+  // it the story.
+  const bool fresh = attached.rung == Rung::new_session || attached.rung == Rung::history;
+  Rung rung = attached.rung;
+  if (fresh) {
+    rung = session_.has_past() ? Rung::history : Rung::new_session;
+    if (attached.native_session_id != row_.native_session_id) give_back_native_session();
+    row_.told_turn = 0;
+    row_.continuation_owed = session_.has_past();
+    usage_.forget_native_session();
+  }
+  row_.state = BindingState::live;
+  row_.failure.clear();
+  row_.native_session_id = attached.native_session_id;
+  row_.agent_info = attached.agent_info;
+  row_.pid = attached.process.pid;
+  row_.start_time = attached.process.start_time;
+  save();
+
+  std::string data;
+  JsonWriter writer(data);
+  writer.begin_object()
+      .member("rung", to_string(rung))
+      .member("native_session_id", attached.native_session_id)
+      .member_int64("pid", attached.process.pid)
+      .member_int64("attach_epoch", attach_epoch)
+      .member_int64("protocol_version", attached.protocol_version)
+      .member_raw("agent_info", attached.agent_info.empty() ? "null" : attached.agent_info)
+      .member_raw("capabilities", attached.capabilities.empty() ? "null" : attached.capabilities)
+      .member_raw("agent_error", attached.agent_error.empty() ? "null" : attached.agent_error);
+  writer.key("reason");
+  if (attached.reason.empty()) {
+    writer.null();
+  } else {
+    writer.string(attached.reason);
+  }
+  writer.member_bool("continuation_owed", row_.continuation_owed);
+  writer.key("config_failures").begin_array();
+  for (const std::string& what : attached.config_failures) writer.string(what);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+      context_.reactor().clock().now() - attach_began_);
+  writer.end_array().member_int64("attach_ms", took.count()).end_object();
+  session_.append("agent.attached", row_.agent, data);
+  session_.on_agent_ready(*this);
+}
+
+// --- failures ---
+
+/// A turn waits for this agent to come up.
+bool Binding::wanted() const {
+  const TurnRow* turn = session_.current_turn();
+  return turn != nullptr && turn->agent == row_.agent && turn->state == TurnState::starting;
+}
+
+void Binding::note_failure(const AttachFailure& failure) {
+  row_.failure.clear();
+  JsonWriter(row_.failure)
+      .begin_object()
+      .member("code", failure.error.code)
+      .member("message", failure.error.message)
+      .member_raw("agent_error", failure.agent_error.empty() ? "null" : failure.agent_error)
+      .member_int64("attempts", failures_)
+      .member_raw("choices", R"(["retry","history","fail"])")
+      .end_object();
+}
+
+void Binding::tell_failure(std::string_view type, const AttachFailure& failure, Duration retry_in) {
+  std::string data;
+  JsonWriter writer(data);
+  writer.begin_object()
+      .member("code", failure.error.code)
+      .member("message", failure.error.message)
+      .member_raw("agent_error", failure.agent_error.empty() ? "null" : failure.agent_error)
+      .member_int64("attempt", failures_)
+      .member_bool("needs_decision", needs_decision());
+  if (retry_in.count() > 0) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(retry_in);
+    writer.member_int64("retry_in_ms", ms.count());
+  }
+  if (needs_decision()) writer.member_raw("choices", R"(["retry","history","fail"])");
+  writer.member_raw("auth_methods", failure.auth_methods.empty() ? "null" : failure.auth_methods);
+  writer.member("stderr_tail", failure.stderr_tail).end_object();
+  session_.append(type, row_.agent, data);
+}
+
+void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) {
+  if (is_late(attach_epoch)) return;
+  attaching_ = false;
+  row_.pid = 0;
+  row_.state = BindingState::crashed;
+  ++failures_;
+  if (failure.error.kind == ErrorKind::timed_out) ++timeouts_;
+  AttachPlan plan = plan_after_failure(failure, failures_, timeouts_,
+                                       !row_.native_session_id.empty(), context_.limits.retries);
+  // Nobody waits for a start that was ended on purpose, or whose turn is gone.
+  if (ending_ || (plan.step == AttachStep::retry && !wanted())) plan.step = AttachStep::fail;
+  switch (plan.step) {
+    case AttachStep::retry:
+      save();
+      tell_failure("agent.retrying", failure, plan.wait);
+      gone_.set();
+      context_.reactor().arm(retry_, context_.reactor().clock().now() + plan.wait);
+      return;
+    case AttachStep::decide:
+      row_.state = BindingState::needs_decision;
+      note_failure(failure);
+      break;
+    case AttachStep::fail:
+      break;
+  }
+  save();
+  tell_failure("agent.failed", failure, {});
+  failures_ = timeouts_ = 0;
+  if (needs_decision()) {
+    gone_.set();
+    attach_when_gone_ = false;
+    session_.on_decision_needed(*this);
+    return;
+  }
+  after_end(failure.error.message);
+}
+
+void Binding::on_retry() {
+  if (wanted()) attach();
+}
+
+Result<void> Binding::decide(Choice choice) {
+  if (!needs_decision()) {
+    return fail(ErrorKind::conflict, "no_decision", row_.agent + ": nothing is to be decided");
+  }
+  std::string data;
+  JsonWriter(data)
+      .begin_object()
+      .member("choice", to_string(choice))
+      .member("by", "user")
+      .member_raw("failure", row_.failure.empty() ? "null" : row_.failure)
+      .end_object();
+  session_.append("agent.decided", row_.agent, data);
+  row_.failure.clear();
+  row_.state = choice == Choice::fail ? BindingState::crashed : BindingState::sleeping;
+  if (choice == Choice::history) {
+    give_back_native_session();
+    row_.told_turn = 0;
+  }
+  save();
+  if (choice == Choice::fail) {
+    session_.on_agent_lost(*this, "a person decided to give it up");
+  } else {
+    session_.on_decided(*this);
+  }
+  return {};
+}
+
+void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
+  if (is_late(attach_epoch)) return;
+  row_.state = exit.expected ? BindingState::sleeping : BindingState::crashed;
+  row_.pid = 0;
+  save();
+  std::string data;
+  JsonWriter(data)
+      .begin_object()
+      .member_int64("pid", exit.process.pid)
+      .member("status", io::describe(exit.status))
+      .member_bool("expected", exit.expected)
+      .member("stderr_tail", exit.stderr_tail)
+      .end_object();
+  session_.append("agent.exited", row_.agent, data);
+  session_.questions().cancel_of(*this, "agent exit");
+  after_end("the agent ended: " + io::describe(exit.status));
+}
+
+/// A turn that came while the process was being ended gets a new one; it was not sent to the old.
+void Binding::after_end(std::string_view why) {
+  ending_ = false;
+  gone_.set();
+  if (std::exchange(attach_when_gone_, false) && wanted()) {
+    attach();
+  } else {
+    session_.on_agent_lost(*this, why);
+  }
+}
+
+}  // namespace berth::server

@@ -1,0 +1,475 @@
+// The session with agents whose every word the test says: the ladder, continuation, switching,
+// steering, late words, usage. Each defect of resume that is known of other hosts has a test.
+#include "session_world.h"
+
+#include <berth/server/sessions/continuation.h>
+
+namespace berth::server {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::string text_of_story(const std::string& blocks) {
+  const Result<JsonDoc> doc = JsonDoc::parse(blocks);
+  const std::vector<JsonView> all = doc->root().elements();
+  return all.size() < 2 ? std::string() : std::string(all[0].get_string("text").value_or(""));
+}
+
+std::string member(const std::string& json, std::string_view path) {
+  const Result<JsonDoc> doc = JsonDoc::parse(json);
+  return doc.has_value() ? doc->root().raw(path) : "no JSON";
+}
+
+bool holds(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+// --- continuation ---
+
+TEST(Continuing, AnAgentThatForgotIsToldTheStoryAndTheDebtIsPaidByItsAnswer) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").exits(false);
+  const std::string second = world.prompt("paint it", "one");
+  Puppet& one = world.agent_named("one");
+  EXPECT_EQ(one.specs.back().native_session_id, "one-native");
+  one.attaches(Rung::history, "another");
+  world.settle();
+  ASSERT_EQ(one.prompts.size(), 2U);
+  EXPECT_TRUE(holds(text_of_story(one.prompts.back()), "build a boat"));
+  EXPECT_TRUE(world.binding("one").continuation_owed) << "not before it was answered";
+  one.ends("end_turn");
+  EXPECT_FALSE(world.binding("one").continuation_owed);
+  world.prompt("launch it", "one");
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "");
+  EXPECT_EQ(member(world.last("agent.told"), "what"), "\"continuation\"");
+}
+
+TEST(Continuing, WhatIsOwedSurvivesAnAgentThatEndsBeforeItsFirstPrompt) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").exits(false);
+  const std::string second = world.prompt("paint it", "one");
+  world.session().cancel(second, "changed my mind").value();
+  world.agent_named("one").attaches(Rung::history, "another");
+  world.agent_named("one").exits(false);
+  world.settle();
+  world.crash();
+  EXPECT_EQ(world.session().bindings().at("one")->next(), "history");
+  world.prompt("paint it after all", "one");
+  Puppet& one = world.agent_named("one");
+  EXPECT_EQ(one.specs.back().native_session_id, "another");
+  one.attaches(Rung::resume, "another");
+  world.settle();
+  EXPECT_TRUE(holds(text_of_story(one.prompts.back()), "build a boat"))
+      << "the new native session is there, but it never heard the story";
+}
+
+TEST(Continuing, WhatIsOwedSurvivesAPromptThatTheAgentRefused) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").exits(false);
+  world.prompt("paint it", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::history, "another");
+  world.settle();
+  one.ends("");  // an error in the place of an answer
+  EXPECT_TRUE(world.binding("one").continuation_owed);
+  world.prompt("again", "one");
+  EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), "build a boat"));
+}
+
+TEST(Continuing, TheTranscriptIsAFileOutsideOfTheWorkspace) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").exits(false);
+  world.prompt("paint it", "one");
+  world.agent_named("one").attaches(Rung::history, "another");
+  world.settle();
+  const std::string path = transcript_path(world.context(), world.session().row().key);
+  EXPECT_FALSE(path.starts_with(world.session().row().directory));
+  EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), path));
+  ASSERT_NE(world.files().find(path), nullptr);
+  const std::string text = world.files().find(path)->content;
+  EXPECT_TRUE(holds(text, "build a boat"));
+  EXPECT_TRUE(holds(text, "answer to build a boat"));
+}
+
+TEST(Continuing, ATurnThatACrashCutOffNamesItsToolCallsWithoutAResult) {
+  SessionWorld world;
+  world.prompt("dig", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  one.says(R"({"sessionUpdate":"tool_call","toolCallId":"c1","title":"dig a hole",)"
+           R"("status":"in_progress"})");
+  one.says_text("half a wo");
+  world.settle();
+  world.crash();
+  const std::string ended = world.last("turn.ended");
+  EXPECT_EQ(member(ended, "state"), "\"interrupted\"");
+  EXPECT_EQ(member(ended, "open_tool_calls"), R"(["c1"])");
+  world.prompt("go on", "one");
+  world.agent_named("one").attaches(Rung::history, "m");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "dig a hole: no recorded result"));
+  EXPECT_TRUE(holds(story, "half a wo")) << "partial text is kept";
+}
+
+// --- native sessions ---
+
+TEST(NativeSessions, NoFailureOverwritesTheIdAndOlderOnesAreKept) {
+  SessionWorld world;
+  world.turn("first");
+  world.agent_named("one").exits(false);
+  world.prompt("second", "one");
+  world.agent_named("one").fails(ErrorKind::invalid, "disk failure", R"({"code":-32603})", true);
+  EXPECT_EQ(world.binding("one").native_session_id, "one-native");
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"history"})").status, 200);
+  world.agent_named("one").attaches(Rung::new_session, "fresh");
+  world.settle();
+  EXPECT_EQ(world.binding("one").native_session_id, "fresh");
+  EXPECT_EQ(world.binding("one").native_history,
+            R"([{"id":"one-native","from_turn":1,"to_turn":1}])");
+  EXPECT_EQ(member(world.last("agent.attached"), "rung"), "\"history\"");
+  EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), "first"));
+}
+
+TEST(NativeSessions, EveryRungIsAnEventWithItsReasonAndWhatCouldNotBeRestored) {
+  SessionWorld world;
+  world.turn("first");
+  world.agent_named("one").config_failures = {"mode: no such mode"};
+  world.agent_named("one").exits(false);
+  world.prompt("second", "one");
+  world.agent_named("one").attaches(Rung::load, "one-native");
+  world.settle();
+  const std::string attached = world.last("agent.attached");
+  EXPECT_EQ(member(attached, "rung"), "\"load\"");
+  EXPECT_EQ(member(attached, "config_failures"), R"(["mode: no such mode"])");
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "")
+      << "an agent with its memory is told nothing";
+}
+
+TEST(NativeSessions, DirectoriesAndServersAreGivenAgainAtEachAttach) {
+  SessionWorld world;
+  OpenRequest request;
+  request.mcp_servers = R"([{"name":"m","command":"/bin/m","args":[],"env":[]}])";
+  request.additional_directories = R"(["/extra"])";
+  world.open(request);
+  world.turn("first");
+  world.crash();
+  world.prompt("second", "one");
+  const AttachSpec& spec = world.agent_named("one").specs.back();
+  EXPECT_EQ(spec.mcp_servers, request.mcp_servers);
+  EXPECT_EQ(spec.additional_directories, std::vector<std::string>{"/extra"});
+}
+
+// --- failures ---
+
+TEST(Attaching, WhatMayPassIsTriedAgainAndTheTurnGoesOn) {
+  SessionWorld world;
+  world.turn("first");
+  world.agent_named("one").exits(false);
+  const std::string turn = world.prompt("second", "one");
+  Puppet& one = world.agent_named("one");
+  one.fails(ErrorKind::unavailable, "connection refused");
+  EXPECT_FALSE(one.attaching) << "not at once";
+  world.settle(milliseconds(250));
+  EXPECT_TRUE(one.attaching);
+  EXPECT_EQ(one.specs.back().native_session_id, "one-native");
+  one.attaches(Rung::resume, "one-native");
+  world.settle();
+  EXPECT_EQ(world.state_of(turn), TurnState::running);
+  EXPECT_EQ(member(world.last("agent.retrying"), "retry_in_ms"), "200");
+}
+
+TEST(Attaching, RetriesHaveABoundAndThenAPersonDecides) {
+  SessionWorld world;
+  world.turn("first");
+  world.agent_named("one").exits(false);
+  const std::string turn = world.prompt("second", "one");
+  Puppet& one = world.agent_named("one");
+  for (int failures = 1; failures <= 4; ++failures) {
+    ASSERT_TRUE(one.attaching) << failures;
+    one.fails(ErrorKind::unavailable, "connection refused");
+    world.settle(std::chrono::seconds(6));
+  }
+  EXPECT_FALSE(one.attaching);
+  EXPECT_EQ(world.binding("one").state, BindingState::needs_decision);
+  EXPECT_EQ(world.state_of(turn), TurnState::waiting);
+  EXPECT_EQ(world.log("agent.retrying").size(), 3U);
+}
+
+TEST(Attaching, AnAgentWithoutMemoryToLoseFailsTheTurn) {
+  SessionWorld world;
+  const std::string turn = world.prompt("first", "one");
+  world.agent_named("one").fails(ErrorKind::invalid, "no licence");
+  EXPECT_EQ(world.state_of(turn), TurnState::failed);
+}
+
+TEST(Attaching, ACancelledTurnIsNotTriedAgain) {
+  SessionWorld world;
+  const std::string turn = world.prompt("first", "one");
+  world.agent_named("one").fails(ErrorKind::unavailable, "refused");
+  world.session().cancel(turn, "enough").value();
+  world.settle(std::chrono::seconds(10));
+  EXPECT_FALSE(world.agent_named("one").attaching);
+  EXPECT_EQ(world.state_of(turn), TurnState::cancelled);
+}
+
+// --- decisions ---
+
+class Deciding : public testing::Test {
+ protected:
+  void SetUp() override {
+    world.turn("first");
+    world.agent_named("one").exits(false);
+    waiting = world.prompt("second", "one");
+    queued = world.prompt("third", "one");
+    world.agent_named("one").fails(ErrorKind::invalid, "what", R"({"code":-32603})", true);
+    world.settle();
+  }
+  SessionWorld world;
+  std::string waiting;
+  std::string queued;
+};
+
+TEST_F(Deciding, TheQueueWaitsAndTheStateSaysWhy) {
+  EXPECT_EQ(world.state_of(waiting), TurnState::waiting);
+  EXPECT_EQ(world.state_of(queued), TurnState::queued);
+  const std::string agents = world.call("GET", "s/agents").body;
+  EXPECT_TRUE(holds(agents, R"("state":"needs_decision")")) << agents;
+  EXPECT_TRUE(holds(agents, R"("choices":["retry","history","fail"])")) << agents;
+  EXPECT_TRUE(holds(agents, R"("next":null)")) << agents;
+}
+
+TEST_F(Deciding, RetryGoesUpTheSameLadder) {
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"retry"})").status, 200);
+  EXPECT_EQ(world.agent_named("one").specs.back().native_session_id, "one-native");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  EXPECT_EQ(world.state_of(waiting), TurnState::running);
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "");
+}
+
+TEST_F(Deciding, FailEndsTheTurnAndKeepsTheMemory) {
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"fail"})").status, 200);
+  EXPECT_EQ(world.state_of(waiting), TurnState::failed);
+  EXPECT_TRUE(world.session().row().held);
+  EXPECT_EQ(world.binding("one").native_session_id, "one-native");
+}
+
+TEST_F(Deciding, TheWaitSurvivesTheDeathOfTheServer) {
+  world.crash();
+  EXPECT_EQ(world.state_of(waiting), TurnState::waiting);
+  EXPECT_EQ(world.log("turn.ended").size(), 1U) << "of the first turn";
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"retry"})").status, 200);
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  EXPECT_EQ(world.state_of(waiting), TurnState::running);
+  EXPECT_TRUE(holds(world.agent_named("one").prompts.back(), "second"));
+}
+
+TEST_F(Deciding, OnlyWhatIsOpenCanBeDecidedAndOnlySo) {
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"maybe"})").status, 422);
+  EXPECT_EQ(world.call("POST", "s/agents/two/decision", R"({"choice":"retry"})").status, 404);
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"retry"})").status, 200);
+  EXPECT_EQ(world.call("POST", "s/agents/one/decision", R"({"choice":"retry"})").status, 409);
+}
+
+TEST_F(Deciding, ACancelEndsTheWaitAndTheNextPromptWaitsAgain) {
+  world.session().cancel(waiting, "enough").value();
+  EXPECT_EQ(world.state_of(waiting), TurnState::cancelled);
+  world.session().resume_queue();
+  world.settle();
+  EXPECT_EQ(world.state_of(queued), TurnState::waiting);
+  EXPECT_FALSE(world.agent_named("one").attaching);
+}
+
+// --- several agents ---
+
+TEST(Switching, AnAgentThatComesLateIsToldEverything) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.turn("paint it", "two");
+  EXPECT_TRUE(holds(text_of_story(world.agent_named("two").prompts.back()), "build a boat"));
+}
+
+TEST(Switching, AnAgentThatReturnsIsToldExactlyWhatItMissed) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.turn("paint it", "two");
+  world.turn("launch it");
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "paint it"));
+  EXPECT_FALSE(holds(story, "build a boat")) << "its own turns it knows";
+  EXPECT_EQ(member(world.last("agent.told"), "what"), "\"missed\"");
+  world.turn("row");
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "");
+  EXPECT_EQ(world.binding("one").native_session_id, "one-native");
+}
+
+TEST(Switching, WhatWasMissedSurvivesARestartAndIsToldToARestoredAgent) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.turn("paint it", "two");
+  world.restart();
+  world.turn("launch it", "one", Rung::resume, "one-native");
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "paint it"));
+  EXPECT_FALSE(holds(story, "build a boat"));
+}
+
+TEST(Switching, TheChipsSayWhatTheNextPromptOfEachWillBe) {
+  SessionWorld world;
+  EXPECT_EQ(world.session().bindings().size(), 0U);
+  EXPECT_EQ(world.call("PUT", "s/agents/two/config", R"({"mode":"plan"})").status, 200);
+  EXPECT_EQ(world.call("GET", "s/agents").body, R"({"agents":[]})");
+  EXPECT_EQ(world.session().bindings().at("two")->next(), "new");
+  world.turn("build a boat");
+  EXPECT_EQ(world.session().bindings().at("one")->next(), "live");
+  EXPECT_EQ(world.session().bindings().at("two")->next(), "history");
+  world.agent_named("one").exits(false);
+  EXPECT_EQ(world.session().bindings().at("one")->next(), "resumed");
+}
+
+// --- late words ---
+
+TEST(LateWords, AmendTheTurnThatTheyBelongToAndNeverItsEnding) {
+  SessionWorld world;
+  const std::string first = world.turn("build a boat");
+  world.agent_named("one").says_text("one more thing");
+  world.agent_named("one").ends_again(first);
+  world.settle();
+  const auto updates = world.log("update");
+  EXPECT_EQ(updates.back().turn, first);
+  EXPECT_TRUE(holds(updates.back().data, "one more thing"));
+  EXPECT_EQ(world.log("turn.ended").size(), 1U);
+}
+
+TEST(LateWords, OfOneAgentAreNotFiledUnderTheTurnOfAnother) {
+  SessionWorld world;
+  const std::string first = world.turn("build a boat");
+  const std::string second = world.prompt("paint it", "two");
+  world.agent_named("two").attaches(Rung::new_session, "n");
+  world.settle();
+  world.agent_named("one").says_text("late");
+  const auto updates = world.log("update");
+  EXPECT_EQ(updates.back().turn, first);
+  world.agent_named("one").ends_again(second);
+  EXPECT_EQ(world.state_of(second), TurnState::running);
+}
+
+TEST(LateWords, OfAnEarlierProcessAreDropped) {
+  SessionWorld world;
+  world.turn("build a boat");
+  const std::int64_t old = world.agent_named("one").epoch();
+  world.agent_named("one").exits(false);
+  world.prompt("paint it", "one");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  const std::size_t before = world.log("update").size();
+  world.agent_named("one").says(
+      R"({"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"old"}})", old);
+  EXPECT_EQ(world.log("update").size(), before);
+}
+
+// --- steering ---
+
+TEST(Steering, APromptJoinsTheRunningTurnOnceItIsInTheLog) {
+  SessionWorld world;
+  const std::string running = world.prompt("build a boat", "one");
+  Puppet& one = world.agent_named("one");
+  one.can_steer = true;
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  const std::string added = world.prompt("a red one", {}, OnBusy::steer);
+  ASSERT_EQ(one.steered.size(), 1U);
+  EXPECT_TRUE(holds(one.steered[0], "a red one"));
+  EXPECT_EQ(world.state_of(added), TurnState::completed);
+  EXPECT_EQ(world.log("turn.steered").back().turn, running);
+  one.ends("end_turn");
+  world.settle();
+  EXPECT_EQ(one.prompts.size(), 1U) << "it is not sent again";
+}
+
+TEST(Steering, FallsBackToTheQueueWhenTheAgentCannot) {
+  SessionWorld world;
+  world.prompt("build a boat", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  const std::string added = world.prompt("a red one", {}, OnBusy::steer);
+  EXPECT_EQ(world.state_of(added), TurnState::queued);
+  one.ends("end_turn");
+  world.settle();
+  EXPECT_EQ(world.state_of(added), TurnState::running);
+  EXPECT_TRUE(holds(one.prompts.back(), "a red one"));
+}
+
+TEST(Steering, WhatACrashLeftUncertainIsNotSentAgain) {
+  SessionWorld world;
+  world.prompt("build a boat", "one");
+  Puppet& one = world.agent_named("one");
+  one.can_steer = true;
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  TurnRequest request;
+  request.blocks = R"([{"type":"text","text":"a red one"}])";
+  request.on_busy = OnBusy::steer;
+  const std::string added = world.session().accept(std::move(request))->id;
+  // The commit of the prompt is through, the one after the sending is not.
+  while (one.steered.empty()) world.settle(std::chrono::microseconds(50));
+  world.crash();
+  EXPECT_EQ(world.state_of(added), TurnState::interrupted);
+  EXPECT_TRUE(world.session().queue().empty());
+}
+
+// --- usage ---
+
+TEST(Counting, TurnsAgentsAndTheSessionAreSummedOnceOverRestarts) {
+  SessionWorld world;
+  const auto one_turn = [&](const std::string& agent, const std::string& usage) {
+    world.prompt("go", agent);
+    Puppet& puppet = world.agent_named(agent);
+    if (puppet.attaching) puppet.attaches(Rung::resume, agent + "-native");
+    world.settle();
+    puppet.ends("end_turn", usage);
+    world.settle();
+  };
+  one_turn("one", R"({"inputTokens":10,"outputTokens":1,"cost":{"amount":0.25,"currency":"USD"}})");
+  one_turn("two", R"({"inputTokens":5,"outputTokens":2})");
+  world.restart();
+  one_turn("one", R"({"inputTokens":7,"outputTokens":1,"cost":{"amount":0.5,"currency":"USD"}})");
+  const std::string usage = world.call("GET", "s/usage").body;
+  EXPECT_EQ(member(usage, "session.inputTokens"), "22") << usage;
+  EXPECT_EQ(member(usage, "session.turns"), "3");
+  EXPECT_EQ(member(usage, "session.cost"), R"([{"amount":0.75,"currency":"USD"}])");
+  EXPECT_EQ(member(world.last("turn.ended"), "usage.inputTokens"), "7");
+}
+
+TEST(Counting, ACostThatGrowsIsCountedByItsDifferencesAlsoAfterARestart) {
+  SessionWorld world;
+  const auto one_turn = [&](const std::string& total) {
+    world.prompt("go", "one");
+    Puppet& puppet = world.agent_named("one");
+    if (puppet.attaching) puppet.attaches(Rung::resume, "one-native");
+    world.settle();
+    puppet.says(R"({"sessionUpdate":"usage_update","used":100,"size":1000,"cost":{"amount":)" +
+                total + R"(,"currency":"USD"}})");
+    puppet.ends("end_turn");
+    world.settle();
+  };
+  one_turn("0.1");
+  one_turn("0.3");
+  EXPECT_EQ(member(world.last("turn.ended"), "usage.cost.amount"), "0.2");
+  EXPECT_EQ(member(world.last("turn.ended"), "usage.context.used"), "100");
+  world.crash();
+  one_turn("0.35");
+  EXPECT_EQ(member(world.call("GET", "s/usage").body, "session.cost"),
+            R"([{"amount":0.35,"currency":"USD"}])");
+}
+
+}  // namespace
+}  // namespace berth::server
