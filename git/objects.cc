@@ -4,13 +4,20 @@
 
 #include <git2.h>
 #include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <string_view>
 
 namespace berth::git::detail {
 namespace {
+
+constexpr std::chrono::milliseconds kDeadLockAge{2000};
+constexpr std::chrono::milliseconds kDeadLockLook{50};
 
 Result<git_oid> parse_id(const std::string& id) {
   git_oid oid;
@@ -21,13 +28,17 @@ Result<git_oid> parse_id(const std::string& id) {
 }
 
 /// Calls `attempt` until it does not meet another writer's lock file or a folder that another one
-/// is just removing. Lock files cannot be waited for, so this asks again, half a second in all.
+/// is just removing. Lock files cannot be waited for, so this asks again, half a second in all; and
+/// once more where the writer was killed.
 template <typename Attempt>
-int retried(Attempt attempt) {
+int retried(git_repository* repository, const std::string& name, Attempt attempt) {
   int rc = attempt();
   for (int wait_ms = 1; wait_ms < 256 && (rc == GIT_ELOCKED || rc == GIT_ENOTFOUND || rc == -1);
        wait_ms *= 2) {
     ::poll(nullptr, 0, wait_ms);
+    rc = attempt();
+  }
+  if (rc == GIT_ELOCKED && clear_dead_lock(git_repository_commondir(repository), name)) {
     rc = attempt();
   }
   return rc;
@@ -84,10 +95,29 @@ Result<std::string> ref_target(git_repository* repository, const std::string& na
   return hex(oid);
 }
 
+bool clear_dead_lock(const std::string& common_dir, const std::string& name) {
+  if (!name.starts_with("refs/berth/") && !name.starts_with("refs/heads/berth/")) return false;
+  const std::string file = common_dir + "/" + name + ".lock";
+  struct stat first = {};
+  if (::stat(file.c_str(), &first) != 0) return true;
+  // Whoever lives holds such a lock for milliseconds. What was seen all this time is as dead as
+  // what is older: a clock that was set back makes it look younger.
+  for (std::chrono::milliseconds seen{}; seen < kDeadLockAge; seen += kDeadLockLook) {
+    const auto age = std::chrono::system_clock::now().time_since_epoch() -
+                     std::chrono::seconds(first.st_mtim.tv_sec);
+    if (age > kDeadLockAge + std::chrono::seconds(1)) break;
+    ::poll(nullptr, 0, static_cast<int>(kDeadLockLook.count()));
+    struct stat now = {};
+    if (::stat(file.c_str(), &now) != 0) return true;
+    if (now.st_ino != first.st_ino || now.st_mtim.tv_nsec != first.st_mtim.tv_nsec) return false;
+  }
+  return ::unlink(file.c_str()) == 0 || errno == ENOENT;
+}
+
 Result<void> set_ref(git_repository* repository, const std::string& name, const std::string& id) {
   Result<git_oid> oid = parse_id(id);
   if (!oid) return fail(std::move(oid).error());
-  const int rc = retried([&] {
+  const int rc = retried(repository, name, [&] {
     Handle<git_reference> made;
     return git_reference_create(out(made), repository, name.c_str(), &*oid, 1, "berth");
   });
@@ -97,7 +127,7 @@ Result<void> set_ref(git_repository* repository, const std::string& name, const 
 
 Result<void> delete_ref(git_repository* repository, const std::string& name,
                         const std::string& id) {
-  const int rc = retried([&] {
+  const int rc = retried(repository, name, [&] {
     Handle<git_reference> found;
     const int looked = git_reference_lookup(out(found), repository, name.c_str());
     if (looked == GIT_ENOTFOUND) return 0;

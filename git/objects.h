@@ -24,6 +24,11 @@ Result<Handle<git_tree>> find_tree(git_repository* repository, const std::string
 /// The id that a direct ref points to; empty when there is no such ref.
 Result<std::string> ref_target(git_repository* repository, const std::string& name);
 
+/// Takes away the lock file of `name` if that is one of berth's own refs and its writer was killed:
+/// the file is two seconds old, or stays as it is for so long. True when it is gone. Others' locks
+/// are theirs to remove, as with git itself.
+bool clear_dead_lock(const std::string& common_dir, const std::string& name);
+
 /// Makes or moves the ref; waits a little for another's lock file, then `busy` "git_locked".
 Result<void> set_ref(git_repository* repository, const std::string& name, const std::string& id);
 

@@ -87,9 +87,7 @@ Result<std::string> Refs::target(const std::string& name) const {
 
 Result<void> Refs::set(const std::string& name, const std::string& id) const {
   if (!command_) return set_ref(repository_.get(), name, id);
-  Result<std::string> done = command_->run({"update-ref", "--no-deref", name, id});
-  if (!done) return fail(std::move(done).error());
-  return {};
+  return update({"update-ref", "--no-deref", name, id}, name);
 }
 
 Result<void> Refs::remove(const std::string& name, const std::string& id) const {
@@ -100,7 +98,14 @@ Result<void> Refs::remove(const std::string& name, const std::string& id) const 
   if (*now != id) {
     return fail(ErrorKind::conflict, "ref_moved", name + ": was moved by somebody else");
   }
-  Result<std::string> done = command_->run({"update-ref", "--no-deref", "-d", name, id});
+  return update({"update-ref", "--no-deref", "-d", name, id}, name);
+}
+
+Result<void> Refs::update(const std::vector<std::string>& arguments,
+                          const std::string& name) const {
+  Result<std::string> done = command_->run(arguments);
+  const bool locked = !done && std::string_view(done.error().code) == "git_locked";
+  if (locked && clear_dead_lock(location_.common_dir, name)) done = command_->run(arguments);
   if (!done) return fail(std::move(done).error());
   return {};
 }

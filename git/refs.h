@@ -52,6 +52,8 @@ class Refs {
         repository_(std::move(repository)),
         command_(std::move(command)) {}
 
+  Result<void> update(const std::vector<std::string>& arguments, const std::string& name) const;
+
   Location location_;
   Handle<git_repository> repository_;  // one of the two
   std::optional<HardenedGit> command_;

@@ -90,12 +90,15 @@ class Rig(unittest.TestCase):
                                  method, path, json.dumps(body)], stderr=subprocess.DEVNULL)
 
     def kill(self):
-        """kill -9. As with git itself, a kill in the moment of writing a ref leaves its lock file, which a person removes."""
+        """kill -9. As with git itself, a kill in the moment of writing a person's branch leaves its lock file to that
+        person; those of berth's own refs are berth's to remove."""
         self.server.kill()
-        for parent, _, names in os.walk(os.path.join(self.repository, ".git", "refs")):
+        heads = os.path.join(self.repository, ".git", "refs", "heads")
+        for parent, folders, names in os.walk(heads):
+            if parent == heads and "berth" in folders:
+                folders.remove("berth")
             for name in names:
                 if name.endswith(".lock"):
-                    figure("lock file of a ref that a kill left", os.path.relpath(os.path.join(parent, name), self.repository))
                     os.unlink(os.path.join(parent, name))
 
     def restart(self):

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -68,6 +69,25 @@ TEST_F(Snapshots, LeaveTheUsersIndexAndHeadAsTheyAre) {
   EXPECT_EQ(read(repo() + "/.git/index"), main_before);
   EXPECT_EQ(git("for-each-ref refs/heads"), refs_before);
   EXPECT_EQ(in_tree("status --porcelain"), "AM staged.txt\n?? untracked.txt\n");
+}
+
+TEST_F(Snapshots, TakeAwayTheLockOfARefWhoseWriterWasKilled) {
+  const std::string lock = repo() + "/.git/refs/berth/s/" + key() + "/1.lock";
+  write(lock, "");
+  fs::last_write_time(lock, fs::file_time_type::clock::now() - std::chrono::minutes(1));
+  write(tree() + "/a.txt", "changed\n");
+  const Snapshot taken = snapshot("1");
+  EXPECT_EQ(git("rev-parse " + taken.ref), taken.commit + "\n");
+  EXPECT_FALSE(fs::exists(lock));
+}
+
+TEST_F(Snapshots, LookForAWhileBeforeALockCountsAsDead) {
+  const std::string lock = repo() + "/.git/refs/berth/s/" + key() + "/1.lock";
+  write(lock, "");
+  // As a clock that was set back since makes it look.
+  fs::last_write_time(lock, fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_EQ(git("rev-parse " + snapshot("1").ref).size(), 41U);
+  EXPECT_FALSE(fs::exists(lock));
 }
 
 TEST_F(Snapshots, StandOnTheOneBefore) {
