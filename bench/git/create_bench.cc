@@ -110,7 +110,8 @@ void make_repository(const std::string& path, int files) {
 }
 
 void expect_clean(const std::string& tree) {
-  must(sh_code(tree, "test -z \"$(git status --porcelain)\"") == 0, "clean status of " + tree);
+  must(sh_code(tree, "told=$(git status --porcelain) && test -z \"$told\"") == 0,
+       "clean status of " + tree);
 }
 
 /// Allocated bytes below `path`; files with several names count for their first owner, not here.

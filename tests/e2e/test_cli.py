@@ -83,7 +83,9 @@ class CommandLine(unittest.TestCase):
         began = time.monotonic()
         seen = b""
         while b"early" not in seen:
-            seen += os.read(process.stdout.fileno(), 4096)
+            piece = os.read(process.stdout.fileno(), 4096)
+            self.assertTrue(piece, f"the command ended: {seen}")
+            seen += piece
         self.assertLess(time.monotonic() - began, 2)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(10), 130)
