@@ -80,6 +80,22 @@ class Checkpoint(unittest.TestCase):
         self.assertEqual(attached.data["rung"], "resume")
         self.assertIn("torn", attached.data["reason"])
 
+    def test_a_lost_checkpoint_is_told_and_the_story_takes_its_place(self):
+        session = self.client.open(agent="warm")["id"]
+        self.say(session, "remember heron")
+        self.client.post(session_path(session, "agents", "warm", "kill"))
+        removed = 0
+        for folder, _, files in os.walk(os.path.join(self.server.state, "agents")):
+            for name in filter(lambda name: name.endswith(".json"), files):
+                os.remove(os.path.join(folder, name))
+                removed += 1
+        self.assertGreaterEqual(removed, 2, "the agent's own and the copy")
+        _, text = self.say(session, "what was it?")
+        attached = [e for e in self.client.log(session) if e.type == "agent.attached"][-1]
+        self.assertEqual(attached.data["rung"], "history")
+        self.assertIn("no checkpoint", attached.data["reason"])
+        self.assertIn("remember heron", text)
+
     def test_cancel_keeps_the_agent(self):
         session = self.client.open(agent="warm")["id"]
         self.say(session, "remember heron")

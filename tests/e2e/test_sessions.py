@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -17,22 +18,27 @@ AGENT = os.path.join(os.path.dirname(os.path.dirname(os.environ.get("BERTH", os.
                      "bench/agents/berth-scripted-agent")
 
 
-def profile(name, *arguments):
+SECRET = "a key that must be in no file"
+
+
+def profile(name, *arguments, **settings):
     arguments = [argument.replace("@", f"@STATE@/{name}") for argument in arguments]
-    return f'[agents.{name}]\ncommand = "{AGENT}"\nargs = {json.dumps(arguments)}\n'
+    lines = [f"[agents.{name}]", f'command = "{AGENT}"', f"args = {json.dumps(arguments)}"]
+    return "\n".join(lines + [f"{key} = {value}" for key, value in settings.items()]) + "\n"
 
 
 CONFIG = "".join([
-    profile("one", "--sessions", "@"),
+    profile("one", "--sessions", "@", env_from='{ MODEL_KEY = "E2E_SECRET" }'),
     profile("two", "--sessions", "@"),
     profile("broken", "--unknown", "null", "--sessions", "@"),
+    profile("stubborn", "--ignore-eof", exit_grace=600),
 ])
 
 
 class Sessions(unittest.TestCase):
 
     def setUp(self):
-        self.server = Server()
+        self.server = Server(environment={"E2E_SECRET": SECRET})
         with open(self.server._config, "w", encoding="utf-8") as file:
             file.write(CONFIG.replace("@STATE@", self.server.folder))
         self.enterContext(self.server)
@@ -153,6 +159,69 @@ class Sessions(unittest.TestCase):
         self.assertEqual(second["state"], "completed")
         text = text_of(self.client.log(session))
         self.assertLess(text.index("first"), text.index("second"))
+
+    def test_a_prompt_with_a_key_is_one_turn_over_kill_9_of_berth(self):
+        session = self.client.open(agent="one")["id"]
+        first = self.client.prompt(session, "remember pelican", key="k", wait=20)
+        self.server.kill()
+        self.server.start()
+        self.client = self.server.client
+        path = f"/v1/sessions/{session}/turns"
+        again = self.client.raw("POST", path, {"prompt": "remember pelican"}, {"Idempotency-Key": "k"})
+        self.assertEqual((again.json()["id"], again.headers.get("idempotent-replayed")), (first["id"], "true"))
+        other = self.client.raw("POST", path, {"prompt": "remember heron"}, {"Idempotency-Key": "k"})
+        self.assertEqual((other.status, other.json()["code"]), (422, "idempotency_mismatch"))
+        _, events = self.turn(session, "recall")
+        self.assertIn("1 prompts, remembered: pelican", text_of(events))
+
+    def test_a_close_that_waits_for_its_agent_holds_up_nobody_else(self):
+        stubborn = self.client.open(agent="stubborn")["id"]
+        self.turn(stubborn, "say here")
+        pid = self.agent(stubborn, "stubborn")["pid"]
+        answers = []
+        closing = threading.Thread(target=lambda: answers.append(
+            self.client.raw("POST", f"/v1/sessions/{stubborn}/close", {}, timeout=120)))
+        closing.start()
+        try:
+            wait_until(lambda: self.agent(stubborn, "stubborn")["next"] != "live")
+            other = self.client.open(agent="one")["id"]
+            self.assertEqual(self.turn(other, "say free")[0]["state"], "completed")
+            self.assertEqual(self.client.post(f"/v1/sessions/{other}/close")["state"], "closed")
+            self.assertEqual(answers, [], "the agent was to keep it waiting")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            closing.join(60)
+        self.assertEqual([answer.status for answer in answers], [200])
+
+    def test_a_session_whose_agent_is_dead_closes_without_a_grace(self):
+        session = self.client.open(agent="stubborn")["id"]
+        self.turn(session, "say here")
+        os.kill(self.agent(session, "stubborn")["pid"], signal.SIGKILL)
+        # The grace is ten minutes, the client's patience half a one.
+        self.assertEqual(self.client.post(f"/v1/sessions/{session}/close")["state"], "closed")
+
+    def test_files_of_an_agent_do_not_wait_for_the_log_of_others(self):
+        loud = self.client.open(agent="two")["id"]
+        turn = self.client.prompt(loud, "stream 1000000 300 20000")["id"]
+        wait_until(lambda: self.client.session(loud)["last_seq"] > 100)
+        session = self.client.open(agent="one")["id"]
+        ended, _ = self.turn(session, "\n".join(f"write file{n}.txt text" for n in range(100)))
+        self.assertEqual(ended["state"], "completed")
+        self.assertEqual(len(os.listdir(self.client.session(session)["workspace"]["directory"])), 100)
+        self.assertEqual(self.client.get(f"/v1/sessions/{loud}/turns/{turn}")["state"], "running")
+
+    def test_a_secret_of_the_environment_reaches_the_agent_and_no_file(self):
+        session = self.client.open(agent="one")["id"]
+        self.turn(session, "say here")
+        with open(f"/proc/{self.agent(session, 'one')['pid']}/environ", encoding="utf-8") as environ:
+            self.assertIn(f"MODEL_KEY={SECRET}", environ.read().split("\0"))
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(os.stat(self.server.state).st_mode & 0o077, 0, "others can look into the state")
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(self.server.folder) for name in names]
+        self.assertGreater(len(files), 3)
+        for path in files:
+            with open(path, "rb") as file:
+                self.assertNotIn(SECRET.encode(), file.read(), path)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,27 @@ TEST(AcpAttach, GivesServersAndDirectoriesOnEachRungAndLeavesOutWhatTheAgentRefu
   EXPECT_EQ(rig.sink.attached.config_failures.size(), 3U);
 }
 
+TEST(AcpAttach, ANewSessionInThePlaceOfALostOneGetsTheServersAndDirectoriesToo) {
+  AcpRig rig;
+  AttachSpec spec = with_memory(rig);
+  spec.mcp_servers = R"([{"name":"a","command":"/bin/a","args":[],"env":[]}])";
+  spec.additional_directories = {"/more"};
+  rig.attach(spec,
+             AcpRig::plain(R"("sessionCapabilities":{"resume":{},"additionalDirectories":{}})",
+                           [](const std::string& method, const JsonView&) {
+                             if (method != "session/resume") return Lines();
+                             return Lines{error(-32002, "Resource not found")};
+                           }));
+  rig.settle();
+  ASSERT_EQ(rig.sink.attached_count, 1);
+  EXPECT_EQ(rig.sink.attached.rung, Rung::history);
+  const std::vector<std::string> sent = rig.sent_of("session/new");
+  ASSERT_EQ(sent.size(), 1U);
+  EXPECT_NE(sent[0].find(R"("additionalDirectories":["/more"])"), std::string::npos);
+  EXPECT_NE(sent[0].find("/bin/a"), std::string::npos);
+  EXPECT_TRUE(rig.sink.attached.config_failures.empty());
+}
+
 TEST(AcpAttach, ALoginIsAStateWithInstructions) {
   AcpRig rig;
   rig.attach(rig.spec(), [](const std::string& method, const JsonView&) -> Lines {
@@ -288,6 +309,17 @@ TEST(AcpAttach, SetsAModeThatIsOnlyAnOption) {
   ASSERT_EQ(rig.sent_of("session/set_config_option").size(), 1U);
   EXPECT_NE(rig.sent().back().find(R"("configId":"the-mode","value":"plan")"), std::string::npos);
   EXPECT_TRUE(rig.sink.attached.config_failures.empty());
+}
+
+TEST(AcpAttach, ANewSessionWithoutAnIdIsAnErrorAndLeavesNoProcess) {
+  AcpRig rig;
+  rig.attach(rig.spec(), AcpRig::plain({}, [](const std::string& method, const JsonView&) {
+               return method == "session/new" ? Lines{kOk} : Lines();
+             }));
+  rig.settle();
+  ASSERT_EQ(rig.sink.failed_count, 1);
+  EXPECT_NE(rig.sink.failure.error.message.find("no sessionId"), std::string::npos);
+  EXPECT_EQ(rig.machine.live_processes(), 0U);
 }
 
 TEST(AcpAttach, AWithdrawnTimeoutIsToldToTheAgent) {

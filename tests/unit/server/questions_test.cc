@@ -166,6 +166,20 @@ TEST_F(Asking, NobodyIsAskedWhenNoTurnRuns) {
   EXPECT_EQ(one().answers[reply].at(0).outcome, Outcome::cancelled);
 }
 
+TEST_F(Asking, AQuestionStandsBehindTheWordsThatLedToItAlsoAfterACrash) {
+  one().says_text("first words");
+  one().asks(QuestionKind::permission, kPermission);
+  one().says_text("second words");
+  world.settle();
+  world.crash();
+  std::string order;
+  for (const SessionWorld::Entry& entry : world.log()) {
+    if (entry.type == "interaction.opened") order += "question ";
+    if (entry.type == "update") order += holds(entry.data, "first") ? "first " : "second ";
+  }
+  EXPECT_EQ(order, "first question second ");
+}
+
 TEST_F(Asking, ACrashClosesWhatWasOpen) {
   one().asks(QuestionKind::permission, kPermission);
   const std::string id = open_id();

@@ -29,6 +29,7 @@ bool holds(const std::string& text, std::string_view part) {
 TEST(Continuing, AnAgentThatForgotIsToldTheStoryAndTheDebtIsPaidByItsAnswer) {
   SessionWorld world;
   world.turn("build a boat");
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "") << "there is no past";
   world.agent_named("one").exits(false);
   const std::string second = world.prompt("paint it", "one");
   Puppet& one = world.agent_named("one");
@@ -77,6 +78,42 @@ TEST(Continuing, WhatIsOwedSurvivesAPromptThatTheAgentRefused) {
   EXPECT_TRUE(world.binding("one").continuation_owed);
   world.prompt("again", "one");
   EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), "build a boat"));
+}
+
+TEST(Continuing, WhatIsOwedSurvivesAnAgentThatDiesOverItsFirstPrompt) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").exits(false);
+  world.prompt("paint it", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::history, "another");
+  world.settle();
+  ASSERT_EQ(one.prompts.size(), 2U);
+  one.exits(false);  // it has read the story, or not
+  world.settle();
+  world.crash();
+  EXPECT_TRUE(world.binding("one").continuation_owed);
+  world.prompt("again", "one");
+  world.agent_named("one").attaches(Rung::resume, "another");
+  world.settle();
+  EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), "build a boat"));
+}
+
+TEST(Continuing, NoIdOfAnAgentSaysWhereTheTranscriptIs) {
+  SessionWorld world;
+  world.turn("build a boat", "one", Rung::new_session, "../../../../etc/passwd");
+  world.agent_named("one").exits(false);
+  world.prompt("paint it", "one");
+  world.agent_named("one").attaches(Rung::history, "/etc/shadow");
+  world.settle();
+  const std::string path = transcript_path(world.context(), world.session().row().key);
+  int transcripts = 0;
+  for (const std::string& file : world.files().list("/")) {
+    if (!holds(world.files().find(file)->content, "answer to build a boat")) continue;
+    ++transcripts;
+    EXPECT_EQ(file, path);
+  }
+  EXPECT_EQ(transcripts, 1);
 }
 
 TEST(Continuing, TheTranscriptIsAFileOutsideOfTheWorkspace) {
@@ -165,6 +202,18 @@ TEST(NativeSessions, DirectoriesAndServersAreGivenAgainAtEachAttach) {
   EXPECT_EQ(spec.additional_directories, std::vector<std::string>{"/extra"});
 }
 
+TEST(NativeSessions, ModeAndOptionsThatWereSetAreGivenAgainAfterACrash) {
+  SessionWorld world;
+  world.turn("first");
+  const std::string wish = R"({"mode":"plan","config":{"model":"m2"}})";
+  EXPECT_EQ(world.call("PUT", "s/agents/one/config", wish).status, 200);
+  world.crash();
+  world.prompt("second", "one");
+  const AttachSpec& spec = world.agent_named("one").specs.back();
+  EXPECT_EQ(spec.mode, "plan");
+  EXPECT_EQ(spec.config, R"({"model":"m2"})");
+}
+
 // --- failures ---
 
 TEST(Attaching, WhatMayPassIsTriedAgainAndTheTurnGoesOn) {
@@ -206,6 +255,38 @@ TEST(Attaching, AnAgentWithoutMemoryToLoseFailsTheTurn) {
   const std::string turn = world.prompt("first", "one");
   world.agent_named("one").fails(ErrorKind::invalid, "no licence");
   EXPECT_EQ(world.state_of(turn), TurnState::failed);
+}
+
+TEST(Attaching, AfterAFailureTheNextPromptStartsTheAgentAgain) {
+  SessionWorld world;
+  world.prompt("first", "one");
+  world.agent_named("one").fails(ErrorKind::invalid, "no licence");
+  EXPECT_EQ(member(world.last("agent.failed"), "message"), "\"no licence\"");
+  const std::string second = world.prompt("second", "one");
+  ASSERT_TRUE(world.agent_named("one").attaching);
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle();
+  EXPECT_EQ(world.state_of(second), TurnState::running);
+}
+
+TEST(Attaching, PromptsThatRaceToASleepingAgentStartOneProcess) {
+  SessionWorld world;
+  world.turn("first");
+  world.restart();
+  const std::string given_up = world.prompt("second", "one");
+  const std::string sent = world.prompt("third", "one");
+  Puppet& one = world.agent_named("one");
+  ASSERT_TRUE(one.attaching);
+  world.session().cancel(given_up, "enough").value();
+  world.session().resume_queue();
+  world.settle();
+  EXPECT_EQ(one.specs.size(), 1U) << "the turn that comes after finds a start under way";
+  one.attaches(Rung::resume, "one-native");
+  world.settle();
+  ASSERT_EQ(one.prompts.size(), 1U);
+  EXPECT_TRUE(holds(one.prompts[0], "third"));
+  EXPECT_EQ(world.state_of(given_up), TurnState::cancelled);
+  EXPECT_EQ(world.state_of(sent), TurnState::running);
 }
 
 TEST(Attaching, ACancelledTurnIsNotTriedAgain) {
@@ -373,6 +454,49 @@ TEST(LateWords, OfAnEarlierProcessAreDropped) {
   world.agent_named("one").says(
       R"({"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"old"}})", old);
   EXPECT_EQ(world.log("update").size(), before);
+}
+
+// --- rest and queue ---
+
+TEST(Resting, ReadingWakesNobodyAndTheNextPromptTakesTheNativeSessionUp) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.restart();
+  for (const char* path : {"s", "s/turns", "s/events", "s/agents", "s/interactions", "s/usage"}) {
+    EXPECT_EQ(world.call("GET", path).status, 200) << path;
+  }
+  world.settle(std::chrono::minutes(1));
+  EXPECT_FALSE(world.has_agent("one"));
+  world.turn("launch it", "one", Rung::load, "one-native");
+  EXPECT_EQ(world.agent_named("one").specs.back().native_session_id, "one-native");
+  const auto updates = world.log("update");
+  ASSERT_EQ(updates.size(), 2U);
+  EXPECT_TRUE(holds(updates[0].data, "answer to build a boat"));
+  EXPECT_TRUE(holds(updates[1].data, "answer to launch it"));
+}
+
+TEST(Queueing, WhatWasAcceptedSurvivesACrashAndIsSentOnce) {
+  SessionWorld world;
+  const std::string running = world.prompt("first", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle();
+  const std::string second = world.prompt("second", "one");
+  const std::string third = world.prompt("third", "one");
+  EXPECT_EQ(world.state_of(second), TurnState::queued) << "not refused while a turn runs";
+  world.crash();
+  EXPECT_EQ(world.state_of(running), TurnState::interrupted);
+  EXPECT_EQ(world.state_of(second), TurnState::queued);
+  EXPECT_EQ(world.state_of(third), TurnState::queued);
+  world.session().resume_queue();
+  world.settle();
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::resume, "n");
+  world.settle();
+  one.ends("end_turn");
+  world.settle();
+  ASSERT_EQ(one.prompts.size(), 2U) << "what was sent before the crash is not sent again";
+  EXPECT_TRUE(holds(one.prompts[0], "second"));
+  EXPECT_TRUE(holds(one.prompts[1], "third"));
 }
 
 // --- steering ---

@@ -82,6 +82,8 @@ class SessionWorld {
     return id;
   }
 
+  /// False while nobody wanted anything of it in this life of the server.
+  bool has_agent(std::string_view name) const { return life_->agents.last.contains(name); }
   Puppet& agent_named(std::string_view name) { return *life_->agents.last.at(std::string(name)); }
   const BindingRow& binding(const std::string& agent) {
     return session().bindings().at(agent)->row();

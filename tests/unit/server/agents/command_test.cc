@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include <filesystem>
 #include <fstream>
 
 namespace berth::server {
@@ -186,6 +187,22 @@ TEST_F(CommandAgentTest, StaysWarmOverTurnsAndLogsWhatItPrints) {
   EXPECT_TRUE(exits[0].expected);
   EXPECT_EQ(exits[0].status.value, 0);
   EXPECT_NE(file("output.jsonl").find("heron"), std::string::npos);
+}
+
+TEST_F(CommandAgentTest, TurnsItsLogOverWhenThatIsFull) {
+  constexpr std::uintmax_t kFull = std::uintmax_t{64} << 20;
+  make(Driver::checkpoint);
+  attach();
+  prompt("say before");
+  end();
+  const std::string log = folder + "/agents/01key-cmd/output";
+  std::filesystem::resize_file(log + ".jsonl", kFull);
+  attach(attached[0].native_session_id);
+  prompt("say after");
+  end();
+  EXPECT_EQ(std::filesystem::file_size(log + ".1.jsonl"), kFull);
+  EXPECT_LT(std::filesystem::file_size(log + ".jsonl"), 10'000U);
+  EXPECT_NE(file("output.jsonl").find("after"), std::string::npos);
 }
 
 TEST_F(CommandAgentTest, RemembersAcrossTheDeathOfItsProcess) {
