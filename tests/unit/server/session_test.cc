@@ -279,10 +279,10 @@ TEST(Attaching, PromptsThatRaceToASleepingAgentStartOneProcess) {
   ASSERT_TRUE(one.attaching);
   world.session().cancel(given_up, "enough").value();
   world.session().resume_queue();
-  world.settle();
+  world.settle(std::chrono::seconds(30));  // a job of the simulated store may stall for 20 s
   EXPECT_EQ(one.specs.size(), 1U) << "the turn that comes after finds a start under way";
   one.attaches(Rung::resume, "one-native");
-  world.settle();
+  world.settle(std::chrono::seconds(30));
   ASSERT_EQ(one.prompts.size(), 1U);
   EXPECT_TRUE(holds(one.prompts[0], "third"));
   EXPECT_EQ(world.state_of(given_up), TurnState::cancelled);
