@@ -1,5 +1,6 @@
 #include <berth/git/files.h>
 #include <berth/git/folder_scan.h>
+#include <berth/git/special_files.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -72,7 +73,7 @@ class Walk {
       const std::string_view name = entry->d_name;
       if (name == "." || name == ".." || name == ".git") continue;
       has_rules = has_rules || name == ".gitignore";
-      if ((name == ".gitattributes" || name == ".gitignore") && entry->d_type != DT_REG) {
+      if (name == ".gitattributes" || name == ".gitignore") {
         if (Result<void> plain = check_rules(fd, folder.path, entry->d_name); !plain) return plain;
       }
       names_.push_back({entry->d_name, entry->d_type});
@@ -182,11 +183,7 @@ class Walk {
   }
 
   Result<void> check_rules(int fd, const std::string& folder, const char* name) {
-    struct stat st{};  // links are followed, as libgit2 will follow them
-    if (::fstatat(fd, name, &st, 0) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) return {};
-    return fail(ErrorKind::conflict, "special_file",
-                request_.root + "/" + folder + name +
-                    ": is a pipe or a device, which git would wait for without end");
+    return check_rule_file(fd, name, request_.root + "/" + folder + name);
   }
 
   /// The entry of path_, or -1.

@@ -62,7 +62,7 @@ struct ScanStart {
 /// entries are not entered, nor are repositories inside.
 ///
 /// Errors: `conflict` "special_file" (a pipe as a file of rules, which libgit2 and git would wait
-/// for); those of Patience.
+/// for) | "hostile_rules" (see special_files.h); those of Patience.
 Result<ScanFindings> scan_folders(const ScanRequest& request, const ScanStart& start,
                                   std::vector<char>& found);
 

@@ -3,11 +3,12 @@
 #include <berth/git/index_entries.h>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace berth::git::detail {
@@ -16,6 +17,7 @@ namespace {
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kFixedBytes = 62;  // of an entry, before its path
 constexpr std::size_t kChecksumBytes = 20;
+constexpr std::size_t kPathBytesMax = std::size_t{256} << 20;  // a small file can say more
 constexpr std::uint32_t kExtended = 0x4000;
 constexpr std::uint32_t kNameMask = 0x0fff;
 
@@ -44,22 +46,6 @@ StatData StatData::of(const struct stat& st) {
           .size = static_cast<std::uint32_t>(st.st_size)};
 }
 
-IndexFile& IndexFile::operator=(IndexFile&& other) noexcept {
-  std::swap(map_, other.map_);
-  std::swap(size_, other.size_);
-  entries_.swap(other.entries_);
-  paths_.swap(other.paths_);
-  tree_ = other.tree_;
-  stat_ = other.stat_;
-  written_s_ = other.written_s_;
-  written_ns_ = other.written_ns_;
-  return *this;
-}
-
-IndexFile::~IndexFile() {
-  if (map_ != nullptr) ::munmap(map_, size_);
-}
-
 Result<IndexFile> IndexFile::open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return fail(ErrorKind::not_found, "no_index", path + ": cannot be opened");
@@ -72,15 +58,14 @@ Result<IndexFile> IndexFile::open(const std::string& path) {
     return broken(path, "too short");
   }
   // A copy, not a view of the file: a file that another program cuts short would end this one.
-  void* map =
-      ::mmap(nullptr, index.size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (map == MAP_FAILED) {
+  index.bytes_.reset(new (std::nothrow) char[index.size_]);
+  if (!index.bytes_) {
     ::close(fd);
     return fail(errno_error(ENOMEM, path));
   }
-  index.map_ = static_cast<char*>(map);
   std::size_t got = 0;
-  for (ssize_t n; got < index.size_ && (n = ::read(fd, index.map_ + got, index.size_ - got)) > 0;) {
+  char* const bytes = index.bytes_.get();
+  for (ssize_t n; got < index.size_ && (n = ::read(fd, bytes + got, index.size_ - got)) > 0;) {
     got += static_cast<std::size_t>(n);
   }
   ::close(fd);
@@ -93,22 +78,23 @@ Result<IndexFile> IndexFile::open(const std::string& path) {
 }
 
 Result<void> IndexFile::parse(const std::string& path) {
-  const std::uint32_t version = be32(map_ + 4);
-  const std::uint32_t count = be32(map_ + 8);
-  if (std::memcmp(map_, "DIRC", 4) != 0) return broken(path, "not an index");
+  const std::uint32_t version = be32(bytes_.get() + 4);
+  const std::uint32_t count = be32(bytes_.get() + 8);
+  if (std::memcmp(bytes_.get(), "DIRC", 4) != 0) return broken(path, "not an index");
   if (version < 2 || version > 4) {
     return fail(ErrorKind::unsupported, "git_index_unsupported", path + ": unknown version");
   }
   if (count > size_ / kFixedBytes) return broken(path, "too many entries");
-  const char* at = map_ + kHeaderBytes;
+  const char* at = bytes_.get() + kHeaderBytes;
   if (!parse_entries(version, count, at)) return broken(path, "an entry");
-  return parse_extensions(path, at, map_ + size_ - kChecksumBytes);
+  return parse_extensions(path, at, bytes_.get() + size_ - kChecksumBytes);
 }
 
 bool IndexFile::parse_entries(std::uint32_t version, std::uint32_t count, const char*& at) {
-  const char* const end = map_ + size_ - kChecksumBytes;
+  const char* const end = bytes_.get() + size_ - kChecksumBytes;
   entries_.reserve(count);
   std::string_view before;
+  std::size_t path_bytes = 0;
   for (std::uint32_t i = 0; i < count; ++i) {
     if (static_cast<std::size_t>(end - at) < kFixedBytes + 2) return false;
     IndexEntry entry;
@@ -139,6 +125,8 @@ bool IndexFile::parse_entries(std::uint32_t version, std::uint32_t count, const 
     if (zero == nullptr) return false;
     const auto length = static_cast<std::size_t>(zero - name);
     if (version == 4) {
+      path_bytes += before.size() - cut + length;
+      if (path_bytes > kPathBytesMax) return false;
       std::string whole(before.substr(0, before.size() - cut));
       entry.path = paths_.emplace_back(whole.append(name, length));
       at = zero + 1;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,16 +44,12 @@ struct IndexEntry {
   std::uint32_t mode = 0;  ///< As in trees: 0100644, 0100755, 0120000, 0160000.
 };
 
-/// An index file, mapped; versions 2 to 4. Whoever writes it must do so through a rename.
+/// An index file, read whole; versions 2 to 4. Whoever writes it must do so through a rename.
 class IndexFile {
  public:
-  IndexFile() = default;
-  IndexFile(IndexFile&& other) noexcept { *this = std::move(other); }
-  IndexFile& operator=(IndexFile&& other) noexcept;
-  ~IndexFile();
-
   /// Errors: `not_found` "no_index"; `unsupported` "git_index_unsupported" (split, sparse, unknown
-  /// mandatory extension); `invalid` "index_broken" (the checksum is not looked at).
+  /// mandatory extension); `invalid` "index_broken" (the checksum is not looked at; also when the
+  /// paths of version 4, which cuts them, come to more than 256 MiB).
   static Result<IndexFile> open(const std::string& path);
 
   /// Sorted by path; of a path in conflict one entry.
@@ -70,7 +67,7 @@ class IndexFile {
   bool parse_entries(std::uint32_t version, std::uint32_t count, const char*& at);
   Result<void> parse_extensions(const std::string& path, const char* at, const char* end);
 
-  char* map_ = nullptr;
+  std::unique_ptr<char[]> bytes_;
   std::size_t size_ = 0;
   std::vector<IndexEntry> entries_;
   std::deque<std::string> paths_;  // of version 4, whose paths are cut

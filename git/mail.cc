@@ -1,6 +1,8 @@
 #include <berth/git/mail.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 
@@ -22,7 +24,7 @@ std::string header_text(std::string_view text) {
   std::string word;
   for (std::size_t i = 0; i < text.size();) {
     std::size_t length = 1;
-    while (i + length < text.size() && (text[i + length] & 0xC0) == 0x80) ++length;
+    while (length < 4 && i + length < text.size() && (text[i + length] & 0xC0) == 0x80) ++length;
     std::string piece;
     for (const char c : text.substr(i, length)) {
       const bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -61,12 +63,71 @@ std::string mail_date(std::int64_t time_s) {
   return text.data();
 }
 
-/// mbox: a line of the body that begins like the next message, and one that would end the body.
+/// Without what would end the name; git takes the same out of it.
+std::string author_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c != '<' && c != '>' && c != '\n' && c != '\r' && c != '\0') out += c;
+  }
+  return out;
+}
+
+/// Up to what would end the address, or the header.
+std::string_view address_text(std::string_view text) {
+  constexpr std::string_view kEnds("<> \t\r\n\0", 7);
+  text.remove_prefix(std::min(text.find_first_not_of(kEnds), text.size()));
+  return text.substr(0, text.find_first_of(kEnds));
+}
+
+/// A name as git prints it: in quotes when it holds what would end the line, or a quote.
+std::string path_text(std::string_view path) {
+  std::string out;
+  bool quoted = false;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    std::array<char, 5> text = {c, '\0'};
+    if (byte < 0x20 || byte == 0x7f) {
+      std::snprintf(text.data(), text.size(), "\\%03o", byte);
+    } else if (c == '"' || c == '\\') {
+      text = {'\\', c, '\0'};
+    }
+    quoted = quoted || text[1] != '\0';
+    out += text.data();
+  }
+  return quoted ? '"' + out + '"' : out;
+}
+
+/// Where `git am` ends the message and looks for patches: its patchbreak().
+bool ends_the_message(std::string_view line) {
+  if (line.starts_with("diff -") || line.starts_with("Index: ")) return true;
+  if (!line.starts_with("---")) return false;
+  const std::size_t next = line.find_first_not_of(" \t\r\v\f", 3);
+  return next == std::string_view::npos || (next == 4 && line[3] == ' ');
+}
+
+/// At the top of a body `git am` takes these for headers that replace the mail's own.
+bool is_header_in_body(std::string_view line) {
+  for (const std::string_view name : {"from:", "date:", "subject:", ">from", "[patch]"}) {
+    if (line.size() >= name.size() &&
+        std::equal(name.begin(), name.end(), line.begin(), [](char wanted, char c) {
+          return wanted == std::tolower(static_cast<unsigned char>(c));
+        })) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Puts a space before lines that are no text to who reads the mail: mbox's "From ", and the above.
 void append_body(std::string& out, std::string_view body) {
+  bool top = true;
   while (!body.empty()) {
     const std::string_view line = body.substr(0, body.find('\n'));
     body.remove_prefix(std::min(body.size(), line.size() + 1));
-    if (line.starts_with("From ") || line == "---" || line.starts_with("diff --git ")) out += ' ';
+    const bool guarded =
+        line.starts_with("From ") || ends_the_message(line) || (top && is_header_in_body(line));
+    top = top && line.find_first_not_of('\r') == std::string_view::npos;
+    if (guarded) out += ' ';
     out.append(line).append("\n");
   }
 }
@@ -84,18 +145,24 @@ std::string as_mail(const CommitText& text, const Change& change) {
 
   // The time in the first line is git's own constant: it tells readers what kind of mbox this is.
   std::string mail = "From " + std::string(40, '0') + " Mon Sep 17 00:00:00 2001\n";
-  mail += "From: " + header_text(text.author_name) + " <" + text.author_email + ">\n";
+  mail += "From: " + header_text(author_text(text.author_name)) + " <";
+  mail.append(address_text(text.author_email)).append(">\n");
   mail += "Date: " + mail_date(text.time_s) + "\n";
   mail += "Subject: [PATCH] " + header_text(subject) + "\n";
   mail +=
       "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n"
       "Content-Transfer-Encoding: 8bit\n\n";
-  append_body(mail, message);
-  if (!text.trailers.empty() && !message.empty()) mail += "\n";
-  for (const auto& [name, value] : text.trailers) mail += name + ": " + value + "\n";
+  std::string body(message);
+  if (!message.empty()) body += text.trailers.empty() ? "\n" : "\n\n";
+  for (const auto& [name, value] : text.trailers) {
+    std::string line = name + ": " + value;
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    body += line + "\n";
+  }
+  append_body(mail, body);
   mail += "---\n";
   for (const FileChange& file : change.files) {
-    mail += " " + file.path + " | +" + std::to_string(file.additions) + " -" +
+    mail += " " + path_text(file.path) + " | +" + std::to_string(file.additions) + " -" +
             std::to_string(file.deletions) + "\n";
   }
   mail += "\n" + patch_text(change) + "-- \nberth\n\n";

@@ -38,7 +38,8 @@ struct RepositoryInfo {
 /// Errors: `not_found` "path_missing" | "not_a_repository"; `unsupported` with one of "git_sha256",
 /// "git_partial_clone", "git_extension", "git_format_version", "git_sparse_checkout" for
 /// what libgit2 1.5 cannot read rightly; `invalid` "git_config_broken"; `unavailable`
-/// "git_unreadable"; `conflict` "special_file" (a pipe where git expects a file).
+/// "git_unreadable"; `conflict` "special_file" (a pipe where git expects a file) | "hostile_rules"
+/// (ignore rules that would crash git).
 Result<RepositoryInfo> inspect_repository(const std::string& path, GitCommand* command = nullptr);
 
 /// The repository that contains `path`, searching upwards on the same file system: for a command

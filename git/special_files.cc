@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <git2.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string_view>
@@ -11,6 +12,9 @@
 
 namespace berth::git::detail {
 namespace {
+
+constexpr int kStarsMax = 500;
+constexpr off_t kRuleFileBytesMax = 16 << 20;
 
 tl::unexpected<Error> refused(const std::string& path) {
   return fail(ErrorKind::conflict, "special_file",
@@ -21,6 +25,25 @@ tl::unexpected<Error> refused(const std::string& path) {
 bool is_special(int folder, const char* path) {
   struct stat st{};
   return ::fstatat(folder, path, &st, 0) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+/// libgit2 goes some calls deeper for each star of a rule: enough of them in one line, 300 kB, fill
+/// the stack and end the process.
+bool is_too_deep(int folder, const char* path, const struct stat& st) {
+  if (st.st_size <= kStarsMax) return false;
+  if (st.st_size > kRuleFileBytesMax) return true;  // that it would read whole
+  const int file = ::openat(folder, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) return false;
+  std::vector<char> bytes(std::size_t{64} << 10);
+  int stars = 0;
+  for (ssize_t n; stars <= kStarsMax && (n = ::read(file, bytes.data(), bytes.size())) > 0;) {
+    for (ssize_t i = 0; i < n && stars <= kStarsMax; ++i) {
+      const char c = bytes[static_cast<std::size_t>(i)];
+      stars = c == '\n' ? 0 : stars + (c == '*' ? 1 : 0);
+    }
+  }
+  ::close(file);
+  return stars > kStarsMax;
 }
 
 /// Walks folders from the top, so that the rules that decide about a folder are known to be
@@ -64,9 +87,9 @@ class RuleWalk {
         if (name != "." && name != ".." && name != ".git") {
           subfolders.push_back(folder + entry->d_name + "/");
         }
-      } else if (entry->d_type != DT_REG && (name == ".gitignore" || name == ".gitattributes") &&
-                 is_special(fd, entry->d_name)) {
-        return refused(full + entry->d_name);
+      } else if (name == ".gitignore" || name == ".gitattributes") {
+        Result<void> harmless = check_rule_file(fd, entry->d_name, full + entry->d_name);
+        if (!harmless) return harmless;
       } else if (entry->d_type == DT_UNKNOWN && name != ".git") {
         struct stat st{};  // a file system that does not tell types
         if (::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
@@ -92,13 +115,28 @@ class RuleWalk {
 
 }  // namespace
 
+Result<void> check_rule_file(int folder, const char* name, const std::string& shown) {
+  struct stat st{};  // links are followed, as libgit2 will follow them
+  if (::fstatat(folder, name, &st, 0) != 0 || S_ISDIR(st.st_mode)) return {};
+  if (!S_ISREG(st.st_mode)) return refused(shown);
+  if (!is_too_deep(folder, name, st)) return {};
+  return fail(ErrorKind::conflict, "hostile_rules",
+              shown + ": a rule of so many stars, or so large, that git would crash");
+}
+
 Result<void> check_git_files(const std::string& git_dir, const std::string& common_dir) {
   for (const char* name : {"/HEAD", "/index", "/commondir", "/gitdir"}) {
     if (is_special(AT_FDCWD, (git_dir + name).c_str())) return refused(git_dir + name);
   }
-  for (const char* name : {"/config", "/packed-refs", "/info/exclude", "/info/attributes", "/HEAD",
-                           "/shallow", "/objects/info/alternates"}) {
+  for (const char* name :
+       {"/config", "/packed-refs", "/HEAD", "/shallow", "/objects/info/alternates"}) {
     if (is_special(AT_FDCWD, (common_dir + name).c_str())) return refused(common_dir + name);
+  }
+  for (const char* name : {"/info/exclude", "/info/attributes"}) {
+    const std::string file = common_dir + name;
+    if (Result<void> harmless = check_rule_file(AT_FDCWD, file.c_str(), file); !harmless) {
+      return harmless;
+    }
   }
   return {};
 }

@@ -8,7 +8,9 @@ namespace {
 
 enum class Outcome { match, no_match, abort_all, abort_to_double_star };
 
-constexpr int kStepsMax = 100'000;
+// Far beyond what patterns that people write come to; an agent can write others.
+constexpr std::size_t kStepsMax = 100'000;  // bytes of pattern and text that are looked at
+constexpr int kDepthMax = 500;              // stars within stars, each on the stack
 
 bool in_class(std::string_view name, unsigned char c) {
   if (c >= 0x80) return false;
@@ -54,10 +56,24 @@ class Matcher {
     return c == '*' || c == '?' || c == '[' || c == '\\' || c == 0;
   }
 
+  /// Counts what the next loop costs; true when that is too much.
+  bool is_spent(std::size_t steps) {
+    steps_ += steps;
+    return steps_ > kStepsMax;
+  }
+
   Outcome match(std::size_t at, std::size_t in) {
+    if (depth_ == kDepthMax) return Outcome::abort_all;
+    ++depth_;
+    const Outcome outcome = match_from(at, in);
+    --depth_;
+    return outcome;
+  }
+
+  Outcome match_from(std::size_t at, std::size_t in) {
     const std::size_t start = at;
     for (; p(at) != 0; ++in, ++at) {
-      if (++steps_ > kStepsMax) return Outcome::abort_all;
+      if (is_spent(1)) return Outcome::abort_all;
       const unsigned char c = t(in);
       if (c == 0 && p(at) != '*') return Outcome::abort_all;
       switch (p(at)) {
@@ -94,6 +110,7 @@ class Matcher {
       const std::size_t first = at - 1;
       while (p(++at) == '*') {
       }
+      if (is_spent(at - first)) return Outcome::abort_all;
       const bool opens = first == start || p(first - 1) == '/';
       const bool closes = p(at) == 0 || p(at) == '/' || (p(at) == '\\' && p(at + 1) == '/');
       if (pathname_ && opens && closes) {
@@ -101,6 +118,7 @@ class Matcher {
         crosses = true;
       }
     }
+    if (is_spent(text_.size() - in)) return Outcome::abort_all;
     if (p(at) == 0) {
       const bool more = !crosses && text_.find('/', in) != std::string_view::npos;
       return more ? Outcome::no_match : Outcome::match;
@@ -113,9 +131,11 @@ class Matcher {
       return Outcome::match;
     }
     for (unsigned char c = t(in); c != 0; c = t(++in)) {
-      if (++steps_ > kStepsMax) return Outcome::abort_all;
+      if (is_spent(1)) return Outcome::abort_all;
       if (!is_special(p(at))) {
+        const std::size_t from = in;
         while ((c = t(in)) != 0 && (crosses || c != '/') && c != p(at)) ++in;
+        steps_ += in - from;
         if (c != p(at)) return Outcome::no_match;
       }
       const Outcome rest = match(at, in);
@@ -128,7 +148,8 @@ class Matcher {
     return Outcome::abort_all;
   }
 
-  /// At "[": moves onto the closing "]". False when there is none or a class is unknown.
+  /// At "[": moves onto the closing "]". False when there is none, a class is unknown, or it is
+  /// too long.
   bool set(std::size_t& at, unsigned char c, bool& matched) {
     unsigned char now = p(++at);
     const bool negated = now == '!' || now == '^';
@@ -136,7 +157,7 @@ class Matcher {
     unsigned char before = 0;
     bool in_set = false;
     do {
-      if (now == 0) return false;
+      if (now == 0 || is_spent(1)) return false;
       if (now == '\\') {
         now = p(++at);
         if (now == 0) return false;
@@ -151,7 +172,7 @@ class Matcher {
         const std::size_t name = at + 2;
         std::size_t end = name;
         while (p(end) != 0 && p(end) != ']') ++end;
-        if (p(end) == 0) return false;
+        if (p(end) == 0 || is_spent(end - name)) return false;
         if (end == name || p(end - 1) != ':') {
           in_set = in_set || c == '[';  // no ":]": an ordinary set
         } else {
@@ -174,7 +195,8 @@ class Matcher {
   std::string_view pattern_;
   std::string_view text_;
   bool pathname_;
-  int steps_ = 0;
+  std::size_t steps_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace
