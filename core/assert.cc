@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace berth::detail {
+namespace berth::inline v0::detail {
 
 void assertion_failed(const char* expression, const char* file, int line) {
   std::fprintf(stderr, "berth: broken invariant: %s (%s:%d)\n", expression, file, line);
   std::abort();
 }
 
-}  // namespace berth::detail
+}  // namespace berth::inline v0::detail

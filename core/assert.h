@@ -1,7 +1,7 @@
 // core/assert.h — broken invariants end the program, in release builds too.
 #pragma once
 
-namespace berth::detail {
+namespace berth::inline v0::detail {
 [[noreturn]] void assertion_failed(const char* expression, const char* file, int line);
 }
 

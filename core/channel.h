@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Any number of senders and receivers; values come out in the order of sending, receivers are
 /// served in the order of asking. Must outlive its waiters. Allocates its room once. Single-
@@ -137,4 +137,4 @@ class Channel {
   IntrusiveList<Receive> receivers_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -2,7 +2,7 @@
 
 #include <array>
 
-namespace berth {
+namespace berth::inline v0 {
 
 namespace {
 
@@ -33,4 +33,4 @@ void append_rfc3339(std::string& out, WallTime time) {
   out.append(text.data(), text.size());
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace berth {
+namespace berth::inline v0 {
 
 using Duration = std::chrono::nanoseconds;
 /// Monotonic time since an arbitrary start; for timers and measuring.
@@ -27,4 +27,4 @@ class Clock {
 /// Appends `time` as RFC 3339 in UTC with milliseconds: 2026-11-21T05:04:57.123Z.
 void append_rfc3339(std::string& out, WallTime time);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -24,7 +24,7 @@
 #include <variant>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// The value of a Task<T> where a void cannot stand.
 template <typename T>
@@ -206,4 +206,4 @@ auto shield(Fn fn, Arguments... arguments) -> std::invoke_result_t<Fn&, Argument
   co_return co_await fn(std::move(arguments)..., StopToken());
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

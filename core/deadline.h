@@ -5,7 +5,7 @@
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// The time that something has: a timer of somebody's loop (io/deadline.h), or of a test.
 class Timeout {
@@ -44,4 +44,4 @@ Task<Result<T>> with_deadline(Timeout& timeout, StopSource& group, Task<Result<T
   co_return result;
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <system_error>
 
-namespace berth {
+namespace berth::inline v0 {
 
 std::string_view to_string(ErrorKind kind) {
   switch (kind) {
@@ -95,4 +95,4 @@ Error errno_error(int errno_value, std::string_view what) {
   return Error{kind_of(errno_value), "os_error", std::move(message), errno_value};
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// The caller's next step, not the cause: it drives retries and the HTTP status.
 enum class ErrorKind : std::uint8_t {
@@ -45,4 +45,4 @@ Error make_error(ErrorKind kind, const char* code, std::string message);
 /// Builds an error from errno, with its kind chosen by value; `what` names the call and its object.
 Error errno_error(int errno_value, std::string_view what);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -6,7 +6,7 @@
 
 #include <coroutine>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Something to run once, owned by its poster, who keeps it alive until it ran or unlinks it.
 class Runnable : public ListNode {
@@ -38,4 +38,4 @@ class ResumeLater final : public Runnable {
   std::coroutine_handle<> handle_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

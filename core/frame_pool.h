@@ -19,7 +19,7 @@
 #define BERTH_RARE __attribute__((noinline))
 #endif
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Keeps the memory of frames that ended for the next ones of their size. A coroutine whose
 /// parameters name a pool (`FramePool&` or `FramePool*`, null meaning none) takes its frame from
@@ -162,6 +162,6 @@ inline void deallocate_frame(void* frame, std::size_t size) noexcept {
 
 }  // namespace detail
 
-}  // namespace berth
+}  // namespace berth::inline v0
 
 #undef BERTH_RARE

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// In front of a resource that many use and one ends: users enter, close() refuses new ones and
 /// waits for those inside. Must outlive its passes and waiters. Single-threaded.
@@ -69,4 +69,4 @@ class Gate {
   Event empty_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

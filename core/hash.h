@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// FNV-1a, 64 bits. Stable: it may be stored and may name things on disk. Never for secrets, nor
 /// against somebody who wants two texts to collide.
@@ -16,4 +16,4 @@ constexpr std::uint64_t fnv1a(std::string_view text) {
   return hash;
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

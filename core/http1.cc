@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 using detail::HttpFraming;
@@ -659,4 +659,4 @@ Result<void> append_request_head(std::string& out, std::string_view method, std:
   return append_fields(out, start, headers);
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Names in lower case when received.
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
@@ -220,4 +220,4 @@ Result<void> append_response_head(std::string& out, int status, const HttpHeader
 Result<void> append_request_head(std::string& out, std::string_view method, std::string_view target,
                                  const HttpHeaders& headers);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Base of everything that can be in one IntrusiveList at a time. Unlinks itself when destroyed.
 class ListNode {
@@ -92,4 +92,4 @@ class IntrusiveList {
   ListNode head_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-namespace berth {
+namespace berth::inline v0 {
 
 using simdjson::dom::element;
 
@@ -111,4 +111,4 @@ std::string JsonView::raw() const {
   return present() ? simdjson::minify(JsonViewAccess::unwrap(*this)) : std::string();
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

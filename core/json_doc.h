@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// One value inside a JsonDoc, which must outlive it, or nothing: looking for what is not there
 /// gives an absent view, and every question to an absent view has the answer no. Cheap to copy.
@@ -77,4 +77,4 @@ class JsonDoc {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

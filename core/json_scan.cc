@@ -17,7 +17,7 @@
 // pass of their own: stage 1 leaves a backslash either inside a string or where the walker finds a
 // bad token.
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 using simdjson::internal::dom_parser_implementation;
@@ -641,4 +641,4 @@ std::size_t JsonScanner::capacity() const {
   return impl_->parser == nullptr ? 0 : impl_->parser->capacity();
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

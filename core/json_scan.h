@@ -9,7 +9,7 @@
 #include <string_view>
 #include <tl/expected.hpp>
 
-namespace berth {
+namespace berth::inline v0 {
 
 enum class MessageKind : std::uint8_t { request, notification, response, error_response };
 
@@ -106,4 +106,4 @@ class JsonScanner {
 /// parser of ours takes: worth one more scan after `bad_json`, before a message is given up.
 LineBuffer replace_lone_surrogates(std::string_view line);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 constexpr unsigned kDepthMax = 64;
@@ -229,4 +229,4 @@ JsonWriter& JsonWriter::raw(std::string_view json) {
   return *this;
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

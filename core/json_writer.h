@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Appends `text` as a JSON string with its quotes.
 ///
@@ -70,4 +70,4 @@ class JsonWriter {
   bool after_key_ = false;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

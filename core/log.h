@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace berth {
+namespace berth::inline v0 {
 
 enum class LogLevel : unsigned char { debug, info, warning, error };
 
@@ -21,4 +21,4 @@ class NullLog final : public LogSink {
   void write(LogLevel, std::string_view, std::string_view) override {}
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -3,7 +3,7 @@
 
 #include <berth/core/semaphore.h>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// For what must not interleave although it suspends (a protocol exchange on one connection).
 /// Unlocking hands it to whoever waits longest: nobody barges in between. Must outlive its waiters
@@ -25,4 +25,4 @@ class Mutex {
   Semaphore one_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 constexpr std::size_t kCapacityMin = 2048;
@@ -142,4 +142,4 @@ void LineFramer::drop(std::string_view part) {
   dropped_bytes_ += part.size();
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

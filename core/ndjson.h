@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Readable bytes behind every delivered line; the JSON scanner reads (and ignores) up to so many
 /// past the end.
@@ -124,4 +124,4 @@ class LineFramer {
   std::uint64_t dropped_bytes_ = 0;  // not 0: inside an over-long line
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -1,6 +1,6 @@
 #include <berth/core/prng.h>
 
-namespace berth {
+namespace berth::inline v0 {
 
 std::string make_ulid(std::int64_t wall_ms, Random& random) {
   static constexpr char kDigits[] = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -14,4 +14,4 @@ std::string make_ulid(std::int64_t wall_ms, Random& random) {
   return text;
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

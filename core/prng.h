@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// A source of random bits: the kernel's in production, seeded in simulation.
 class Random {
@@ -41,4 +41,4 @@ class Prng final : public Random {
 /// base 32.
 std::string make_ulid(std::int64_t wall_ms, Random& random);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -6,7 +6,7 @@
 #include <tl/expected.hpp>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// What an operation gives: its value, or the Error in its place. Ask has_value() before `*`.
 template <typename T>
@@ -20,4 +20,4 @@ inline tl::unexpected<Error> fail(Error error) {
   return tl::unexpected<Error>(std::move(error));
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <exception>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Owns the tasks spawned into it. `co_await scope.join()` waits for all of them; a scope that
 /// still has children when it is destroyed ends the program (that would be a detached task).
@@ -85,4 +85,4 @@ class Scope {
   std::exception_ptr failure_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

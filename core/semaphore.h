@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// At most `permits` are out at a time. Strictly first come, first served: who asks for much is not
 /// overtaken by those who ask for little. Must outlive its waiters and the permits that are out.
@@ -106,4 +106,4 @@ class Semaphore {
   IntrusiveList<Awaiter> line_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <new>
 
-namespace berth {
+namespace berth::inline v0 {
 
 namespace {
 
@@ -32,4 +32,4 @@ Slice Slice::copy_of(std::string_view bytes) {
   return Slice(block, {block.bytes(), bytes.size()});
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Bytes that live as long as a slice points at them. Derive to say where they lie and what becomes
 /// of them. Counted without atomics: it and its slices stay on one shard.
@@ -169,4 +169,4 @@ class SliceChain {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cstring>
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 constexpr std::size_t kTypeMax = 64;
@@ -211,4 +211,4 @@ void SseParser::dispatch() {
   clear_and_shrink(data_);
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Whether `type` may stand in an `event:` field: 1 to 64 visible ASCII characters.
 bool is_sse_type(std::string_view type);
@@ -104,4 +104,4 @@ class SseParser {
   bool failed_ = false;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -3,7 +3,7 @@
 
 #include <berth/core/intrusive.h>
 
-namespace berth {
+namespace berth::inline v0 {
 
 class StopSource;
 
@@ -64,4 +64,4 @@ inline void StopToken::listen(StopListener& listener) const {
   }
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

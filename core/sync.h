@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// Wakes all waiters when set and stays set until reset. Waiters resume by way of the executor, in
 /// order of waiting, never inside set(). Must outlive its waiters. Single-threaded.
@@ -75,4 +75,4 @@ class OneShot {
   std::optional<T> value_;
 };
 
-}  // namespace berth
+}  // namespace berth::inline v0

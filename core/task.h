@@ -11,7 +11,7 @@
 #include <memory>
 #include <utility>
 
-namespace berth {
+namespace berth::inline v0 {
 
 template <typename T>
 class [[nodiscard]] Task;
@@ -193,7 +193,7 @@ inline Task<void> TaskPromise<void>::get_return_object() noexcept {
 }
 }  // namespace detail
 
-}  // namespace berth
+}  // namespace berth::inline v0
 
 /// Chooses the promise by the parameters alone, so that coroutines without a pool stay what they
 /// were.

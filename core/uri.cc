@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace berth {
+namespace berth::inline v0 {
 namespace {
 
 tl::unexpected<Error> bad(std::string message) {
@@ -152,4 +152,4 @@ void append_percent_encoded(std::string& out, std::string_view text) {
   }
 }
 
-}  // namespace berth
+}  // namespace berth::inline v0

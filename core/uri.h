@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth {
+namespace berth::inline v0 {
 
 /// A request target such as `/v1/sessions/a%20b?after=7`, decoded. All texts are valid UTF-8
 /// without control characters. A decoded slash inside a segment stays inside it.
@@ -39,4 +39,4 @@ Result<Target> parse_target(std::string_view target, const TargetLimits& limits 
 /// parameter.
 void append_percent_encoded(std::string& out, std::string_view text);
 
-}  // namespace berth
+}  // namespace berth::inline v0

@@ -7,7 +7,7 @@
 
 #include <coroutine>
 
-namespace berth::detail {
+namespace berth::inline v0::detail {
 
 /// Base of the awaiters of sync.h, mutex.h, semaphore.h, channel.h and gate.h. It lies in the frame
 /// of the coroutine that waits: first linked in the line of the thing that it waits for, then, once
@@ -63,4 +63,4 @@ class Waiting : public Runnable {
   bool granted_ = false;
 };
 
-}  // namespace berth::detail
+}  // namespace berth::inline v0::detail

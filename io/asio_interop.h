@@ -28,7 +28,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The berth error of an Asio one; nothing of it may be a success. The kind is that of the errno,
 /// `unavailable` for the end of a stream, `cancelled` for operation_aborted, else `internal`.
@@ -440,7 +440,7 @@ class [[nodiscard]] AsioOperation {
 
 }  // namespace detail
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io
 
 /// Asio's way to teach it a completion token.
 template <typename Executor, typename Return, typename... Results>

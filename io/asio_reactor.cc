@@ -14,7 +14,7 @@
 #include <system_error>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -166,4 +166,4 @@ Result<std::unique_ptr<Reactor>> make_asio_reactor(asio::io_context& context) {
   return reactor;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -10,7 +10,7 @@ namespace asio {
 class io_context;
 }
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The engine by itself: run() waits in epoll. Error `overloaded` when descriptors are short.
 Result<std::unique_ptr<Reactor>> make_asio_reactor();
@@ -34,4 +34,4 @@ Result<std::unique_ptr<Reactor>> make_asio_reactor(asio::io_context& context);
 /// Errors: `overloaded` when descriptors are short, `unsupported` for a reactor of the simulator.
 Result<void> run_in(asio::io_context& context, Reactor& reactor);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

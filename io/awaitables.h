@@ -7,7 +7,7 @@
 
 #include <coroutine>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// `co_await Sleep(reactor, when, stop)`: true when the time came, false when stop was asked first.
 /// Cancellation: total.
@@ -43,4 +43,4 @@ class Sleep final : private TimerOp, private StopListener {
   bool fired_ = false;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 Broadcast::Broadcast(Reactor& reactor, BroadcastLimits limits, std::uint64_t first_seq)
     : reactor_(reactor), limits_(limits), ring_(limits.entries_max), next_(first_seq) {
@@ -146,4 +146,4 @@ void BroadcastCursor::end(int error) {
   on_end(error);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class BroadcastCursor;
 
@@ -146,4 +146,4 @@ class BroadcastCursor : private WriteOp {
   int why_ = 0;          // it is ended
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

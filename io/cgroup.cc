@@ -11,7 +11,7 @@
 #include <memory>
 #include <optional>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -162,4 +162,4 @@ std::vector<std::string> find_cgroups(const std::string& mount, std::string_view
   return found;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Where the unified hierarchy is, and where in it this process lives. Both are folders.
 struct CgroupHome {
@@ -34,4 +34,4 @@ std::vector<int> cgroup_processes(const std::string& folder);
 /// found.
 std::vector<std::string> find_cgroups(const std::string& mount, std::string_view name_prefix);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -14,7 +14,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -147,4 +147,4 @@ Reaped reap_child(int pidfd, ExitStatus& status) {
   return Reaped::yes;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

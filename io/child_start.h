@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// [a-z0-9-]{1,64}, else error "bad_launch".
 Result<void> check_tag(std::string_view tag);
@@ -76,4 +76,4 @@ enum class Reaped : std::uint8_t {
 /// Takes the status of an ended child without waiting.
 Reaped reap_child(int pidfd, ExitStatus& status);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 ChildStdio::~ChildStdio() {
   for (const Handle handle : handles_) {
@@ -56,4 +56,4 @@ void ChildStdio::give_to(Process& process) {
   if (process.stderr_handle == kNoHandle) process.stderr_handle = process.stdin_handle;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -7,7 +7,7 @@
 
 #include <array>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What is not taken over closes by itself. `reactor` outlives it; used on its thread.
 class ChildStdio {
@@ -37,4 +37,4 @@ class ChildStdio {
   std::array<Fd, 3> theirs_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The time until `when` on a reactor's clock. On the reactor's thread.
 class ReactorTimeout final : public Timeout, private TimerOp {
@@ -44,4 +44,4 @@ Task<Result<T>> with_deadline(Reactor& reactor, TimePoint when, StopSource& grou
   co_return result;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

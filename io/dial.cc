@@ -7,7 +7,7 @@
 #include <deque>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -183,4 +183,4 @@ Task<Result<Handle>> dial(Reactor* reactor, NameLookup names, std::string host_a
   co_return winner;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Where names are looked up; without it only addresses can be dialled.
 struct NameLookup {
@@ -47,4 +47,4 @@ Task<Result<Handle>> dial_addresses(Reactor* reactor, std::vector<Address> addre
 Task<Result<Handle>> dial(Reactor* reactor, NameLookup names, std::string host_and_port,
                           TimePoint deadline = TimePoint::max(), StopToken stop = {});
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -174,4 +174,4 @@ void DirectChild::tell() {
   if (listener_ != nullptr) std::exchange(listener_, nullptr)->on_exit(status_);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

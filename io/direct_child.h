@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class DirectChild;
 
@@ -108,4 +108,4 @@ class DirectChild {
   TimePoint patience_end_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

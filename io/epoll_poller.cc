@@ -11,7 +11,7 @@
 #include <chrono>
 #include <limits>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 // Masks go from poll(2) to epoll(7) and back as they are.
 static_assert(POLLIN == EPOLLIN && POLLOUT == EPOLLOUT && POLLPRI == EPOLLPRI &&
@@ -217,4 +217,4 @@ std::size_t EpollPoller::reap(std::span<Completion> out) {
   return count;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

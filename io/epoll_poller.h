@@ -12,7 +12,7 @@
 
 struct epoll_event;
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct EpollStats {
   std::uint64_t waits = 0;     ///< epoll_pwait2(2) calls.
@@ -85,4 +85,4 @@ class EpollPoller final : public Poller {
   EpollStats stats_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

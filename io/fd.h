@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Owns one descriptor. Closing never reports errors: use it where there is nothing left to lose.
 class Fd {
@@ -30,4 +30,4 @@ class Fd {
   int fd_ = -1;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <csignal>
 #include <ctime>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -102,4 +102,4 @@ int make_nonblocking(int fd) {
   return 0;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <span>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What one system call did: `bytes` of it when `error` is 0, else the errno (EAGAIN: nothing now).
 struct IoStep {
@@ -32,4 +32,4 @@ void cut_front(std::span<iovec>& parts, std::size_t bytes);
 /// Makes `fd` non-blocking and close-on-exec; errno or 0.
 int make_nonblocking(int fd);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -380,4 +380,4 @@ Result<Handle> FdReactor::adopt(int fd) {
   return fd;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class FileWorker;
 class RemoteInbox;
@@ -290,4 +290,4 @@ class FdReactor final : public Reactor {
   std::unique_ptr<LoopHost> host_;           // null: run() waits in the poller
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

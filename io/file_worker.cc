@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <system_error>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 FileWorker::~FileWorker() {
   {
@@ -70,4 +70,4 @@ void FileWorker::serve() {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One thread, started by the first submit(), joined by the destructor; steps are taken in order.
 /// What waits is the callers' own operations, so there is nothing to bound here. All but the thread
@@ -47,4 +47,4 @@ class FileWorker {
   std::thread thread_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

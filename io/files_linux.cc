@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -228,4 +228,4 @@ Result<void> LinuxFiles::lock_exclusively(const std::string& path) {
   return {};
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Thread-safe. Locks go when it goes.
 class LinuxFiles final : public Files {
@@ -31,4 +31,4 @@ class LinuxFiles final : public Files {
   std::vector<Fd> locks_;  // under mutex_
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -10,7 +10,7 @@
 #include <optional>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -330,4 +330,4 @@ std::unique_ptr<HttpClient> make_http_client(Reactor& reactor, HttpOrigin origin
   return std::make_unique<Client>(reactor, std::move(origin), limits, tls, names);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Where a server is: what to connect to, and how it is called in `Host`.
 struct HttpOrigin {
@@ -125,4 +125,4 @@ Task<Result<SseFollowEnd>> follow_events(Reactor* reactor, HttpClient* client,
                                          HttpClientRequest request, SseFollowOptions options,
                                          SseSink* sink, StopToken stop);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -7,7 +7,7 @@
 #include <exception>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -363,4 +363,4 @@ Task<void> HttpConnection::drain() {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What the connections of a server share.
 struct HttpShared {
@@ -92,4 +92,4 @@ class HttpConnection final : private HttpExchange, private StopListener {
   bool broken_ = false;               // the client cannot be written to any more
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

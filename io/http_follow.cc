@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -167,4 +167,4 @@ Task<Result<SseFollowEnd>> follow_events(Reactor* reactor, HttpClient* client,
   co_return end;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -166,4 +166,4 @@ std::unique_ptr<HttpServer> make_http_server(Reactor& reactor, HttpHandler& hand
   return std::make_unique<Server>(reactor, handler, log, limits);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

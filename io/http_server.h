@@ -18,7 +18,7 @@
 #include <string_view>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct HttpRequest {
   std::string method;
@@ -134,4 +134,4 @@ class HttpServer {
 std::unique_ptr<HttpServer> make_http_server(Reactor& reactor, HttpHandler& handler, LogSink& log,
                                              HttpLimits limits);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

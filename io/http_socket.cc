@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -196,4 +196,4 @@ Task<void> HttpSocket::close() {
   co_await port_->close();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

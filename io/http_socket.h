@@ -19,7 +19,7 @@
 #include <string_view>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One connection of a server or a client, which it owns: a socket, or TLS over one. It reads all
 /// the time, so that the peer's end is noticed while nobody waits for bytes. Used by one coroutine;
@@ -169,4 +169,4 @@ inline HttpSocket::MoreAwaiter HttpSocket::more(TimePoint deadline) {
   return MoreAwaiter(*this, deadline);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -20,7 +20,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 namespace {
 
@@ -500,4 +500,4 @@ Ward* Keeper::find(std::uint64_t number) {
   return at == wards_.end() ? nullptr : at->second.get();
 }
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -14,7 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 /// A process that is kept, from its start until its tree is gone.
 ///
@@ -111,4 +111,4 @@ class Keeper {
   Clock::time_point next_adopted_look_;
 };
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 namespace {
 
@@ -277,4 +277,4 @@ void LaneEnd::close() {
   if (socket_ != kNoHandle) reactor_.close(std::exchange(socket_, kNoHandle));
 }
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -13,7 +13,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 class LaneEnd;
 
@@ -115,4 +115,4 @@ class LaneEnd {
   bool closing_ = false;
 };
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 namespace {
 
@@ -76,4 +76,4 @@ int PacketReader::receive(int socket) {
   return 0;
 }
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

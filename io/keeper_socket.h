@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 /// Sends one packet whole, without waiting. Returns 0 or an errno: EAGAIN when there is no room
 /// now, EPIPE when the other side is gone, ETOOMANYREFS when too many descriptors are on their way.
@@ -34,4 +34,4 @@ class PacketReader {
   std::vector<Fd> descriptors_;
 };
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

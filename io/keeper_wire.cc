@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 namespace {
 
@@ -264,4 +264,4 @@ Error to_error(const Failed& failed) {
   return error;
 }
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -18,7 +18,7 @@
 /// is an error and not a dialect.
 ///
 /// Descriptors travel with the packet whose messages want them, in the order of the messages.
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 
 inline constexpr std::uint32_t kVersion = 1;
 /// Bytes of a packet; well below the 200 KiB that a socket takes at once by default.
@@ -113,4 +113,4 @@ Failed to_message(std::uint64_t number, const Error& error);
 /// Codes are literals: one that this side does not know reads "not_started".
 Error to_error(const Failed& failed);
 
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

@@ -24,7 +24,7 @@
 // must not watch it.
 #define BERTH_UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -452,4 +452,4 @@ Result<void> Launcher::try_cgroup(const std::string& cgroup) {
   return fail(errno_error(child.error, "cannot enter the control group " + cgroup));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

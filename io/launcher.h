@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What the child gets besides its spec.
 struct LaunchExtras {
@@ -86,4 +86,4 @@ class Launcher {
   bool clone3_works_ = true;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Told by a reactor whenever what wait_fd() and next_deadline() say may have changed. Owned by the
 /// reactor. Never runs a turn inside of these calls, but for run().
@@ -21,4 +21,4 @@ class LoopHost {
   virtual void run(const std::atomic<bool>& stop) = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -16,7 +16,7 @@
 #include <cstring>
 #include <optional>
 
-namespace berth::io::net {
+namespace berth::inline v0::io::net {
 
 namespace {
 
@@ -183,4 +183,4 @@ Result<Address> address_of(Handle handle) {
   return Address{to_text(address)};
 }
 
-}  // namespace berth::io::net
+}  // namespace berth::inline v0::io::net

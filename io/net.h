@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io::net {
+namespace berth::inline v0::io::net {
 
 struct SocketAddress {
   sockaddr_storage storage = {};
@@ -35,4 +35,4 @@ int begin_connect(Handle socket, const SocketAddress& target);
 /// A listener's own address, a connection's peer.
 Result<Address> address_of(Handle handle);
 
-}  // namespace berth::io::net
+}  // namespace berth::inline v0::io::net

@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What a lane is for. `store` has one thread (its connection is one-thread), the others may have
 /// several.
@@ -123,4 +123,4 @@ auto Offload::run(Lane lane, Reactor& home, Fn fn, StopToken stop) {
   return detail::OffloadAwaiter<Fn>(*this, lane, home, std::move(fn), stop);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <string>
 #include <system_error>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 std::string_view to_string(Lane lane) {
   switch (lane) {
@@ -148,4 +148,4 @@ void OffloadThreads::Home::run() {
   while (OffloadJob* job = batch.pop_front()) job->on_done();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// "store", "git", "files".
 std::string_view to_string(Lane lane);
@@ -76,4 +76,4 @@ class OffloadThreads final : public Offload {
   std::vector<std::unique_ptr<Home>> homes_;  // one per shard: searched, not indexed
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

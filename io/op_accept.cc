@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <chrono>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -108,4 +108,4 @@ void FdReactor::cancel(AcceptOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <chrono>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -100,4 +100,4 @@ void FdReactor::cancel(ConnectOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

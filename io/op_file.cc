@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -125,4 +125,4 @@ void FdReactor::cancel(FileOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 void FdReactor::start(PollOp& op) {
   begin(op);
@@ -26,4 +26,4 @@ void FdReactor::cancel(PollOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

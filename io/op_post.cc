@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -83,4 +83,4 @@ void FdReactor::submit_messages() {
   collect_completions();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

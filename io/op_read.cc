@@ -10,7 +10,7 @@
 #include <chrono>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -218,4 +218,4 @@ void FdReactor::look_for_lost_events() {
   arm(watchdog_, clock_.now() + kWatchdogPeriod);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <optional>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 // False: this handle or this engine has no such way.
 bool FdReactor::start_receive(ReadOp& op) {
@@ -203,4 +203,4 @@ void FdReactor::free_buffers() {
   held_.for_each([&](ReadOp& op) { room = room && buffers.copy_out(received_of(op)); });
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

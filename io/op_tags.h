@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// An address never dangles: an operation stays alive until its last callback, which comes after
 /// its last completion.
@@ -83,4 +83,4 @@ inline void set_handle_state(Op& op, HandleState state) {
   OpAccess::word(op) = std::bit_cast<std::uint64_t>(state);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

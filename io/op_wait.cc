@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -86,4 +86,4 @@ void FdReactor::cancel(WaitOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 void FdReactor::start(WriteOp& op) {
   begin(op);
@@ -50,4 +50,4 @@ void FdReactor::cancel(WriteOp& op) {
   touch();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

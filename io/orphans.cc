@@ -12,7 +12,7 @@
 #include <charconv>
 #include <functional>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -157,4 +157,4 @@ int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instan
       Family::is_spared);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

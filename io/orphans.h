@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Names of control groups and markers: "berth.<tag>.<instance>.<number>" and
 /// "<tag>.<instance>.<number>". The instance names one ProcessHost for all time:
@@ -39,4 +39,4 @@ void remove_dead_groups(const std::string& mount);
 /// Like kill_orphan_groups, by the markers in processes' environments: for those outside of groups.
 int kill_marked_orphans(std::string_view tag_prefix, std::string_view own_instance);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One name in a folder.
 struct FolderEntry {
@@ -101,4 +101,4 @@ class Platform {
   virtual Environment& environment() = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

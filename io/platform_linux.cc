@@ -10,7 +10,7 @@
 
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -106,4 +106,4 @@ Result<std::unique_ptr<Platform>> make_linux_platform(LogSink& log, const LinuxO
   return std::unique_ptr<Platform>(std::move(platform));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

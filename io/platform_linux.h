@@ -11,7 +11,7 @@
 
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 enum class ProcessKeeping : std::uint8_t {
   direct,  ///< Children of this program: process_direct.h.
@@ -37,4 +37,4 @@ struct LinuxOptions {
 /// reaps the processes, then ends the lanes' queued work, then the reactor goes.
 Result<std::unique_ptr<Platform>> make_linux_platform(LogSink& log, const LinuxOptions& options);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

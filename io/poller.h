@@ -9,7 +9,7 @@
 #include <optional>
 #include <span>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class UringRing;
 
@@ -58,4 +58,4 @@ class Poller {
   virtual UringRing* ring() { return nullptr; }
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -223,4 +223,4 @@ std::unique_ptr<Port> make_stream_port(Reactor& reactor, std::unique_ptr<ByteStr
   return std::make_unique<StreamPort>(reactor, std::move(stream));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

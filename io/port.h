@@ -8,7 +8,7 @@
 
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Performs WriteOps with the promises of Reactor::start; their `handle` is of no meaning. One at a
 /// time. On the shard's thread.
@@ -43,4 +43,4 @@ std::unique_ptr<Port> make_handle_port(Reactor& reactor, Handle handle);
 /// `written` moves on when the stream has passed a piece on.
 std::unique_ptr<Port> make_stream_port(Reactor& reactor, std::unique_ptr<ByteStream> stream);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <charconv>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -154,4 +154,4 @@ int send_signal(ProcessId id, int number) {
   return ::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0) == 0 ? 0 : errno;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The fields of /proc/PID/stat that we use (proc(5)).
 struct ProcStat {
@@ -70,4 +70,4 @@ bool is_running(ProcessId id);
 /// belongs to another one by now, EPERM if we may not, EMFILE if we could not look.
 int send_signal(ProcessId id, int number);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

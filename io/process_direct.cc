@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -193,4 +193,4 @@ Result<std::unique_ptr<ProcessHost>> make_direct_process_host(LogSink& log,
   return std::unique_ptr<ProcessHost>(std::move(host));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

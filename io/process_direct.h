@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 enum class TreeKill : std::uint8_t {
   automatic,  ///< A control group per process where that works, else by /proc.
@@ -41,4 +41,4 @@ struct DirectOptions {
 Result<std::unique_ptr<ProcessHost>> make_direct_process_host(LogSink& log,
                                                               const DirectOptions& options = {});
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -1,6 +1,6 @@
 #include <berth/io/process_host.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 std::string describe(const ExitStatus& status) {
   switch (status.kind) {
@@ -13,4 +13,4 @@ std::string describe(const ExitStatus& status) {
   return "killed by signal " + std::to_string(status.value);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// A process for all time: pids are reused, pairs with the start time (clock ticks since boot,
 /// field 22 of /proc/PID/stat) are not.
@@ -124,4 +124,4 @@ class ProcessHost {
   virtual std::string describe() const = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -311,4 +311,4 @@ Result<std::unique_ptr<ProcessHost>> make_keeper_process_host(LogSink& log,
   return std::unique_ptr<ProcessHost>(std::move(host));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct KeeperOptions {
   /// As for the direct host.
@@ -43,4 +43,4 @@ Result<std::string> find_keeper();
 Result<std::unique_ptr<ProcessHost>> make_keeper_process_host(LogSink& log,
                                                               const KeeperOptions& options = {});
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

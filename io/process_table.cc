@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -33,4 +33,4 @@ int ProcProcessTable::own_pid() {
   return ::getpid();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

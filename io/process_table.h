@@ -3,7 +3,7 @@
 
 #include <berth/io/platform.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Thread-safe.
 class ProcProcessTable final : public ProcessTable {
@@ -13,4 +13,4 @@ class ProcProcessTable final : public ProcessTable {
   int own_pid() override;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

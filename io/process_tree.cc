@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -277,4 +277,4 @@ std::unordered_set<int> own_family(std::span<const ProcStat> processes) {
   return family;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The variable in the environment of everything that a ProcessHost starts; children inherit it.
 inline constexpr std::string_view kMarkerName = "BERTH_TAG";
@@ -73,4 +73,4 @@ std::size_t kill_own_descendants();
 /// This process, its ancestors and its descendants.
 std::unordered_set<int> own_family(std::span<const ProcStat> processes);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

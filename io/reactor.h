@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// An open pipe, socket or process handle of one engine: a file descriptor for `uring`, a slot of
 /// the machine for `sim`. Closed by Reactor::close, once, by its owner.
@@ -261,4 +261,4 @@ class Reactor : public Executor {
   virtual std::string_view engine_name() const = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 Result<std::shared_ptr<RemoteInbox>> RemoteInbox::create() {
   Fd wake_fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -55,4 +55,4 @@ bool RemoteInbox::empty() {
   return posted_.empty();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

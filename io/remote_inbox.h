@@ -9,7 +9,7 @@
 #include <memory>
 #include <mutex>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Shared by a reactor and those that post to it from their rings: a late wake-up of one that is
 /// gone touches nothing. Thread-safe but where it says otherwise.
@@ -57,4 +57,4 @@ class RemoteInbox {
   std::atomic<int> told_fd_ = -1;  // guest_fd_ once it stands
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

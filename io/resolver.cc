@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -57,4 +57,4 @@ Result<std::vector<Address>> SystemResolver::resolve(std::string_view host_and_p
   return addresses;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

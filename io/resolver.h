@@ -3,7 +3,7 @@
 
 #include <berth/io/platform.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Thread-safe; blocks for as long as the system's resolver does (seconds when a name server is
 /// silent).
@@ -14,4 +14,4 @@ class SystemResolver final : public Resolver {
   Result<std::vector<Address>> resolve(std::string_view host_and_port) override;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 Result<EngineChoice> parse_engine(std::string_view name) {
   if (name.empty() || name == "auto") return EngineChoice::automatic;
@@ -41,4 +41,4 @@ Result<std::unique_ptr<Reactor>> make_reactor(EngineChoice choice, LogSink& log)
   return reactor;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 enum class EngineChoice : std::uint8_t {
   automatic,  ///< `uring` where it can be used, else `asio`.
@@ -36,4 +36,4 @@ std::string describe(const EngineDecision& decision);
 /// the reactor. Errors: of decide_engine(); `overloaded` when descriptors are short.
 Result<std::unique_ptr<Reactor>> make_reactor(EngineChoice choice, LogSink& log);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

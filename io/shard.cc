@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace detail {
 
@@ -134,4 +134,4 @@ void Shards::request_stop() {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

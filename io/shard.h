@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class Shard;
 class Shards;
@@ -281,4 +281,4 @@ class CallAwaiter final : private ShardCall, private StopListener {
 
 }  // namespace detail
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

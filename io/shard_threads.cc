@@ -6,7 +6,7 @@
 #include <string>
 #include <system_error>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 Result<std::unique_ptr<ShardThreads>> ShardThreads::start(std::size_t count,
                                                           const MakeReactor& make,
@@ -99,4 +99,4 @@ void ShardThreads::end_loops() {
   threads_.clear();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

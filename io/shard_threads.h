@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Owns reactors, shards and threads; all are joined before it is gone. The threads have all
 /// signals blocked: signals are for the threads of the program.
@@ -96,4 +96,4 @@ auto ShardThreads::ask(std::size_t index, Fn fn) {
   return std::move(*question.answer);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct SignalFd::Impl final : PollOp {
   void on_ready(int error) override {
@@ -58,4 +58,4 @@ void SignalFd::unwatch() {
   if (impl_->started()) impl_->reactor->cancel(static_cast<PollOp&>(*impl_));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

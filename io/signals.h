@@ -10,7 +10,7 @@
 #include <initializer_list>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Blocks some signals for this thread (and those it starts later) and delivers them to a callback.
 class SignalFd {
@@ -38,4 +38,4 @@ class SignalFd {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

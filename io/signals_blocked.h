@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Blocks all signals of this thread for its life; threads started meanwhile keep them blocked.
 class SignalsBlocked {
@@ -22,4 +22,4 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

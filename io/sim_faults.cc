@@ -1,6 +1,6 @@
 #include <berth/io/sim_faults.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 std::string_view to_string(Fault fault) {
   switch (fault) {
@@ -88,4 +88,4 @@ std::string FaultCounts::summary() const {
   return text;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The kinds of misfortune. All down to `offload_stall` are invisible to correct code; those down
 /// to `orphan` it must answer. The last two are no choice of a plan: they always can happen.
@@ -77,4 +77,4 @@ class FaultCounts {
   std::array<std::uint64_t, kFaultCount> counts_{};
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

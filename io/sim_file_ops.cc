@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 void SimReactor::start(FileOp& op) {
   const bool by_path = op.kind == FileOp::Kind::open || op.kind == FileOp::Kind::rename ||
@@ -104,4 +104,4 @@ std::int64_t SimReactor::write_file(const FileOp& op, SimEndpoint& endpoint) {
   return static_cast<std::int64_t>(count);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -231,4 +231,4 @@ Result<void> SimFiles::lock_exclusively(const std::string& path) {
   return {};
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Folders and files by absolute path. Outlives the processes that use it; that is its point.
 class SimDisk {
@@ -78,4 +78,4 @@ class SimFiles final : public Files {
   bool frozen_ = false;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

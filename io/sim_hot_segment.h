@@ -17,7 +17,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) (static_cast<void>(address), (void)(size))
 #endif
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Before and after the callback the memory is scribbled over and, under the address sanitizer, out
 /// of bounds: who keeps a span finds out.
@@ -49,4 +49,4 @@ class SimHotSegment {
   std::size_t used_ = sizeof(memory_);
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

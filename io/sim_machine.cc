@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 SimMachine::SimMachine(std::uint64_t seed, FaultPlan faults)
     : seed_(seed), random_(seed), faults_(faults) {}
@@ -328,4 +328,4 @@ void SimMachine::for_each_process(const std::function<void(SimProcess&)>& fn) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class SimProcess;
 class SimReactor;
@@ -209,4 +209,4 @@ class SimMachine {
   std::map<int, Child> children_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -1,7 +1,7 @@
 #include <berth/io/sim_offload.h>
 #include <berth/io/sim_reactor.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -79,4 +79,4 @@ void SimOffload::run_front(Lane lane) {
   });
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <functional>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One worker a lane: jobs run and report in the order of submission. A job takes virtual time; it
 /// stalls for seconds when the fault `offload_stall` strikes. Idle when it is destroyed.
@@ -46,4 +46,4 @@ class SimOffload final : public Offload {
   std::function<void()> interrupt_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

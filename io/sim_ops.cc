@@ -6,7 +6,7 @@
 #include <array>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -259,4 +259,4 @@ void SimReactor::perform_wait(Started started) {
   op.on_ended(error);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

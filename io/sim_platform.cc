@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 SimPlatform::SimPlatform(SimMachine& machine, std::string name)
     : machine_(machine),
@@ -67,4 +67,4 @@ std::optional<std::string> SimPlatform::Variables::get(const std::string& name) 
   return found->second;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One life of a process. After crash() it only serves to tear down what used it; the next life is
 /// a new SimPlatform on the same machine. The machine outlives it, it outlives what uses it.
@@ -94,4 +94,4 @@ class SimPlatform final : public Platform {
   std::vector<std::function<void()>> hooks_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <csignal>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using detail::SimWatch;
 
@@ -235,4 +235,4 @@ void SimProcessHost::freeze() {
   });
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Owned by the machine, from its launch until its program's frame is gone. Dead before that, when
 /// it was killed: then its pipes are closed, its disk refuses, its operations answer ECANCELED and
@@ -132,4 +132,4 @@ class SimProcessHost final : public ProcessHost {
   std::map<int, std::weak_ptr<detail::SimWatch>> watches_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One thing that a turn collected; looked up again when its time comes, as a callback before it
 /// may have undone it.
@@ -342,4 +342,4 @@ bool SimReactor::fire_timer(std::uint64_t key) {
   return true;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Explores what the Reactor contract allows: order between objects, short and partial transfers,
 /// interrupted calls, lacks that pass, cancel races both ways. Handles belong to the reactor that
@@ -166,4 +166,4 @@ class SimReactor final : public Reactor {
   std::unique_ptr<SimHotSegment> segment_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

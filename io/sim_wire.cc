@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 void SimPipe::take(char* to, std::size_t count) {
   BERTH_ASSERT(count <= size());
@@ -100,4 +100,4 @@ void reset_endpoint(SimMachine& machine, SimEndpoint& endpoint) {
   if (endpoint.out != nullptr) break_pipe(machine, *endpoint.out);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

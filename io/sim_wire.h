@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class SimMachine;
 
@@ -89,4 +89,4 @@ void end_writing(SimMachine& machine, SimPipe& pipe);
 /// Breaks a connection in both directions; queued bytes may be lost.
 void reset_endpoint(SimMachine& machine, SimEndpoint& endpoint);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

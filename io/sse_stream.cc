@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 Task<Result<void>> SseStream::start() {
   HttpResponse head;
@@ -122,4 +122,4 @@ Task<void> SseStream::close() {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

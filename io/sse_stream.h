@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct SseStreamOptions {
   Duration heartbeat = std::chrono::seconds(15);  ///< A comment after so long a silence.
@@ -70,4 +70,4 @@ class SseStream final : private WriteOp, private TimerOp, private StopListener {
   bool gone_ = false;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

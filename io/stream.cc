@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -234,4 +234,4 @@ std::unique_ptr<ByteStream> make_duplex_stream(Reactor& reactor, Handle read_han
   return std::make_unique<HandleStream>(reactor, read_handle, write_handle, limits.inbox_max);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

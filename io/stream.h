@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// One end of a connection. Owned by one coroutine on one shard; not thread-safe. Close it (and
 /// await that) before it is destroyed: the kernel may still hold its buffers until then.
@@ -75,4 +75,4 @@ std::unique_ptr<ByteStream> make_stream(Reactor& reactor, Handle handle, StreamL
 std::unique_ptr<ByteStream> make_duplex_stream(Reactor& reactor, Handle read_handle,
                                                Handle write_handle, StreamLimits limits = {});
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -155,4 +155,4 @@ Result<void> ServiceNotifier::notify(std::string_view assignments) {
   return {};
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// A descriptor that was open when this program began.
 struct InheritedSocket {
@@ -60,4 +60,4 @@ class ServiceNotifier {
   std::string address_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

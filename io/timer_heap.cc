@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -88,4 +88,4 @@ void TimerHeap::remove_at(std::size_t index) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// A 4-ary heap whose elements know their place (in the operation's engine word): arming, moving
 /// and disarming cost O(log n) and allocate only when the heap grows past its largest size so far.
@@ -47,4 +47,4 @@ class TimerHeap {
   std::uint64_t next_order_ = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

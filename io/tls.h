@@ -12,7 +12,7 @@
 
 struct ssl_st;  // OpenSSL's SSL
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What a server shows: PEM files, read once by make_server_tls() and again by reload().
 struct TlsServerFiles {
@@ -86,4 +86,4 @@ Task<Result<std::unique_ptr<ByteStream>>> make_tls_stream(Reactor* reactor,
 inline constexpr std::size_t kTlsOutMax = 64 * 1024;
 inline constexpr Duration kTlsGoodbyeMax = std::chrono::milliseconds(200);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

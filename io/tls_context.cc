@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -141,4 +141,4 @@ ssl_st* TlsContext::new_connection() const {
   return SSL_new(shared_->context.get());  // counts its context: a reload does not pull it away
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -485,4 +485,4 @@ Task<Result<std::unique_ptr<ByteStream>>> make_tls_stream(Reactor* reactor,
   co_return std::unique_ptr<ByteStream>(std::move(stream));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

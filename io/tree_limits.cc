@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -191,4 +191,4 @@ Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits
   return made;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Where the groups of one controller are made.
 struct ControllerHome {
@@ -53,4 +53,4 @@ struct TreeLimits {
 Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits& limits,
                                     const std::string& group, const std::string& name);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -2,7 +2,7 @@
 // glibc 2.36) do not know yet.
 #pragma once
 
-namespace berth::io::abi {
+namespace berth::inline v0::io::abi {
 
 /// pwritev2: no SIGPIPE when the reader is gone (Linux 6.18; older kernels answer EOPNOTSUPP).
 inline constexpr int kRwfNoSignal = 0x100;
@@ -11,4 +11,4 @@ inline constexpr int kRwfNoSignal = 0x100;
 /// options, sqe.addr2 where siginfo goes (may be null).
 inline constexpr int kOpWaitid = 50;
 
-}  // namespace berth::io::abi
+}  // namespace berth::inline v0::io::abi

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -125,4 +125,4 @@ bool UringBuffers::copy_out(Received& received) {
   return true;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

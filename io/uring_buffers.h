@@ -15,7 +15,7 @@
 struct io_uring;
 struct io_uring_buf_ring;
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// All of a reactor's sockets together: 512 KiB, of memory only what was used. A power of two.
 inline constexpr std::size_t kReceiveBuffers = 64;
@@ -74,4 +74,4 @@ class UringBuffers {
   std::size_t copied_ = 0;  // room of all `copied`
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -14,7 +14,7 @@
 #include <cstring>
 #include <fstream>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -158,4 +158,4 @@ UringProbe probe_uring() {
   return probe;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

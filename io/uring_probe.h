@@ -7,7 +7,7 @@
 
 struct io_uring;
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// What the system says about itself; read only to explain a refusal, never to predict one.
 struct UringFacts {
@@ -33,4 +33,4 @@ struct UringProbe {
 /// Builds a small ring, polls a pipe with it, and reports. Costs some 100 us; safe on any thread.
 UringProbe probe_uring();
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

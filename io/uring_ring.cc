@@ -18,7 +18,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -270,4 +270,4 @@ Result<std::unique_ptr<FdReactor>> make_uring_reactor(const UringSizes& sizes) {
   return FdReactor::create("uring", std::move(*ring));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 struct io_uring;
 struct io_uring_sqe;
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class UringBuffers;
 
@@ -109,4 +109,4 @@ class UringRing final : public Poller {
 /// The `uring` engine: a reactor on such a ring. Errors as UringRing::create().
 Result<std::unique_ptr<FdReactor>> make_uring_reactor(const UringSizes& sizes = {});
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -5,7 +5,7 @@
 #include <bit>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -75,4 +75,4 @@ void UserDataMap::grow() {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Open addressing over addresses and small numbers; allocates only when it holds more than ever
 /// before. Any user data but ~0 is a key.
@@ -36,4 +36,4 @@ class UserDataMap {
   std::size_t size_ = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io
