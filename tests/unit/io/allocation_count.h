@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <optional>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Calls of operator new so far, of all threads; nothing where a sanitizer replaces operator new
 /// itself.
 std::optional<std::size_t> allocation_count();
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

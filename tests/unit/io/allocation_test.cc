@@ -16,7 +16,7 @@
 #include <chrono>
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::microseconds;
@@ -216,4 +216,4 @@ TEST_F(Allocations, NoneForTasksWhoseFramesComeFromAPool) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -31,7 +31,7 @@
 #include <thread>
 #include <variant>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::hours;
@@ -557,4 +557,4 @@ TEST(AsioErrors, KeepTheErrnoAndSayWhatToDo) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -15,7 +15,7 @@
 #include <memory>
 #include <thread>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -238,4 +238,4 @@ TEST(AsioGuestDeathTest, AssertsThatOneThreadRunsIt) {
       "thread");
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -4,7 +4,7 @@
 #include "http_engines.h"
 #include "reactor_conformance.h"
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 BroadcastEntry entry(std::string text) {
@@ -233,4 +233,4 @@ INSTANTIATE_TEST_SUITE_P(Engines, BroadcastAllocations,
                          testing::Values(http_engines()[0], http_engines()[1]), name_of_engine);
 INSTANTIATE_TEST_SUITE_P(Engines, BroadcastTest, testing::ValuesIn(http_engines()), name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Tags of this run only: tests of two checkouts may run side by side.
 inline std::string test_tag(const std::string& name) {
@@ -124,4 +124,4 @@ class Child final : public ExitListener {
   std::vector<Handle> handles_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

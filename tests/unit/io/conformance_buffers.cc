@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -218,4 +218,4 @@ TEST_P(ReactorConformance, DeliversAllOfASilentWriterWhateverTheSizes) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

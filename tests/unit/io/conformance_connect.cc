@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -149,4 +149,4 @@ TEST_P(ReactorConformance, EndsACancelledConnectOnceWhoeverWins) {
   reactor().close(listener.listener);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

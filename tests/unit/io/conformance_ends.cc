@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 TEST_P(ReactorConformance, DeliversAllDataBeforeTheEndEvenInSmallShares) {
   PipeEnds pipe = make_pipe();
@@ -196,4 +196,4 @@ TEST_P(ReactorConformance, WritesThousandsOfPartsEmptyOnesIncluded) {
   close(pipe);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -261,4 +261,4 @@ TEST_P(ReactorConformance, OpensOrDoesNotOpenWhenAnOpenIsCancelledAndLosesNoHand
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

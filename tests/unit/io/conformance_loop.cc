@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
@@ -261,4 +261,4 @@ TEST_P(ReactorConformance, StopsFromAnotherThread) {
   EXPECT_TRUE(ran);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 // --- reading ---
 
@@ -267,4 +267,4 @@ TEST_P(ReactorConformance, ShowsTheEndOfAStreamThatEndedWhilePaused) {
   close(pipe);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -110,4 +110,4 @@ TEST_P(ReactorConformance, SurvivesTenThousandRandomOperations) {
   EXPECT_GT(fired, 0U);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

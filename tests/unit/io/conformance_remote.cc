@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using std::chrono::milliseconds;
 
@@ -207,4 +207,4 @@ TEST_P(ReactorConformance, TellsAForeignLoopWhenTheNextTurnIsDue) {
   EXPECT_FALSE(reactor().next_deadline().has_value());
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 TEST_P(ReactorConformance, AcceptsConnectionsUntilCancelled) {
   Listener listener;
@@ -147,4 +147,4 @@ TEST_P(ReactorConformance, EndsACancelledPollOnce) {
   close(pipe);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -219,4 +219,4 @@ TEST_P(ReactorConformance, AWriteToAStreamThatNobodyReadsIsUnavailable) {
   run_task(close_both(stream.get(), nullptr));
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -104,4 +104,4 @@ TEST_P(ReactorConformance, WaitsForTwentyChildrenAtOnce) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

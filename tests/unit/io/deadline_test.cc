@@ -9,7 +9,7 @@
 #include <chrono>
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::milliseconds;
@@ -50,4 +50,4 @@ TEST(ReactorDeadline, StopsSlowWorkInTime) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <filesystem>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::milliseconds;
@@ -201,4 +201,4 @@ TEST_P(DialTest, LooksNamesUpOnALane) {
 INSTANTIATE_TEST_SUITE_P(Engines, DialTest, testing::Values(http_engines().front()),
                          name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using std::chrono::milliseconds;
 
@@ -342,4 +342,4 @@ TEST_F(EpollPollerTest, AllocatesNothingInSteadyState) {
   EXPECT_EQ(allocation_count().value(), before);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 TEST(FdIo, CutsPartsAcrossTheirBordersAndDropsEmptyOnes) {
   std::array<char, 10> bytes = {};
@@ -100,4 +100,4 @@ TEST(FdIo, MakesADescriptorNonBlockingAndClosedOnExec) {
   EXPECT_EQ(make_nonblocking(ends[0]), EBADF);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

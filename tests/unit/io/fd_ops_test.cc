@@ -26,7 +26,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -513,4 +513,4 @@ TEST(WaitOpOnARing, CostsNoDescriptor) {
   EXPECT_EQ(wait.error, ECANCELED);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <iterator>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -119,4 +119,4 @@ int FdRig::stranger() {
   return ::getpid();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class FdRig : public ReactorRig {
  public:
@@ -68,4 +68,4 @@ class HostedRig final : private detail::ContextOfAHost, public FdRig {
         }) {}
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

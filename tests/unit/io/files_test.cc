@@ -12,7 +12,7 @@
 #include <fstream>
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 class FilesTest : public testing::Test {
@@ -184,4 +184,4 @@ TEST_F(FilesTest, RemovesALinkAndNotWhatItPointsTo) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -8,7 +8,7 @@
 #include <set>
 #include <utility>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 namespace {
 
@@ -159,4 +159,4 @@ Verdict compare(std::uint64_t seed, const std::vector<std::string>& engines, Tot
   return verdict;
 }
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

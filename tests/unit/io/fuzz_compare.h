@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 /// The engines that there are, by name; "sim" is not among them.
 std::vector<std::string> real_engines();
@@ -45,4 +45,4 @@ FaultPlan explored_faults();
 /// already.
 Verdict compare(std::uint64_t seed, const std::vector<std::string>& engines, Totals& totals);
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <cerrno>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 File::File(RunState& state, Reactor& reactor, const std::string& folder, std::size_t number)
     : state_(state),
@@ -145,4 +145,4 @@ std::string File::outcome() const {
          std::to_string(std::hash<std::string>()(content_));
 }
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

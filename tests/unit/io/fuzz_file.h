@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 /// Opens, writes what it is given piece by piece, renames in the middle, syncs, reads all of it
 /// back, removes and closes. What a cancelled step did is told by its result, and must be so.
@@ -60,4 +60,4 @@ class File {
   bool was_cancelled_ = false;
 };
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

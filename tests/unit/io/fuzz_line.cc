@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 namespace {
 
@@ -271,4 +271,4 @@ std::string Line::outcome() const {
   return std::to_string(received_) + " bytes, digest " + std::to_string(digest);
 }
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 /// What all parts of one run share.
 struct RunState {
@@ -156,4 +156,4 @@ class Line {
   bool poll_cancel_asked_ = false;
 };
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

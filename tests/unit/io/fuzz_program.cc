@@ -4,7 +4,7 @@
 
 #include <array>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 namespace {
 
@@ -175,4 +175,4 @@ std::string describe(const Program& program) {
   return text;
 }
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

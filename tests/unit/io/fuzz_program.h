@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 enum class Act : std::uint8_t {
   turns,         ///< `amount` turns of the loops.
@@ -74,4 +74,4 @@ Program make_program(std::uint64_t seed);
 /// For people who look at a failed seed.
 std::string describe(const Program& program);
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

@@ -11,7 +11,7 @@
 #include <set>
 #include <utility>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 namespace {
 
@@ -351,4 +351,4 @@ Outcome run(ReactorRig& rig, const Program& program, const Options& options) {
   return Run(rig, program, options).run();
 }
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

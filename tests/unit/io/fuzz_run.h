@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 
 /// How far each line was: bytes that came out, reads and polls that had ended.
 struct Progress {
@@ -46,4 +46,4 @@ struct Options {
 
 Outcome run(ReactorRig& rig, const Program& program, const Options& options = {});
 
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

@@ -3,7 +3,7 @@
 
 #include <berth/core/http1.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::milliseconds;
@@ -176,4 +176,4 @@ TEST_P(HttpBodies, TellsARequestToEndThatTakesTooLongToFinish) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, HttpBodies, testing::ValuesIn(http_engines()), name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -6,7 +6,7 @@
 
 #include <functional>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 std::string length_answer(const std::string& body) {
@@ -311,4 +311,4 @@ INSTANTIATE_TEST_SUITE_P(Engines, HttpClientNames, testing::Values(http_engines(
 INSTANTIATE_TEST_SUITE_P(Engines, HttpClientTest, testing::ValuesIn(http_engines()),
                          name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

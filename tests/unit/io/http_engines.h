@@ -7,7 +7,7 @@
 #include <berth/io/sim_machine.h>
 #include <berth/io/sim_reactor.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class HttpSimRig final : public ReactorRig {
  public:
@@ -37,4 +37,4 @@ inline std::string name_of_engine(const testing::TestParamInfo<EngineUnderTest>&
   return info.param.name;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

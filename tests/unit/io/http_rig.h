@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Writes to an outlet and waits for it.
 class OutletWriter final : private WriteOp {
@@ -233,4 +233,4 @@ class HttpTest : public ReactorConformance {
   std::vector<std::unique_ptr<RawClient>> clients_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -1,7 +1,7 @@
 #include "http_engines.h"
 #include "http_rig.h"
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 std::string get(const std::string& target) {
@@ -380,4 +380,4 @@ TEST_P(HttpTest, ServesAThousandConnections) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, HttpTest, testing::ValuesIn(http_engines()), name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <array>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 class HttpTls : public HttpTest {
@@ -240,4 +240,4 @@ INSTANTIATE_TEST_SUITE_P(Engines, HttpTls, testing::ValuesIn(http_engines()), na
 INSTANTIATE_TEST_SUITE_P(Engines, HttpTlsAbroad, testing::Values(http_engines().front()),
                          name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 /// The running berth-keeper of a process (its newest child); 0 if there is none.
@@ -229,4 +229,4 @@ TEST(KeeperProgram, SaysWhoKillsAndHow) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io::keeper {
+namespace berth::inline v0::io::keeper {
 namespace {
 
 std::vector<std::string> every_request() {
@@ -181,4 +181,4 @@ TEST_F(KeeperSocket, AFullSocketSaysSoAndLosesNothing) {
 }
 
 }  // namespace
-}  // namespace berth::io::keeper
+}  // namespace berth::inline v0::io::keeper

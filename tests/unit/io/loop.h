@@ -9,7 +9,7 @@
 #include <chrono>
 #include <memory>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class Loop {
  public:
@@ -47,4 +47,4 @@ class Loop {
   std::unique_ptr<Reactor> reactor_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

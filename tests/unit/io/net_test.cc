@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -130,4 +130,4 @@ TEST_F(NetTest, SaysThatNobodyListensOnAUnixSocket) {
   EXPECT_EQ(connection_to(unix_address()), kNoHandle);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

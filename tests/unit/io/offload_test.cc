@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 /// Lets a test hold a lane's thread at a known place.
@@ -355,4 +355,4 @@ TEST(Offload, LaneThreadsLeaveSignalsToTheProgram) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -9,7 +9,7 @@
 #include <span>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class PlainPoller final : public Poller {
  public:
@@ -36,4 +36,4 @@ inline std::unique_ptr<FdReactor> make_plain_reactor() {
       .value();
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 TEST(ProcStatLine, IsReadBehindANameFullOfParenthesesAndBlanks) {
@@ -251,4 +251,4 @@ TEST(LinuxPlatform, RaisesItsOwnDescriptorLimitAndNotTheChildrens) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -264,4 +264,4 @@ TEST(PostFrom, SendsOneMessageForASubmissionAndTarget) {
   EXPECT_EQ(target->stats().completions, before + 1);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

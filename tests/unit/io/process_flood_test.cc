@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 // Under a sanitizer, which keeps freed memory on purpose, RSS says nothing.
@@ -275,4 +275,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -21,7 +21,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 struct Mode {
@@ -629,4 +629,4 @@ TEST(ProcessHost, ADaemonThatWipedItsEnvironmentDoesNotLeaveItsGroup) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -170,4 +170,4 @@ std::pair<Handle, Handle> ReactorConformance::make_connection() {
   return {client, listener.connections.at(0)};
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 struct PipeEnds {
   Handle reader = kNoHandle;
@@ -201,4 +201,4 @@ class ReactorConformance : public testing::TestWithParam<EngineUnderTest> {
   std::size_t handles_before_ = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

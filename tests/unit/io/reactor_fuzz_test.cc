@@ -11,7 +11,7 @@
 #include <iostream>
 #include <random>
 
-namespace berth::io::fuzz {
+namespace berth::inline v0::io::fuzz {
 namespace {
 
 using Wall = std::chrono::steady_clock;
@@ -103,4 +103,4 @@ TEST(ReactorFuzz, AMillionOperationsUnderFaultsTakeLessThanAMinute) {
 }
 
 }  // namespace
-}  // namespace berth::io::fuzz
+}  // namespace berth::inline v0::io::fuzz

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <cstdio>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -32,4 +32,4 @@ void announce_seed(std::uint64_t seed) {
   ::signal(SIGSEGV, tell_seed);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

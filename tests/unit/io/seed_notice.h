@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// The seed at work from now on.
 void announce_seed(std::uint64_t seed);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

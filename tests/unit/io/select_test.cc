@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -62,4 +62,4 @@ TEST(Select, MakesTheReactorAndTellsTheLog) {
   EXPECT_NE(log.lines[1].find(chosen->engine_name()), std::string::npos);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

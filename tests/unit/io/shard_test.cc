@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 class World {
@@ -440,4 +440,4 @@ TEST(Shard, EveryCallIsAnsweredOnceWhateverTheOrderOfTurns) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

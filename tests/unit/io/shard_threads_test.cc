@@ -21,7 +21,7 @@
 #include <thread>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::microseconds;
@@ -363,4 +363,4 @@ TEST_P(ShardThreadsOn, LeaveSignalsToTheProgram) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

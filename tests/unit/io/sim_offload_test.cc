@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 Task<void> work(Offload* lanes, Reactor* reactor, StopToken stop, int number,
@@ -78,4 +78,4 @@ TEST(SimOffloadStop, AnswersEachJobOnceWheneverTheStopComes) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

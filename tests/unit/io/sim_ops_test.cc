@@ -10,7 +10,7 @@
 #include <map>
 #include <set>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::hours;
@@ -340,4 +340,4 @@ TEST(SimMachine, EveryFaultThatOperationsMeetFiresAndEachRunRepeatsExactly) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -1,6 +1,6 @@
 #include "sim_rig.h"
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 /// What went wrong in all runs of the suite under the gentle plan.
@@ -46,4 +46,4 @@ class EachFaultFired final : public testing::Environment {
     testing::AddGlobalTestEnvironment(new EachFaultFired);
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

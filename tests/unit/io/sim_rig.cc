@@ -3,7 +3,7 @@
 #include <berth/io/awaitables.h>
 #include <berth/io/sim_process.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -63,4 +63,4 @@ int SimRig::reap_child(int pid) {
   return status->value;
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

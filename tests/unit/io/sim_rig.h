@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class SimRig final : public ReactorRig {
  public:
@@ -40,4 +40,4 @@ class SimRig final : public ReactorRig {
   FaultCounts* tally_;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::hours;
@@ -663,4 +663,4 @@ TEST(SimMachine, EveryFaultOfItsPlanThatProcessesAndStreamsMeetFires) {
 }
 
 }  // namespace
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

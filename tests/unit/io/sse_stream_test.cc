@@ -3,7 +3,7 @@
 #include "http_engines.h"
 #include "http_rig.h"
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::milliseconds;
@@ -159,4 +159,4 @@ TEST_P(SseStreams, SendsNothingToHead) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, SseStreams, testing::ValuesIn(http_engines()), name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

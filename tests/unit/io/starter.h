@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// Five processes: one in the shell's session, two daemons with sessions of their own, one below a
 /// daemon.
@@ -59,4 +59,4 @@ class Starter {
   pid_t pid_ = 0;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

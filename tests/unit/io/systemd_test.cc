@@ -14,7 +14,7 @@
 #include <filesystem>
 #include <map>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 class Given final : public Environment {
@@ -149,4 +149,4 @@ TEST(WatchdogInterval, IsForThisProcessOnly) {
   EXPECT_EQ(watchdog_interval(Given{}, 77), std::nullopt);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -85,4 +85,4 @@ void TlsCertificates::issue(const std::string& name, const Wish& wish) {
   EVP_PKEY_free(key);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

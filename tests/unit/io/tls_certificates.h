@@ -3,7 +3,7 @@
 
 #include <string>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 /// A folder under /tmp with PEM files, removed at the end. Keys are P-256.
 class TlsCertificates {
@@ -33,4 +33,4 @@ class TlsCertificates {
   void* ca_key_ = nullptr;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -13,7 +13,7 @@
 #include <string>
 #include <utility>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using StreamResult = Result<std::unique_ptr<ByteStream>>;
 
@@ -108,4 +108,4 @@ class TlsTest : public ReactorConformance {
   TlsEnd server;
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 namespace {
 
 using std::chrono::milliseconds;
@@ -322,4 +322,4 @@ TEST(TlsContext, SaysWhichFileIsBad) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, TlsTest, testing::ValuesIn(http_engines()), name_of_engine);
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

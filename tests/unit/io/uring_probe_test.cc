@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -70,4 +70,4 @@ TEST(UringProbe, ExplainsEachKindOfRefusal) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

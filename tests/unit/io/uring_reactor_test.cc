@@ -16,7 +16,7 @@
 #include <cstdlib>
 #include <thread>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 using std::chrono::milliseconds;
 
@@ -412,4 +412,4 @@ TEST(UringReactor, FindsNoLostEventsInTwoWatchdogPeriods) {
   rig.reactor().close(pipe.writer);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 namespace {
 
@@ -200,4 +200,4 @@ TEST(UringReceive, AllocatesNothingInSteadyState) {
   reactor.close(pipe.writer);
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

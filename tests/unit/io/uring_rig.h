@@ -6,7 +6,7 @@
 #include <berth/io/fd_reactor.h>
 #include <berth/io/uring_ring.h>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 class UringRig : public FdRig {
  public:
@@ -17,4 +17,4 @@ class UringRig : public FdRig {
   FdReactor& uring() { return static_cast<FdReactor&>(reactor()); }
 };
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io

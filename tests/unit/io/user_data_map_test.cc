@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <map>
 
-namespace berth::io {
+namespace berth::inline v0::io {
 
 TEST(UserDataMap, HoldsEachKeyOnce) {
   UserDataMap map;
@@ -42,4 +42,4 @@ TEST(UserDataMap, AnswersAsAnOrdinaryMapDoesWhateverIsPutInAndTakenOut) {
   }
 }
 
-}  // namespace berth::io
+}  // namespace berth::inline v0::io
