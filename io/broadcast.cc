@@ -18,15 +18,15 @@ Broadcast::~Broadcast() {
   Runnable::unlink();
 }
 
-std::uint64_t Broadcast::append(BroadcastEntry entry) {
-  BERTH_ASSERT(entry != nullptr && !entry->empty());
-  while (count_ > 0 && (count_ == ring_.size() || bytes_ + entry->size() > limits_.bytes_max)) {
-    BroadcastEntry& oldest = ring_[first_seq() % ring_.size()];
-    bytes_ -= oldest->size();
-    oldest.reset();
+std::uint64_t Broadcast::append(Slice entry) {
+  BERTH_ASSERT(!entry.empty());
+  while (count_ > 0 && (count_ == ring_.size() || bytes_ + entry.size() > limits_.bytes_max)) {
+    Slice& oldest = ring_[first_seq() % ring_.size()];
+    bytes_ -= oldest.size();
+    oldest = Slice();
     --count_;
   }
-  bytes_ += entry->size();
+  bytes_ += entry.size();
   ring_[next_ % ring_.size()] = std::move(entry);
   ++count_;
   dirty_ = true;
@@ -109,16 +109,14 @@ void BroadcastCursor::pump() {
     on_lag();
     return;
   }
-  std::size_t bytes = 0;
-  while (position_ < log_.next_seq() && held_.size() < log_.limits_.parts_max &&
-         bytes < log_.limits_.burst_bytes) {
-    const BroadcastEntry& entry = log_.entry(position_++);
-    bytes += entry->size();
-    iovecs_.push_back({const_cast<char*>(entry->data()), entry->size()});
-    held_.push_back(entry);
+  while (position_ < log_.next_seq() && chain_.slices() < log_.limits_.parts_max &&
+         chain_.bytes() < log_.limits_.burst_bytes) {
+    chain_.append(log_.entry(position_++));
   }
-  log_.stats_.deliveries += held_.size();
+  log_.stats_.deliveries += chain_.slices();
   ++log_.stats_.writes;
+  iovecs_.resize(chain_.slices());
+  chain_.gather(std::span(iovecs_));
   parts = iovecs_;
   written = written_before_ = 0;
   quiet_looks_ = 0;
@@ -131,8 +129,7 @@ void BroadcastCursor::pump() {
 
 void BroadcastCursor::on_written(int error) {
   node_.unlink();
-  iovecs_.clear();
-  held_.clear();
+  chain_.clear();
   if (state_ == State::ending || error != 0) {
     end(state_ == State::ending ? why_ : error);
   } else {

@@ -3,26 +3,22 @@
 
 #include <berth/core/clock.h>
 #include <berth/core/intrusive.h>
+#include <berth/core/slice.h>
 #include <berth/io/port.h>
 #include <berth/io/reactor.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <vector>
 
 namespace berth::inline v0::io {
 
 class BroadcastCursor;
 
-/// An entry's bytes, which never change: whoever still writes them keeps them.
-using BroadcastEntry = std::shared_ptr<const std::string>;
-
 struct BroadcastLimits {
   std::size_t bytes_max = 4 * 1024 * 1024;  ///< Of the entries that are kept; the newest always is.
-  std::size_t entries_max = 8192;           ///< Kept entries; 16 bytes each are taken at once.
+  std::size_t entries_max = 8192;           ///< Kept entries; 24 bytes each are taken at once.
   std::size_t burst_bytes = 256 * 1024;     ///< One write of one cursor stops growing above this.
   std::size_t parts_max = 64;               ///< Entries in one write; at most IOV_MAX.
   /// A cursor whose outlet takes nothing for so long is ended (half of it sooner or later). Zero:
@@ -50,9 +46,10 @@ class Broadcast final : private TurnHook, private TimerOp, private Runnable {
   Broadcast(const Broadcast&) = delete;
   Broadcast& operator=(const Broadcast&) = delete;
 
-  /// Adds an entry (not empty) and returns its number. Cheap: who reads learns of it at the end of
-  /// the turn.
-  std::uint64_t append(BroadcastEntry entry);
+  /// Adds an entry (not empty) and returns its number. Its bytes never change, and are held as long
+  /// as the entry is kept or a cursor writes it; several entries may be parts of one block, which
+  /// then lives as long as any of them. Cheap: who reads learns of it at the end of the turn.
+  std::uint64_t append(Slice entry);
 
   /// The oldest entry that is kept, or the next one if there is none.
   std::uint64_t first_seq() const { return next_ - count_; }
@@ -65,8 +62,6 @@ class Broadcast final : private TurnHook, private TimerOp, private Runnable {
  private:
   friend class BroadcastCursor;
 
-  /// An entry's bytes, which never change: whoever still writes them keeps them.
-  using BroadcastEntry = std::shared_ptr<const std::string>;
   struct Node : ListNode {
     explicit Node(BroadcastCursor& owner) : cursor(owner) {}
     BroadcastCursor& cursor;
@@ -75,12 +70,12 @@ class Broadcast final : private TurnHook, private TimerOp, private Runnable {
   void on_turn_end() override;
   void on_timer() override;
   void run() override {}  // its posting alone is of use: there will be an end of a turn
-  const BroadcastEntry& entry(std::uint64_t seq) const { return ring_[seq % ring_.size()]; }
+  const Slice& entry(std::uint64_t seq) const { return ring_[seq % ring_.size()]; }
   void watch_stalls();
 
   Reactor& reactor_;
   const BroadcastLimits limits_;
-  std::vector<BroadcastEntry> ring_;
+  std::vector<Slice> ring_;
   std::uint64_t next_;
   std::size_t count_ = 0;
   std::size_t bytes_ = 0;
@@ -138,8 +133,8 @@ class BroadcastCursor : private WriteOp {
   Ending ending_{*this};
   State state_ = State::out;
   std::uint64_t position_ = 0;
+  SliceChain chain_;  // what is being written
   std::vector<iovec> iovecs_;
-  std::vector<BroadcastEntry> held_;  // what iovecs_ points into
   std::size_t written_before_ = 0;
   bool moved_ = false;   // a write began since the last look for stalls
   int quiet_looks_ = 0;  // without progress

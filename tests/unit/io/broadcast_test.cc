@@ -7,15 +7,21 @@
 namespace berth::inline v0::io {
 namespace {
 
-BroadcastEntry entry(std::string text) {
-  return std::make_shared<const std::string>(std::move(text));
-}
-
 /// Frames of a fixed width tell which entries came.
 std::string frame(std::uint64_t seq) {
   std::string number = std::to_string(seq);
   return "<" + std::string(8 - number.size(), '0') + number + ">";
 }
+
+/// Bytes that say how many slices hold them.
+class Block final : public SharedBytes {
+ public:
+  Slice all() { return Slice(*this, text_); }
+
+ private:
+  void on_unused() override {}
+  const std::string text_ = std::string(100'000, 'x');
+};
 
 class Reader final : public BroadcastCursor {
  public:
@@ -68,7 +74,7 @@ class BroadcastTest : public ReactorConformance {
     return client;
   }
   void append(std::uint64_t count) {
-    for (std::uint64_t i = 0; i < count; ++i) log->append(entry(frame(log->next_seq())));
+    for (std::uint64_t i = 0; i < count; ++i) log->append(Slice::copy_of(frame(log->next_seq())));
   }
   static std::string frames(std::uint64_t first, std::uint64_t last) {
     std::string text;
@@ -87,6 +93,7 @@ class BroadcastTest : public ReactorConformance {
     log.reset();
     ReactorConformance::TearDown();
   }
+  Block block;
   std::unique_ptr<Broadcast> log;
   std::vector<std::unique_ptr<Client>> clients;
 };
@@ -131,7 +138,7 @@ TEST_P(BroadcastTest, ASlowReaderLagsAndIsPagedFromElsewhere) {
   const std::string large(300'000, 'x');
   std::uint64_t appended = 0;
   while (!slow.reader.ended && slow.reader.lags == 0 && appended < 400) {
-    log->append(entry(large));
+    log->append(Slice::copy_of(large));
     settle();
     ++appended;
     if (appended == 300) slow.sink.begin();
@@ -159,7 +166,7 @@ TEST_P(BroadcastTest, KeepsNoMoreThanItsBytes) {
   append(500);
   EXPECT_EQ(log->bytes(), 1000U);
   EXPECT_EQ(log->first_seq(), 401U);
-  log->append(entry(std::string(5000, 'x')));
+  log->append(Slice::copy_of(std::string(5000, 'x')));
   EXPECT_EQ(log->first_seq(), log->next_seq() - 1) << "the newest is kept whatever its size";
   append(1);
   EXPECT_EQ(log->bytes(), 10U);
@@ -169,22 +176,34 @@ TEST_P(BroadcastTest, AStuckReaderIsEndedAndHoldsNothing) {
   open({.bytes_max = 1 << 20, .stall_max = std::chrono::milliseconds(200)});
   Client& stuck = add(1, false);
   Client& quick = add(1);
-  const BroadcastEntry large = entry(std::string(100'000, 'x'));
   for (std::size_t i = 1; i <= 150; ++i) {
-    log->append(large);
+    log->append(block.all());
     ASSERT_TRUE(run_until([&] { return quick.sink.text.size() == i * 100'000; })) << i;
   }
   ASSERT_TRUE(run_until([&] { return stuck.reader.ended; }));
   EXPECT_EQ(stuck.reader.error, ETIMEDOUT);
   EXPECT_EQ(log->stats().stalls, 1U);
-  EXPECT_LE(static_cast<std::size_t>(large.use_count()), 1 + (1U << 20) / 100'000);
+  EXPECT_LE(block.slices(), (1U << 20) / 100'000) << "those that the log keeps";
+}
+
+TEST_P(BroadcastTest, EntriesThatShareABlockGiveItBackWithTheLastOfThem) {
+  open({.entries_max = 4});
+  add(1);
+  for (std::size_t i = 0; i < 4; ++i) log->append(block.all().part(i * 10, 10));
+  ASSERT_TRUE(run_until([&] { return clients[0]->sink.text.size() == 40; }));
+  settle();
+  EXPECT_EQ(block.slices(), 4U) << "kept, and no longer written";
+  append(3);
+  EXPECT_EQ(block.slices(), 1U);
+  append(1);
+  EXPECT_EQ(block.slices(), 0U);
 }
 
 TEST_P(BroadcastTest, AReaderMayLeaveWhetherItWritesOrNot) {
   open();
   Client& idle = add(1);
   Client& busy = add(1, false);
-  log->append(entry(std::string(30'000'000, 'x')));
+  log->append(Slice::copy_of(std::string(30'000'000, 'x')));
   settle();
   idle.reader.leave();
   busy.reader.leave();
@@ -213,12 +232,12 @@ TEST_P(BroadcastAllocations, DeliversWithoutAllocating) {
     Client& client = add(1);
     client.sink.text.reserve(1 << 20);
   }
-  const std::vector<BroadcastEntry> entries(8, entry(frame(1)));
+  const std::vector<Slice> entries(8, Slice::copy_of(frame(1)));
   std::uint64_t expected = 0;
   std::size_t before = 0;
   for (int round = 0; round < 300; ++round) {
     if (round == 100) before = *allocation_count();
-    for (const BroadcastEntry& one : entries) log->append(one);
+    for (const Slice& one : entries) log->append(one);
     expected += 80;
     while (clients.front()->sink.text.size() < expected ||
            clients.back()->sink.text.size() < expected) {
