@@ -142,6 +142,8 @@ void EpollPoller::enter(std::optional<Duration> timeout) {
   if (taken_ < told_.size()) timeout = Duration::zero();
   for (int i = 0; i < kDrainMax; ++i) {
     const int count = wait(timeout);
+    // Nothing else fails here: the descriptor and the room are ours.
+    if (count < 0) ++stats_.interrupts;
     for (int event = 0; event < count; ++event) tell(events_[static_cast<std::size_t>(event)]);
     more_waiting_ = count == static_cast<int>(kEventsPerWait);
     if (!more_waiting_) return;
@@ -149,7 +151,7 @@ void EpollPoller::enter(std::optional<Duration> timeout) {
   }
 }
 
-// Errors mean "nothing happened" (EINTR); the loop comes back.
+// Below 0 it was interrupted and nothing happened; the loop comes back.
 int EpollPoller::wait(std::optional<Duration> timeout) {
   using std::chrono::milliseconds;
   ++stats_.waits;

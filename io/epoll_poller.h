@@ -15,9 +15,10 @@ struct epoll_event;
 namespace berth::inline v0::io {
 
 struct EpollStats {
-  std::uint64_t waits = 0;     ///< epoll_pwait2(2) calls.
-  std::uint64_t controls = 0;  ///< epoll_ctl(2) calls.
-  std::uint64_t strays = 0;    ///< Events that nobody waited for (any more).
+  std::uint64_t waits = 0;       ///< epoll_pwait2(2) calls.
+  std::uint64_t controls = 0;    ///< epoll_ctl(2) calls.
+  std::uint64_t strays = 0;      ///< Events that nobody waited for (any more).
+  std::uint64_t interrupts = 0;  ///< Waits that ended early and told nothing (EINTR).
 };
 
 /// A descriptor is registered once, edge-triggered, for all requests that are open on it. Each
@@ -25,6 +26,10 @@ struct EpollStats {
 /// what is there already; an event costs none, nor does the end of a request. The registration
 /// stays until forget() or until an event comes that nobody waits for, so that a descriptor which
 /// is polled again and again is not added and removed each time.
+///
+/// A wait may end early: epoll_wait(2) is never resumed after a signal, and the end of an io_uring
+/// that this thread has used, also one that was closed before, is such a signal (the kernel's
+/// worker has to visit the thread). The loop comes back; `interrupts` counts.
 ///
 /// Requests take effect at once, not with the next enter(). User data must be unique among the open
 /// requests. Allocates only when there are more requests, or greater descriptors, than ever before.
