@@ -202,6 +202,8 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.seconds("cancel_grace", profile.timeouts.cancel_grace);
   reader.seconds("exit_grace", profile.timeouts.exit_grace);
   reader.number("server_memory_max", profile.server_memory_max);
+  reader.boolean("warm", profile.warm);
+  reader.boolean("pinned", profile.pinned);
   reader.refuse_unknown();
   bool known_driver = false;
   for (const Driver candidate :
@@ -250,6 +252,16 @@ std::optional<Error> read_limits(Config& config, const std::string& file,
   reader.number("attach_retries_max", config.sessions.retries.retries_max);
   reader.seconds("attach_retry_first", config.sessions.retries.wait_first);
   reader.seconds("attach_retry_max", config.sessions.retries.wait_max);
+  reader.number("agents_live_max", config.pool.agents_live_max);
+  reader.number("agents_per_project_max", config.pool.agents_per_project_max);
+  reader.number("agents_memory_max", config.pool.agents_memory_max);
+  reader.seconds("agents_idle_ttl", config.pool.agents_idle_ttl);
+  reader.number("agents_starting_max", config.pool.agents_starting_max);
+  reader.number("starts_waiting_max", config.pool.starts_waiting_max);
+  reader.seconds("start_wait_max", config.pool.start_wait_max);
+  reader.seconds("crash_wait_first", config.pool.crash_wait_first);
+  reader.seconds("crash_wait_max", config.pool.crash_wait_max);
+  reader.seconds("drain_deadline", config.drain_deadline);
   reader.number("connections_max", config.http.connections_max);
   reader.number("body_max", config.http.body_max);
   reader.seconds("head_timeout", config.http.head_timeout);

@@ -23,6 +23,9 @@ struct Config {
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
   SessionLimits sessions;
+  PoolLimits pool;
+  /// What the turns that run get to come to their end when the server is told to end.
+  Duration drain_deadline = std::chrono::seconds(30);
   JournalLimits journal;
   io::HttpLimits http;
 };

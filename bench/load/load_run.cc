@@ -12,7 +12,7 @@ constexpr std::size_t kPromptLanes = 8;
 
 std::string berth_config(const Programs& programs, const std::string& limits) {
   return "[agents.flood]\ncommand = \"" + programs.agent +
-         "\"\n[limits]\nconnections_max = 4096\n" + limits;
+         "\"\n[limits]\nconnections_max = 4096\nagents_live_max = 16384\n" + limits;
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ struct AgentProfile {
   /// (output_filter.h).
   std::vector<std::string> strip;
   std::vector<std::pair<std::string, std::string>> strip_between;
+  bool warm = false;    ///< Started when a session of it is opened, if there is a place.
+  bool pinned = false;  ///< Not ended for having idled, nor to make room for others.
   bool proved = false;  ///< The tests run the real agent in the version that docs/agents.md names.
   std::size_t line_max = std::size_t{64} << 20;
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to

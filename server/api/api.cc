@@ -18,6 +18,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"GET", "/healthz", &Api::healthz},
       {"GET", "/readyz", &Api::readyz},
       {"GET", "/v1/info", &Api::info},
+      {"GET", "/v1/limits", &Api::get_limits},
       {"POST", "/v1/sessions", &Api::open_session},
       {"GET", "/v1/sessions", &Api::list_sessions},
       {"GET", "/v1/sessions/{}", &Api::get_session},

@@ -59,6 +59,7 @@ class Api final : public io::HttpHandler {
   Answer healthz(ApiCall* call);
   Answer readyz(ApiCall* call);
   Answer info(ApiCall* call);
+  Answer get_limits(ApiCall* call);
 
   Answer open_session(ApiCall* call);
   Answer list_sessions(ApiCall* call);

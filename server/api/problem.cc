@@ -100,6 +100,10 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
       .member("code", error.code)
       .member("kind", to_string(error.kind))
       .member_bool("retryable", is_retryable(error.kind));
+  if (std::string_view(error.code) == "overloaded") {
+    writer.member("limit",
+                  std::string_view(error.message).substr(0, error.message.find_first_of(": ")));
+  }
   if (!body.empty()) writer.member_raw("body", body);
   writer.end_object();
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");

@@ -61,6 +61,10 @@ void Binding::end(bool at_once) {
     context_.reactor().disarm(retry_);
     if (wanted()) session_.on_agent_lost(*this, "its start was given up");
   }
+  if (waits_to_start()) {
+    context_.pool.gone(*this);
+    if (wanted()) session_.on_agent_lost(*this, "its start was given up");
+  }
   if (gone_.is_set()) return;
   ending_ = true;
   port_->end(at_once);
@@ -73,11 +77,12 @@ Task<void> Binding::stop(bool at_once) {
 
 Task<void> Binding::shutdown() {
   context_.reactor().disarm(retry_);
-  if (port_ == nullptr) co_return;
-  co_await port_->shutdown();
-  RoomListener::unlink();
-  port_.reset();
-  gone_.set();  // for a request that waits in stop()
+  if (port_ != nullptr) {
+    co_await port_->shutdown();
+    RoomListener::unlink();
+    port_.reset();
+  }
+  leave_pool();  // and for a request that waits in stop()
 }
 
 void Binding::recover() {
@@ -127,6 +132,7 @@ void Binding::set_config(std::string_view id, std::string_view json_value) {
 // --- the end of a turn ---
 
 void Binding::answered(std::int64_t turn_number) {
+  crashes_ = 0;
   row_.continuation_owed = false;
   row_.told_turn = turn_number;
   save();

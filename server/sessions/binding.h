@@ -6,6 +6,7 @@
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/ladder.h>
+#include <berth/server/sessions/pool.h>
 #include <berth/server/sessions/questions.h>
 #include <berth/server/sessions/tool_calls.h>
 #include <berth/server/sessions/usage.h>
@@ -21,7 +22,7 @@ class Session;
 
 /// Belongs to one session, on its shard. Everything that carries another attach epoch than the
 /// current one is late; it is dropped here and nowhere else.
-class Binding final : public Asker, private AgentSink, private RoomListener {
+class Binding final : public Asker, private AgentSink, private RoomListener, private PoolMember {
  public:
   Binding(SessionContext& context, Session& session, BindingRow row);
 
@@ -35,10 +36,15 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   /// needed.
   std::string_view next() const;
 
-  /// Starts the process and restores (or makes) the native session; the session hears by
-  /// on_agent_ready, on_agent_lost or on_decision_needed. Nothing happens when it is live or
-  /// attaching; one that is being ended is waited for.
+  /// Error `unavailable` ("overloaded") when the next prompt would need a start for which the pool
+  /// has no place.
+  Result<void> check_start() const;
+  /// Starts the process, once the pool has a place for it, and restores (or makes) the native
+  /// session; the session hears by on_agent_ready, on_agent_lost or on_decision_needed. Nothing
+  /// happens when it is live or on its way; one that is being ended is waited for.
   void attach();
+  /// No turn needs it now: the pool may end it when it has idled for long, or for others.
+  void rest();
   /// What a person chose for a binding that needs a decision. Error `conflict` ("no_decision").
   Result<void> decide(Choice choice);
   /// True when the agent must be told something before turn `number`: all of it, or what it missed.
@@ -99,6 +105,14 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   bool wants_more() const override;
   void on_room() override;
 
+  // In the pool (binding_pool.cc).
+  void on_start_granted() override;
+  void on_start_refused(const Error& error) override;
+  void on_eviction(std::string_view limit) override;
+  PooledAgent pooled() const override;
+  void leave_pool();
+  void note_crash();
+
   bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
   bool runs_turn() const;
   std::string_view turn_of(std::string_view update_kind) const;
@@ -117,8 +131,11 @@ class Binding final : public Asker, private AgentSink, private RoomListener {
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
   TimePoint attach_began_;
-  int failures_ = 0;  // starts that failed in a row
-  int timeouts_ = 0;  // of these, by time
+  int failures_ = 0;        // starts that failed in a row
+  int timeouts_ = 0;        // of these, by time
+  int crashes_ = 0;         // ends in a row that nobody wanted, without an answer since the start
+  TimePoint not_before_{};  // of the next start
+  TimePoint idle_since_{};
   RetryTimer retry_{*this};
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that

@@ -24,14 +24,20 @@ std::vector<std::string> strings_in(std::string_view json) {
 
 void Binding::attach() {
   if (needs_decision()) return session_.on_decision_needed(*this);
-  if (retry_.started()) return;
+  if (retry_.started() || waits_to_start()) return;
   if (!gone_.is_set()) {
     attach_when_gone_ = ending_;
     return;
   }
+  idle_since_ = context_.reactor().clock().now();  // and so it waits since then
+  context_.pool.want(*this);
+}
+
+void Binding::on_start_granted() {
   if (port_ == nullptr) {
     Result<std::unique_ptr<AgentPort>> made = context_.agents.make(row_.agent, *this);
     if (!made.has_value()) {
+      leave_pool();
       session_.on_agent_lost(*this, made.error().message);
       return;
     }
@@ -66,6 +72,7 @@ void Binding::give_back_native_session() {
 void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   if (is_late(attach_epoch)) return;
   attaching_ = false;
+  context_.pool.started(*this);
   failures_ = timeouts_ = 0;
   // A new native session in a session that has a past (or replaces one that the agent forgot) owes
   // it the story.
@@ -111,6 +118,7 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   writer.end_array().member_int64("attach_ms", took.count()).end_object();
   session_.append("agent.attached", row_.agent, data);
   session_.on_agent_ready(*this);
+  if (!session_.needs(row_.agent)) rest();
 }
 
 // --- failures ---
@@ -167,7 +175,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
     case AttachStep::retry:
       save();
       tell_failure("agent.retrying", failure, plan.wait);
-      gone_.set();
+      leave_pool();
       context_.reactor().arm(retry_, context_.reactor().clock().now() + plan.wait);
       return;
     case AttachStep::decide:
@@ -181,7 +189,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
   tell_failure("agent.failed", failure, {});
   failures_ = timeouts_ = 0;
   if (needs_decision()) {
-    gone_.set();
+    leave_pool();
     attach_when_gone_ = false;
     session_.on_decision_needed(*this);
     return;
@@ -234,6 +242,7 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
       .member("stderr_tail", exit.stderr_tail)
       .end_object();
   session_.append("agent.exited", row_.agent, data);
+  if (!exit.expected) note_crash();
   session_.questions().cancel_of(*this, "agent exit");
   after_end("the agent ended: " + io::describe(exit.status));
 }
@@ -241,7 +250,7 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
 /// A turn that came while the process was being ended gets a new one; it was not sent to the old.
 void Binding::after_end(std::string_view why) {
   ending_ = false;
-  gone_.set();
+  leave_pool();
   if (std::exchange(attach_when_gone_, false) && wanted()) {
     attach();
   } else {

@@ -7,6 +7,7 @@
 #include <berth/server/agents/drivers.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/ladder.h>
+#include <berth/server/sessions/pool.h>
 #include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/store.h>
 
@@ -38,9 +39,12 @@ struct SessionContext {
   Journal& journal;
   Workspaces& workspaces;
   AgentFactory& agents;
+  Pool& pool;
   LogSink& log;
   SessionLimits limits;
   std::string state_directory;  ///< Absolute.
+  /// The server is about to end: what runs may come to its end, nothing new begins.
+  bool draining = false;
 
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }

@@ -76,6 +76,8 @@ void Session::on_visible() {
 void Session::opened(std::string_view fallback) {
   save();
   append("session.opened", row_.agent, session_opened_json(row_, fallback));
+  const AgentProfile* profile = context_.agents.find(row_.agent);
+  if (profile->warm && !context_.draining) (*binding(row_.agent))->attach();
 }
 
 // --- turns ---
@@ -106,15 +108,20 @@ Result<TurnRow> Session::accept(TurnRequest request) {
     return fail(ErrorKind::invalid, "prompt_too_big", "prompt: above the limit prompt_bytes_max");
   }
   if (request.agent.empty()) request.agent = row_.agent;
-  if (Result<Binding*> found = binding(request.agent); !found.has_value()) {
-    return fail(std::move(found.error()));
-  }
+  Result<Binding*> target = binding(request.agent);
+  if (!target.has_value()) return fail(std::move(target.error()));
   if ((current_ || !queue_.empty()) && request.on_busy == OnBusy::reject) {
     return fail(ErrorKind::busy, "turn_running", "a turn is running or waiting in this session");
   }
   if (queue_.size() + steering_.size() >= context_.limits.queue_max) {
     return fail(ErrorKind::overloaded, "overloaded",
-                "the limit queue_max of this session is reached");
+                "queue_max: so many turns wait in this session already");
+  }
+  // What would have to wait for other sessions is not taken; what waits in this one anyway is.
+  if (!current_ && queue_.empty()) {
+    if (Result<void> room = (*target)->check_start(); !room.has_value()) {
+      return fail(std::move(room.error()));
+    }
   }
   TurnRow turn;
   turn.session = row_.no;
@@ -144,7 +151,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
 }
 
 void Session::advance() {
-  if (current_ || queue_.empty() || row_.held || closing_ || down_) return;
+  if (current_ || queue_.empty() || row_.held || closing_ || down_ || context_.draining) return;
   if (changes_.hold_next_turn()) return;
   TurnRow turn = std::move(queue_.front());
   queue_.erase(queue_.begin());
@@ -299,6 +306,7 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   go_idle_if_empty();
   changes_.turn_ended(ended);
   remember(std::move(ended));
+  target.rest();
   advance();
 }
 
@@ -392,8 +400,11 @@ Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
 
 void Session::on_cancel_grace_over() {
   if (!current_) return;
+  const std::string turn = current_->id;
   // First, so that a turn that starts now waits for a new process.
   (*binding(current_->agent))->end(true);
+  // A process that was gone at once has settled it already.
+  if (!current_ || current_->id != turn) return;
   settle(TurnState::cancelled, "the agent did not answer the cancel; its process was ended", {});
 }
 
@@ -449,6 +460,11 @@ bool Session::waits_for_decision() const {
   if (!current_ || dispatched_ || current_->state != TurnState::waiting) return false;
   const auto found = bindings_.find(current_->agent);
   return found != bindings_.end() && found->second->needs_decision();
+}
+
+bool Session::needs(std::string_view agent) const {
+  if (current_ && current_->agent == agent) return true;
+  return !queue_.empty() && !row_.held && !context_.draining && queue_.front().agent == agent;
 }
 
 bool Session::has_past() const {

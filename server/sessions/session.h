@@ -42,6 +42,8 @@ Workspace workspace_of(const SessionRow& row);
 class LogReader : public ListNode {
  public:
   virtual void on_log_grew() = 0;
+  /// Everything up to the session's visible_seq() was handed on.
+  virtual bool has_all() const { return true; }
 
  protected:
   ~LogReader() = default;
@@ -83,6 +85,8 @@ class Session final : public LogWriter {
   Result<TurnRow> cancel(std::string_view turn_id, std::string_view reason);
   void resume_queue();
   Result<Binding*> binding(std::string_view agent);
+  /// A turn of that agent runs, or is the next one.
+  bool needs(std::string_view agent) const;
   Questions& questions() { return questions_; }
   /// How permission requests are answered from now on; `rules` as in SessionRow. Error `invalid`
   /// naming the field.
@@ -101,6 +105,11 @@ class Session final : public LogWriter {
   Task<Result<void>> unarchive();
   /// Error `conflict` ("worktree_has_work") unless clean or forced.
   Task<Result<void>> remove(RemoveOrder order);
+  /// A turn runs: one that waits for a person's decision was not sent and may wait on.
+  bool works() const { return current_.has_value() && !waits_for_decision(); }
+  /// Gives the turn that runs the ending `interrupted`; its queue is held.
+  void park(std::string_view why);
+  bool readers_have_all();
   /// For the end of the server: ends processes, writes nothing.
   Task<void> shutdown();
 

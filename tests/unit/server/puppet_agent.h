@@ -147,6 +147,7 @@ class Puppets final : public AgentFactory {
     const auto found = profiles_.find(profile);
     return found == profiles_.end() ? nullptr : &found->second;
   }
+  AgentProfile& profile(const std::string& name) { return profiles_.at(name); }
   std::map<std::string, Puppet*, std::less<>> last;
 
  private:

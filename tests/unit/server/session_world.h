@@ -24,8 +24,9 @@ namespace berth::server {
 
 class SessionWorld {
  public:
-  explicit SessionWorld(SessionLimits limits = {}, std::string policy = "ask")
-      : limits_(limits), policy_(std::move(policy)) {
+  explicit SessionWorld(SessionLimits limits = {}, std::string policy = "ask",
+                        PoolLimits pool_limits = {})
+      : limits_(limits), pool_limits_(pool_limits), policy_(std::move(policy)) {
     start();
   }
   ~SessionWorld() { stop(); }
@@ -84,6 +85,7 @@ class SessionWorld {
 
   /// False while nobody wanted anything of it in this life of the server.
   bool has_agent(std::string_view name) const { return life_->agents.last.contains(name); }
+  AgentProfile& profile(const std::string& name) { return life_->agents.profile(name); }
   Puppet& agent_named(std::string_view name) { return *life_->agents.last.at(std::string(name)); }
   const BindingRow& binding(const std::string& agent) {
     return session().bindings().at(agent)->row();
@@ -203,6 +205,7 @@ class SessionWorld {
     sim_test::ModelWorkspaces workspaces;
     Puppets agents;
     std::unique_ptr<Journal> journal;
+    std::unique_ptr<Pool> pool;
     std::unique_ptr<SessionContext> context;
     std::unique_ptr<Directory> directory;
     std::unique_ptr<Api> api;
@@ -251,9 +254,10 @@ class SessionWorld {
     ASSERT_TRUE(epoch.has_value()) << epoch.error().message;
     life.journal = std::make_unique<Journal>(life.platform.reactor(), life.platform.offload(),
                                              life.store, *epoch, JournalLimits{}, log_);
+    life.pool = std::make_unique<Pool>(life.platform.reactor(), pool_limits_);
     life.context = std::unique_ptr<SessionContext>(
         new SessionContext{life.platform, life.store, *life.journal, life.workspaces, life.agents,
-                           log_, limits_, kState});
+                           *life.pool, log_, limits_, kState});
     life.directory = std::make_unique<Directory>(*life.context, kState);
     life.api = std::make_unique<Api>(*life.context, *life.directory, "token", NodeInfo{});
     Result<void> recovered = await(life.directory->recover());
@@ -281,6 +285,7 @@ class SessionWorld {
   std::shared_ptr<DiskImage> disk_ = std::make_shared<DiskImage>();
   NullLog log_;
   SessionLimits limits_;
+  PoolLimits pool_limits_;
   std::string policy_;
   OpenRequest request_;
   Session* session_ = nullptr;

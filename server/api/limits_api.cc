@@ -1,0 +1,57 @@
+// What bounds the server and how near it is to it.
+#include <berth/server/api/api.h>
+
+#include <berth/core/json_writer.h>
+#include <berth/server/api/problem.h>
+
+#include <utility>
+
+namespace berth::server {
+
+Api::Answer Api::get_limits(ApiCall*) {
+  std::size_t phases[5] = {};
+  for (const PooledAgent& agent : context_.pool.agents()) {
+    ++phases[static_cast<unsigned char>(agent.phase)];
+  }
+  const auto count = [&phases](AgentPhase phase) {
+    return static_cast<std::uint64_t>(phases[static_cast<unsigned char>(phase)]);
+  };
+  const PoolLimits& limits = context_.pool.limits();
+  const PoolStats& stats = context_.pool.stats();
+  const auto seconds = [](Duration time) { return std::chrono::duration<double>(time).count(); };
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object()
+      .key("agents")
+      .begin_object()
+      .member_uint64("live", count(AgentPhase::starting) + count(AgentPhase::idle) +
+                                 count(AgentPhase::busy) + count(AgentPhase::ending))
+      .member_uint64("starting", count(AgentPhase::starting))
+      .member_uint64("idle", count(AgentPhase::idle))
+      .member_uint64("busy", count(AgentPhase::busy))
+      .member_uint64("ending", count(AgentPhase::ending))
+      .member_uint64("waiting", count(AgentPhase::waiting))
+      .member_uint64("starts", stats.starts)
+      .member_uint64("refused", stats.refused)
+      .key("evicted")
+      .begin_object();
+  for (const auto& [limit, times] : stats.evicted) writer.member_uint64(limit, times);
+  writer.end_object()
+      .key("limits")
+      .begin_object()
+      .member_uint64("agents_live_max", limits.agents_live_max)
+      .member_uint64("agents_per_project_max", limits.agents_per_project_max)
+      .member_uint64("agents_memory_max", limits.agents_memory_max)
+      .key("agents_idle_ttl")
+      .number(seconds(limits.agents_idle_ttl))
+      .member_uint64("agents_starting_max", limits.agents_starting_max)
+      .member_uint64("starts_waiting_max", limits.starts_waiting_max)
+      .key("start_wait_max")
+      .number(seconds(limits.start_wait_max))
+      .end_object()
+      .end_object()
+      .end_object();
+  co_return json_response(200, std::move(body));
+}
+
+}  // namespace berth::server
