@@ -4,6 +4,7 @@
 #include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
+#include <berth/server/sessions/drain.h>
 
 #include <utility>
 
@@ -12,6 +13,8 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kTokenBytesMax = 4096;
+constexpr std::size_t kMeminfoBytesMax = std::size_t{1} << 16;
+constexpr Duration kLockLook = std::chrono::milliseconds(50);
 constexpr Duration kCompactEvery = std::chrono::seconds(5);
 constexpr Duration kTidyEvery = std::chrono::hours(1);
 constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
@@ -54,14 +57,10 @@ struct App::Running {
   Running(App& app, OwnerEpoch epoch)
       : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
                 app.config_.journal, app.log_),
-        context{app.platform_,
-                app.store_,
-                journal,
-                app.workspaces_,
-                app.agents_,
-                app.log_,
-                app.config_.sessions,
-                app.config_.state_directory},
+        pool(app.platform_.reactor(), app.pool_limits()),
+        context{app.platform_,   app.store_,           journal,
+                app.workspaces_, app.agents_,          pool,
+                app.log_,        app.config_.sessions, app.config_.state_directory},
         directory(context, app.config_.state_directory),
         api(context, directory, app.token_, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
@@ -75,6 +74,7 @@ struct App::Running {
   }
 
   Journal journal;
+  Pool pool;
   SessionContext context;
   Directory directory;
   Api api;
@@ -91,6 +91,15 @@ App::App(io::Platform& platform, Store& store, Workspaces& workspaces, Config co
       agents_(platform_, scanner_, config_.agents, config_.state_directory, tag_) {}
 
 App::~App() = default;
+
+PoolLimits App::pool_limits() {
+  PoolLimits limits = config_.pool;
+  if (limits.agents_live_max == 0) {
+    const Result<std::string> meminfo = platform_.files().read("/proc/meminfo", kMeminfoBytesMax);
+    limits.agents_live_max = live_max_for(meminfo.has_value() ? *meminfo : std::string());
+  }
+  return limits;
+}
 
 Result<void> App::prepare_folders() {
   io::Files& files = platform_.files();
@@ -171,8 +180,23 @@ Result<void> App::listen() {
   return platform_.files().write_atomic(endpoint_path(), endpoint + "\n", 0600);
 }
 
-Task<Result<void>> App::start(StopToken stop) {
+/// Whoever holds the lock serves; it is the kernel that lets go of it, after the last commit.
+Task<Result<void>> App::take_state(StopToken stop) {
   Result<void> ready = prepare_folders();
+  if (take_over_ && !ready.has_value()) {
+    log_.write(LogLevel::info, "app", "waiting for its end: " + ready.error().message);
+  }
+  while (take_over_ && !ready.has_value() && std::string_view(ready.error().code) == "locked") {
+    const TimePoint next = platform_.reactor().clock().now() + kLockLook;
+    const bool slept = co_await io::Sleep(platform_.reactor(), next, stop);
+    if (!slept) co_return ready;
+    ready = prepare_folders();
+  }
+  co_return ready;
+}
+
+Task<Result<void>> App::start(StopToken stop) {
+  Result<void> ready = co_await take_state(stop);
   if (ready.has_value()) ready = read_token();
   if (ready.has_value()) ready = read_tls();
   if (!ready.has_value()) co_return ready;
@@ -232,22 +256,36 @@ Task<void> App::keep_tidy(StopToken stop) {
   }
 }
 
-Task<void> App::serve(StopToken stop) {
+/// What runs may end, in the sight of its clients.
+Task<void> App::drain(StopToken force) {
+  running_->api.drain();
+  const DrainReport report = co_await server::drain(&running_->context, &running_->directory,
+                                                    config_.drain_deadline, force);
+  if (report.finished + report.parked == 0) co_return;
+  log_.write(LogLevel::info, "app",
+             std::to_string(report.finished) + " turns came to their end, " +
+                 std::to_string(report.parked) + " were interrupted");
+}
+
+Task<void> App::serve(StopToken stop, StopToken force) {
   struct Stopped final : StopListener {
     explicit Stopped(Executor& executor) : event(executor) {}
     void on_stop() override { event.set(); }
     Event event;
   } stopped(platform_.reactor());
   stop.listen(stopped);
+  StopSource drained;
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
   scope.spawn(keep_tidy(scope.stop_token()));
   if (listener_ != io::kNoHandle) {
-    scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), stop, tls_.get()));
+    scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), drained.token(),
+                                      tls_.get()));
   }
   co_await stopped.event.wait();
+  co_await drain(force);
+  drained.request_stop();
   // Requests that wait for a turn or a workspace end because their session does.
-  running_->api.drain();
   co_await running_->directory.shutdown();
   // And those that wait for a commit because a store that refuses is not asked again and again.
   running_->journal.close();

@@ -35,9 +35,13 @@ class App final {
   /// Gives a listener that somebody else opened, before start(), which then opens none: who opened
   /// it has decided who may connect. Closed with everything else.
   void use_listener(io::Handle listener) { listener_ = listener; }
-  /// Serves until `stop`, then ends the agents and closes everything. After a start() that
-  /// succeeded.
-  Task<void> serve(StopToken stop);
+  /// A server that has this state already is waited for, as long as it takes, in place of the error
+  /// `conflict` ("locked") of start(): for a new program that takes over from an old one.
+  void take_over() { take_over_ = true; }
+  /// Serves until `stop`. Then intake ends (503 `draining`) while streams go on, and the turns that
+  /// run get Config::drain_deadline to end, or until `force`; then the agents end and everything is
+  /// closed. After a start() that succeeded.
+  Task<void> serve(StopToken stop, StopToken force = {});
   /// Reads the files of Config::tls again, for the handshakes from now on; what is wrong with them
   /// is logged, and all stays as it was. Between start() and the end of serve().
   Task<void> reload_tls();
@@ -57,7 +61,10 @@ class App final {
  private:
   struct Running;  // what exists only while the store is open
 
+  PoolLimits pool_limits();
   Result<void> prepare_folders();
+  Task<Result<void>> take_state(StopToken stop);
+  Task<void> drain(StopToken force);
   Result<void> read_token();
   Result<void> open_listener();
   Result<void> read_tls();
@@ -76,6 +83,7 @@ class App final {
   std::string token_;
   std::string url_;
   io::Handle listener_ = io::kNoHandle;
+  bool take_over_ = false;
   std::unique_ptr<io::TlsContext> tls_;  // null: plain HTTP
   std::unique_ptr<Running> running_;
 };

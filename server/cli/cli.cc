@@ -76,6 +76,8 @@ void CommandLine::add_serve() {
   });
   made->add_option("--listen", serve.listen, "HOST:PORT or unix:/PATH (default 127.0.0.1:8420)");
   made->add_option("--config", serve.config, "a TOML file");
+  made->add_flag("--take-over", serve.take_over,
+                 "wait for the end of a server that has this state, then serve");
   made->add_flag("--quiet", serve.quiet, "print nothing but errors");
 }
 

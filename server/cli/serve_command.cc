@@ -169,7 +169,7 @@ Task<void> keep_certificate(App* app, Event* wanted, StopToken stop) {
 }
 
 Task<void> run(App* app, io::Platform* platform, Supervised* supervised, Event* new_certificate,
-               StopToken stop, bool quiet, int* exit_code) {
+               StopToken stop, StopToken force, bool quiet, int* exit_code) {
   Result<void> started = co_await app->start(stop);
   if (started.has_value()) {
     if (!quiet) say_ready(*app, *platform);
@@ -179,7 +179,7 @@ Task<void> run(App* app, io::Platform* platform, Supervised* supervised, Event* 
     StopSource served;  // ending may take long, and is a life too
     scope.spawn(supervised->show_signs_of_life(served.token()));
     scope.spawn(keep_certificate(app, new_certificate, served.token()));
-    co_await app->serve(stop);
+    co_await app->serve(stop, force);
     served.request_stop();
     co_await scope.join();
   } else {
@@ -214,15 +214,21 @@ int serve_command(const ServeOptions& options) {
   if (!inherited.has_value()) return complain(inherited.error());
   if (*inherited != io::kNoHandle) app.use_listener(*inherited);
   Supervised supervised(**platform, log);
+  if (options.take_over) app.take_over();
   StopSource stop;
+  StopSource force;
   io::Reactor& reactor = (*platform)->reactor();
-  Result<void> watching = signals.watch(reactor, [&stop] { stop.request_stop(); });
+  const auto on_signal = [&stop, &force] {
+    if (stop.stop_requested()) force.request_stop();
+    stop.request_stop();
+  };
+  Result<void> watching = signals.watch(reactor, on_signal);
   Event new_certificate(reactor);
   const auto on_hangup = [&] {
     if (tls) {
       new_certificate.set();
     } else {
-      stop.request_stop();
+      on_signal();
     }
   };
   if (watching.has_value()) {
@@ -234,7 +240,7 @@ int serve_command(const ServeOptions& options) {
   {
     Scope scope(reactor);
     scope.spawn(run(&app, platform->get(), &supervised, &new_certificate, stop.token(),
-                    options.quiet, &exit_code));
+                    force.token(), options.quiet, &exit_code));
     reactor.run();
     signals.unwatch();
     hangups.unwatch();

@@ -58,6 +58,10 @@ class Directory {
   /// The session's actor if it is in memory.
   Session* loaded(SessionNo no);
   std::size_t loaded_count() const { return by_no_.size(); }
+  template <typename Fn>
+  void for_each_loaded(Fn fn) {
+    for (auto& [no, session] : by_no_) fn(*session);
+  }
   /// Ends all agents; nothing is written to the log any more.
   Task<void> shutdown();
 

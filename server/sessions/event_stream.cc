@@ -123,6 +123,10 @@ bool EventStream::gather_from_tail() {
   return true;
 }
 
+bool EventStream::has_all() const {
+  return !WriteOp::started() && !loading_ && cursor_ >= session_.visible_seq();
+}
+
 void EventStream::pump() {
   if (WriteOp::started() || loading_ || end_ != End::none || cursor_ >= session_.visible_seq())
     return;

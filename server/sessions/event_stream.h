@@ -48,6 +48,7 @@ class EventStream final : private LogReader, private io::WriteOp, private StopLi
   enum class End : std::uint8_t { none, client_gone, stalled, finished, failed };
 
   void on_log_grew() override { pump(); }
+  bool has_all() const override;
   void on_written(int error) override;
   void on_stop() override { finish(End::client_gone); }
   void on_tick();

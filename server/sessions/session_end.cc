@@ -249,6 +249,21 @@ Task<Result<void>> Session::revive() {
   co_return co_await context_.journal.committed();
 }
 
+// --- the end of the server ---
+
+void Session::park(std::string_view why) {
+  if (!works()) return;
+  // The agent may still store what it has before its process ends.
+  if (dispatched_) (*binding(current_->agent))->cancel(current_->id);
+  settle(TurnState::interrupted, why, {});
+}
+
+bool Session::readers_have_all() {
+  bool all = true;
+  readers_.for_each([&all](LogReader& reader) { all = all && reader.has_all(); });
+  return all;
+}
+
 Task<void> Session::shutdown() {
   down_ = true;
   context_.reactor().disarm(grace_);
