@@ -34,6 +34,11 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/sessions/{}/turns/{}/cancel", &Api::cancel_turn},
       {"POST", "/v1/sessions/{}/cancel", &Api::cancel_running},
       {"POST", "/v1/sessions/{}/resume-queue", &Api::resume_queue},
+      {"GET", "/v1/sessions/{}/inputs", &Api::list_inputs},
+      {"PUT", "/v1/sessions/{}/inputs", &Api::order_inputs},
+      {"PATCH", "/v1/sessions/{}/inputs/{}", &Api::edit_input},
+      {"DELETE", "/v1/sessions/{}/inputs/{}", &Api::remove_input},
+      {"POST", "/v1/sessions/{}/inputs/{}/send", &Api::send_input},
       {"GET", "/v1/sessions/{}/events", nullptr},  // answers by itself, see handle()
       {"GET", "/v1/sessions/{}/interactions", &Api::list_interactions},
       {"POST", "/v1/sessions/{}/interactions", &Api::answer_interactions},

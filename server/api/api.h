@@ -79,6 +79,13 @@ class Api final : public io::HttpHandler {
   Answer cancel_turn(ApiCall* call);
   Answer cancel_running(ApiCall* call);
   Answer resume_queue(ApiCall* call);
+  Answer list_inputs(ApiCall* call);
+  Answer order_inputs(ApiCall* call);
+  Answer edit_input(ApiCall* call);
+  Answer remove_input(ApiCall* call);
+  Answer send_input(ApiCall* call);
+  Answer answer_inputs(Session* session);
+  Answer answer_input(Session* session, std::string id, Result<TurnRow> done);
   Task<Result<TurnRow>> look_up_turn(Session* session, std::string id);
   Task<void> wait_for_ending(Session* session, std::string turn, Duration time, StopToken gone);
 

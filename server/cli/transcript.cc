@@ -45,6 +45,7 @@ void Transcript::show(const JsonView& event) {
   const JsonView data = event.find("data");
   if (type == "update") return update(data);
   if (type == "turn.queued") return prompt(data);
+  if (type == "turn.edited" && data.find("prompt").is_array()) return prompt(data);
   if (type == "turn.started") return turn_started(event, data);
   if (type == "turn.ended") return turn_ended(data);
   if (type == "agent.attached") return attached(event, data);

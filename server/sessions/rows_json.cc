@@ -130,9 +130,8 @@ void put_mcp_servers(JsonWriter& writer, const SessionRow& row) {
   writer.end_array();
 }
 
-void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
-  writer.begin_object()
-      .member("id", turn.id)
+void put_turn_members(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
+  writer.member("id", turn.id)
       .member_int64("number", turn.number)
       .member("session", session_id)
       .member("agent", turn.agent)
@@ -149,6 +148,11 @@ void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_
   put_time(writer, "created_at", turn.created_ms);
   put_time(writer, "started_at", turn.started_ms);
   put_time(writer, "ended_at", turn.ended_ms);
+}
+
+void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
+  writer.begin_object();
+  put_turn_members(writer, turn, session_id);
   writer.end_object();
 }
 
@@ -190,6 +194,16 @@ std::string turn_json(const TurnRow& turn, std::string_view session_id) {
   return out;
 }
 
+std::string input_json(const TurnRow& turn, std::string_view session_id) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object();
+  put_turn_members(writer, turn, session_id);
+  put_json(writer, "prompt", turn.prompt);
+  writer.end_object();
+  return out;
+}
+
 std::string interaction_json(const InteractionRow& row) {
   std::string out;
   JsonWriter writer(out);
@@ -227,6 +241,15 @@ std::string turn_queued_json(const TurnRow& turn) {
       .member_int64("number", turn.number)
       .member_raw("prompt", turn.prompt)
       .end_object();
+  return out;
+}
+
+std::string turn_edited_json(const TurnRow& turn, bool new_prompt) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object().member_int64("number", turn.number);
+  if (new_prompt) writer.member_raw("prompt", turn.prompt);
+  writer.end_object();
   return out;
 }
 

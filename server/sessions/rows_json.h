@@ -25,12 +25,16 @@ struct SessionView {
 
 std::string session_json(const SessionRow& row, const SessionView& view);
 std::string turn_json(const TurnRow& turn, std::string_view session_id);
+/// A turn that waits, with its prompt.
+std::string input_json(const TurnRow& turn, std::string_view session_id);
 std::string interaction_json(const InteractionRow& row);
 
 // Data of berth's own events.
 /// `fallback`: why the workspace is not of the mode that was asked for.
 std::string session_opened_json(const SessionRow& row, std::string_view fallback);
 std::string turn_queued_json(const TurnRow& turn);
+/// `new_prompt`: not only its place in the queue or its agent changed.
+std::string turn_edited_json(const TurnRow& turn, bool new_prompt);
 std::string turn_ended_json(const TurnRow& turn, const std::vector<std::string>& open_tool_calls);
 std::string turn_steered_json(const TurnRow& turn);
 std::string interaction_opened_json(const InteractionRow& row);

@@ -19,6 +19,7 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
       row_(std::move(snapshot.session)),
       questions_(context, *this, std::move(snapshot.open_interactions)),
       last_turn_number_(snapshot.last_turn_number),
+      verbs_(context.reactor(), 1),
       idle_(context.reactor()),
       changes_(context, *this, std::move(snapshot.change)),
       scope_(context.reactor()) {
@@ -299,7 +300,9 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   save_turn(*current_);
   TurnRow ended = std::move(*current_);
   current_.reset();
-  if (state != TurnState::completed && state != TurnState::refused &&
+  const bool sent_now = !queue_.empty() && queue_.front().id == next_;
+  next_.clear();
+  if (state != TurnState::completed && state != TurnState::refused && !sent_now &&
       !(queue_.empty() && steering_.empty())) {
     hold_queue("turn " + std::to_string(ended.number) + " did not complete");
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/scope.h>
+#include <berth/core/semaphore.h>
 #include <berth/core/sync.h>
 #include <berth/server/sessions/binding.h>
 #include <berth/server/sessions/changes.h>
@@ -34,6 +35,15 @@ struct TurnRequest {
   std::string body_hash;
   OnBusy on_busy = OnBusy::queue;
 };
+
+/// What shall be different of a prompt that waits; what is empty stays.
+struct InputEdit {
+  std::string blocks;  ///< ACP content blocks, a JSON array.
+  std::string agent;
+};
+
+/// Why a turn that was queued cannot be changed: it started, or ended.
+Error input_promoted();
 
 /// The row's workspace as the workspace calls want it.
 Workspace workspace_of(const SessionRow& row);
@@ -84,6 +94,15 @@ class Session final : public LogWriter {
   /// Idempotent; an ended turn is left as it is. Error `not_found` when the turn is not in memory.
   Result<TurnRow> cancel(std::string_view turn_id, std::string_view reason);
   void resume_queue();
+  /// Prompts that wait, by their turn's id. Errors: `conflict` ("input_promoted": it waits no
+  /// more), `not_found` when the turn is not in memory, `invalid`.
+  Result<TurnRow> edit_input(std::string_view id, InputEdit edit);
+  Result<TurnRow> remove_input(std::string_view id);
+  /// `order` names every queued turn once, else `conflict` ("queue_changed"). The turns change
+  /// places and so their numbers: a lower one always runs first.
+  Result<void> reorder_inputs(const std::vector<std::string>& order);
+  /// Stops the running turn, if any, and lets this one run next, held or not.
+  Result<TurnRow> send_now(std::string_view id);
   Result<Binding*> binding(std::string_view agent);
   /// A turn of that agent runs, or is the next one.
   bool needs(std::string_view agent) const;
@@ -160,6 +179,8 @@ class Session final : public LogWriter {
   };
 
   void on_visible() override;
+  Result<TurnRow*> input(std::string_view id);
+  void take_order(std::vector<TurnRow> order);
   void advance();
   void start_turn(TurnRow turn);
   Task<void> attach_when_ready(std::string turn);
@@ -210,12 +231,14 @@ class Session final : public LogWriter {
   bool cancel_requested_ = false;
   int gates_ = 0;
   std::vector<TurnRow> queue_;
+  std::string next_;  // of the queue, runs whatever the ending of the turn before it
   std::vector<Steering> steering_;
   std::vector<TurnRow> ended_;  // the last few, for idempotent answers
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;
   std::string kept_;
   bool closing_ = false;
+  Semaphore verbs_;  // close, revive, archive, delete: one at a time
   bool down_ = false;
   IntrusiveList<LogReader> readers_;
   Event idle_;

@@ -39,6 +39,10 @@ std::string closed_json(bool removed, std::string_view reason, const WorkspaceRe
   return data;
 }
 
+auto draining() {
+  return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+}
+
 bool is_missing(const Error& error) {
   return std::string_view(error.code) == "worktree_missing";
 }
@@ -69,7 +73,7 @@ Task<Result<void>> Session::come_to_rest(std::string_view reason, bool at_once) 
   co_await idle_.wait();
   co_await changes_.settled().wait();
   closing_ = false;
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return draining();
   co_return Result<void>();
 }
 
@@ -93,20 +97,23 @@ void Session::cancel_unsent(std::string_view why) {
 }
 
 Task<Result<void>> Session::close() {
+  // Whoever asks again waits for the same end.
+  Semaphore::Permits verb = co_await verbs_.acquire();
+  if (down_) co_return draining();
   if (row_.state == SessionState::closed || row_.state == SessionState::deleted) {
-    co_return Result<void>();
-  }
-  if (closing_ || is_ending(row_.state)) {
-    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
+    co_return co_await context_.journal.committed();
   }
   Result<void> rest = co_await come_to_rest("the session was closed", false);
   if (!rest.has_value()) co_return rest;
   set_state(SessionState::closing);
   Result<void> noted = co_await context_.journal.committed();
   if (!noted.has_value()) co_return noted;
-  co_return co_await finish_close();
+  Result<void> done = co_await finish_close();
+  Result<void> told = co_await context_.journal.committed();
+  co_return done.has_value() ? told : done;
 }
 
+/// The caller waits for the log.
 Task<Result<void>> Session::finish_close() {
   WorkspaceRemoval removal;
   kept_.clear();
@@ -114,7 +121,7 @@ Task<Result<void>> Session::finish_close() {
     // What a person did since the last turn is in the last snapshot.
     Result<void> fresh = co_await changes_.refresh();
     Semaphore::Permits permit = co_await changes_.files().acquire();
-    Result<WorkspaceRemoval> removed = fail(ErrorKind::unavailable, "draining", "shutting down");
+    Result<WorkspaceRemoval> removed = draining();
     // A folder that is gone holds no work: a crash in the middle of this is gone on with.
     const bool gone = !fresh.has_value() && is_missing(fresh.error());
     if (!fresh.has_value() && !gone) {
@@ -122,7 +129,7 @@ Task<Result<void>> Session::finish_close() {
     } else if (!down_) {
       removed = co_await context_.workspaces.remove(workspace_of(row_), RemoveOrder());
     }
-    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+    if (down_) co_return draining();
     if (removed.has_value()) {
       removal = std::move(*removed);
       row_.workspace_ready = false;
@@ -130,20 +137,17 @@ Task<Result<void>> Session::finish_close() {
       kept_ = removed.error().message;
       // It stays, and yet: what somebody does to the folder later shall not take it away.
       Result<WorkspaceRemoval> salvage = co_await context_.workspaces.salvage(workspace_of(row_));
-      if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+      if (down_) co_return draining();
       if (salvage.has_value()) removal = std::move(*salvage);
     }
   }
   set_state(SessionState::closed);
   append("session.closed", {}, closed_json(kept_.empty(), kept_, removal));
-  co_return co_await context_.journal.committed();
+  co_return Result<void>();
 }
 
 Task<Result<void>> Session::remove(RemoveOrder order) {
   if (row_.state == SessionState::deleted) co_return Result<void>();
-  if (closing_ || is_ending(row_.state)) {
-    co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
-  }
   if (!order.force && has_worktree(row_) && row_.workspace_ready) {
     // Before anything is stopped: a refusal must change nothing.
     Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row_));
@@ -152,30 +156,32 @@ Task<Result<void>> Session::remove(RemoveOrder order) {
                      "the worktree holds work (or a turn runs); force=1 "
                      "salvages and deletes it");
     }
-    if (closing_ || is_ending(row_.state)) {
-      co_return fail(ErrorKind::conflict, "session_closed", "the session is being closed");
-    }
   }
+  // A close that waits for the turn shall not hold up a forced end.
+  if (order.force && current_) static_cast<void>(cancel(current_->id, "the session was deleted"));
+  Semaphore::Permits verb = co_await verbs_.acquire();
+  if (down_) co_return draining();
+  if (row_.state == SessionState::deleted) co_return co_await context_.journal.committed();
   const SessionState before = row_.state;
   Result<void> rest = co_await come_to_rest("the session was deleted", true);
   if (!rest.has_value()) co_return rest;
   set_state(order.force ? SessionState::discarding : SessionState::deleting);
   Result<void> noted = co_await context_.journal.committed();
   if (!noted.has_value()) co_return noted;
-  co_return co_await finish_remove(order, before);
+  Result<void> done = co_await finish_remove(order, before);
+  Result<void> told = co_await context_.journal.committed();
+  co_return done.has_value() ? told : done;
 }
 
 Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before) {
   WorkspaceRemoval removal;
   if (has_worktree(row_) && row_.workspace_ready) {
     Semaphore::Permits permit = co_await changes_.files().acquire();
-    Result<WorkspaceRemoval> removed = fail(ErrorKind::unavailable, "draining", "shutting down");
+    Result<WorkspaceRemoval> removed = draining();
     if (!down_) removed = co_await context_.workspaces.remove(workspace_of(row_), order);
-    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+    if (down_) co_return draining();
     if (!removed.has_value()) {
       set_state(before);  // undone: it is as it was, at rest
-      Result<void> undone = co_await context_.journal.committed();
-      static_cast<void>(undone);
       co_return fail(std::move(removed.error()));
     }
     removal = std::move(*removed);
@@ -184,12 +190,14 @@ Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before
   co_await remove_transcript();
   set_state(SessionState::deleted);
   append("session.closed", {}, closed_json(true, "deleted", removal));
-  co_return co_await context_.journal.committed();
+  co_return Result<void>();
 }
 
-/// After a crash of the server.
+/// After a crash of the server. Does not wait for the log: a store that refuses must not hold up
+/// the server's end.
 Task<void> Session::resume_ending() {
   const SessionState state = row_.state;
+  Semaphore::Permits verb = co_await verbs_.acquire();
   co_await changes_.settled().wait();
   if (down_) co_return;
   Result<void> done;
@@ -208,8 +216,10 @@ Task<void> Session::resume_ending() {
 // --- put away, and back ---
 
 Task<Result<void>> Session::archive() {
-  if (row_.state == SessionState::archived) co_return Result<void>();
-  if (row_.state != SessionState::open || closing_) {
+  Semaphore::Permits verb = co_await verbs_.acquire();
+  if (down_) co_return draining();
+  if (row_.state == SessionState::archived) co_return co_await context_.journal.committed();
+  if (row_.state != SessionState::open) {
     co_return fail(ErrorKind::conflict, "session_closed", "only an open session is archived");
   }
   Result<void> rest = co_await come_to_rest("the session was archived", false);
@@ -220,7 +230,9 @@ Task<Result<void>> Session::archive() {
 }
 
 Task<Result<void>> Session::unarchive() {
-  if (row_.state == SessionState::open) co_return Result<void>();
+  Semaphore::Permits verb = co_await verbs_.acquire();
+  if (down_) co_return draining();
+  if (row_.state == SessionState::open) co_return co_await context_.journal.committed();
   if (row_.state != SessionState::archived) {
     co_return fail(ErrorKind::conflict, "not_archived", "the session is not archived");
   }
@@ -230,8 +242,10 @@ Task<Result<void>> Session::unarchive() {
 }
 
 Task<Result<void>> Session::revive() {
-  if (row_.state == SessionState::open) co_return Result<void>();
-  if (row_.state != SessionState::closed || closing_) {
+  Semaphore::Permits verb = co_await verbs_.acquire();
+  if (down_) co_return draining();
+  if (row_.state == SessionState::open) co_return co_await context_.journal.committed();
+  if (row_.state != SessionState::closed) {
     co_return fail(ErrorKind::conflict, "not_closed", "the session is not closed");
   }
   if (has_worktree(row_)) {
@@ -239,8 +253,7 @@ Task<Result<void>> Session::revive() {
     Semaphore::Permits permit = co_await changes_.files().acquire();
     Result<void> there = co_await context_.workspaces.revive(workspace_of(row_), snapshot);
     if (!there.has_value()) co_return there;
-    if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
-    if (row_.state != SessionState::closed) co_return Result<void>();  // somebody was quicker
+    if (down_) co_return draining();
     row_.workspace_ready = true;
   }
   kept_.clear();

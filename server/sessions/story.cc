@@ -97,8 +97,9 @@ void Storyteller::take(const Frame& frame) {
   const JsonView root = doc->root();
   if (frame.type == "update") return state_->take_update(root);
   State::Turn& turn = state_->turn(root);
-  if (frame.type == "turn.queued") {
+  if (frame.type == "turn.queued" || frame.type == "turn.edited") {
     turn.told.number = root.get_int64("data.number").value_or(0);
+    if (root.find("data.prompt").is_array()) turn.told.prompt.clear();
     for (const JsonView& block : root.elements("data.prompt")) {
       append_block(turn.told.prompt, block);
     }

@@ -85,8 +85,9 @@ void Transcript::make_room() {
 
 void Transcript::take(const Frame& frame) {
   const bool told = frame.type == "update" || frame.type == "turn.queued" ||
-                    frame.type == "turn.started" || frame.type == "turn.ended" ||
-                    frame.type == "turn.steered" || frame.type == "interaction.closed";
+                    frame.type == "turn.edited" || frame.type == "turn.started" ||
+                    frame.type == "turn.ended" || frame.type == "turn.steered" ||
+                    frame.type == "interaction.closed";
   if (!told) return;
   const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
   if (!doc.has_value()) return;
@@ -95,6 +96,9 @@ void Transcript::take(const Frame& frame) {
   const std::string_view turn = root.get_string("turn").value_or("");
   if (frame.type == "turn.queued") {
     heading({}, "Request " + std::to_string(data.get_int64("number").value_or(0)));
+    for (const JsonView& block : data.elements("prompt")) speak("User", text_of(block) + "\n");
+  } else if (frame.type == "turn.edited" && data.find("prompt").is_array()) {
+    heading({}, "Request " + std::to_string(data.get_int64("number").value_or(0)) + ", changed");
     for (const JsonView& block : data.elements("prompt")) speak("User", text_of(block) + "\n");
   } else if (frame.type == "turn.started") {
     heading(turn, "Turn " + std::to_string(data.get_int64("number").value_or(0)) + " (" +

@@ -160,6 +160,26 @@ class Sessions(unittest.TestCase):
         text = text_of(self.client.log(session))
         self.assertLess(text.index("first"), text.index("second"))
 
+    def test_what_waits_can_be_changed_ordered_removed_and_sent_now(self):
+        session = self.client.open(agent="one")["id"]
+        self.client.prompt(session, "sleep 60000\nsay never")
+        ids = [self.client.prompt(session, f"say {name}")["id"] for name in ("alpha", "beta", "gamma")]
+        inputs = f"/v1/sessions/{session}/inputs"
+        self.client.raw("PATCH", f"{inputs}/{ids[0]}", {"prompt": "say changed"}).json()
+        listed = self.client.raw("PUT", inputs, {"order": [ids[1], ids[2], ids[0]]}).json()
+        self.assertEqual([i["id"] for i in listed["inputs"]], [ids[1], ids[2], ids[0]])
+        self.assertEqual(listed["inputs"][2]["prompt"], [{"type": "text", "text": "say changed"}])
+        removed = self.client.raw("DELETE", f"{inputs}/{ids[1]}").json()
+        self.assertEqual(removed["state"], "cancelled")
+        self.client.post(f"{inputs}/{ids[0]}/send")
+        wait_until(lambda: self.client.get(f"/v1/sessions/{session}/turns/{ids[2]}")["state"] == "completed", 20)
+        text = text_of(self.client.log(session))
+        self.assertLess(text.index("changed"), text.index("gamma"))
+        self.assertNotIn("beta", text)
+        self.assertNotIn("never", text)
+        late = self.client.raw("PATCH", f"{inputs}/{ids[0]}", {"prompt": "say late"})
+        self.assertEqual((late.status, late.json()["code"]), (409, "input_promoted"))
+
     def test_a_prompt_with_a_key_is_one_turn_over_kill_9_of_berth(self):
         session = self.client.open(agent="one")["id"]
         first = self.client.prompt(session, "remember pelican", key="k", wait=20)

@@ -52,6 +52,10 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.switches, seeds / 4);
   EXPECT_GT(sum.decisions, seeds / 100);
   EXPECT_GT(sum.expired, seeds / 200);
+  EXPECT_GT(sum.filled_in, seeds / 100);
+  EXPECT_GT(sum.edits, seeds / 20);
+  EXPECT_GT(sum.sent_now, seeds / 50);
+  EXPECT_GT(sum.revived, seeds / 50);
 }
 
 TEST(Crash, TheSameSeedGivesTheSameRun) {

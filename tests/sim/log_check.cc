@@ -61,8 +61,20 @@ class LogReader {
     if (found == story_.turns.end()) return wrong("is about a turn that was never queued");
     TurnStory& turn = found->second;
     if (!turn.ending.empty()) return wrong("comes after the turn's ending");
-    if (type == "turn.started") {
+    if (type == "turn.edited") {
+      if (turn.started) return wrong("edits a turn that has started");
+      turn.edited = true;
+      turn.number = data.get_int64("number").value_or(0);
+      if (data.find("prompt").is_array()) {
+        turn.prompt = data.raw("prompt");
+        turn.edits += turn.prompt;
+      }
+      ++story_.edits;
+    } else if (type == "turn.started") {
       if (turn.started || !running_.empty()) return wrong("starts a turn while one runs");
+      if (turn.number <= last_started_) return wrong("starts a turn after a later one");
+      last_started_ = data.get_int64("number").value_or(0);
+      if (last_started_ != turn.number) return wrong("starts a turn under another number");
       turn.started = true;
       running_ = id;
     } else if (type == "turn.ended") {
@@ -114,6 +126,7 @@ class LogReader {
   LogStory& story_;
   std::string time_;
   std::string running_;
+  std::int64_t last_started_ = 0;
   struct Process {
     std::int64_t pid = 0;
     std::int64_t attach_epoch = 0;

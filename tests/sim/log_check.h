@@ -10,7 +10,9 @@ namespace berth::sim_test {
 
 struct TurnStory {
   std::int64_t number = 0;
-  std::string prompt;  ///< Content blocks, raw JSON.
+  std::string prompt;  ///< Content blocks, raw JSON; the last if it was edited.
+  std::string edits;   ///< All that it was edited to.
+  bool edited = false;
   bool started = false;
   std::string ending;  ///< Empty while it has none.
 };
@@ -22,6 +24,7 @@ struct LogStory {
   std::map<std::string, std::string> interactions;  ///< Id to the closing state, "" while open.
   std::map<std::string, int> attached;              ///< Agent to how often it came up.
   int decisions = 0;
+  int edits = 0;
   std::string wrong;  ///< The first rule that is broken, with the event's number.
 
   std::string where(const std::string& what) const;

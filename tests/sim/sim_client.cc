@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -15,7 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::size_t kPromptsMax = 12;
+constexpr std::size_t kPromptsMax = 16;
 
 Duration pick(Random& random, Duration most) {
   return Duration(
@@ -140,13 +141,17 @@ Task<Driver::Answer> Driver::call(std::string method, std::string path, std::str
   co_return std::move(*answer);
 }
 
-/// Repeats it until the server takes it; false when the test is over or the answer is a wrong one.
+/// Repeats it until the server takes it, or says that it was done before (`done_code`); false when
+/// the test is over or the answer is a wrong one.
 Task<bool> Driver::call_until_taken(std::string method, std::string path, std::string body,
-                                    HttpHeaders headers) {
+                                    HttpHeaders headers, std::string done_code) {
   while (!stop_.stop_requested() && story_.wrong.empty()) {
     Answer answer = co_await call(method, path, body, headers);
     if (answer && answer->status / 100 == 2) {
       taken_ = std::move(*answer);
+      co_return true;
+    }
+    if (answer && !done_code.empty() && answer->body.find(done_code) != std::string::npos) {
       co_return true;
     }
     if (answer && answer->status != 503 && answer->status != 429) {
@@ -242,7 +247,7 @@ Task<void> Driver::run(StopToken stop) {
 }
 
 Task<void> Driver::do_something() {
-  const std::uint64_t choice = random_.below(16);
+  const std::uint64_t choice = random_.below(20);
   const std::string self = "/" + story_.id;
   Answer answer;
   if (choice < 6 && story_.prompts.size() < kPromptsMax) {
@@ -265,14 +270,83 @@ Task<void> Driver::do_something() {
   } else if (choice == 14) {
     const char* agent = random_.one_in(3) ? "second" : "scripted";
     answer = co_await call("POST", self + "/agents/" + agent + "/kill", "{}", {});
-  } else if (choice == 15 && random_.one_in(2)) {
+  } else if (choice == 15) {
     co_await decide(false);
+  } else if (choice < 18) {
+    co_await change_queue();
+  } else if (choice == 18 && random_.one_in(3)) {
+    co_await close_and_revive();
   } else {
     answer = co_await call("POST", self + "/resume-queue", "{}", {});
   }
   if (answer && answer->status / 100 == 5 && answer->status != 503) {
     wrong("a " + std::to_string(answer->status) + ": " + answer->body);
   }
+}
+
+/// Edits, removes or sends one prompt that waits, or puts all in another order.
+Task<void> Driver::change_queue() {
+  const std::string inputs = "/" + story_.id + "/inputs";
+  for (int more = 3; more > 0 && story_.prompts.size() < kPromptsMax; --more) {
+    co_await prompt(make_prompt(), false);
+  }
+  Answer answer = co_await call("GET", inputs, {}, {});
+  if (!answer || answer->status != 200) co_return;
+  const Result<JsonDoc> doc = JsonDoc::parse(answer->body);
+  if (!doc.has_value()) co_return wrong("inputs that are no JSON");
+  std::vector<std::string> ids;
+  for (const JsonView& turn : doc->root().elements("inputs")) {
+    ids.emplace_back(turn.get_string("id").value_or(""));
+  }
+  if (ids.empty()) co_return;
+  const std::string chosen = ids[random_.below(ids.size())];
+  const std::uint64_t choice = random_.below(8);
+  if (choice < 3) {
+    co_await edit(chosen);
+  } else if (choice == 3) {
+    answer = co_await call("DELETE", inputs + "/" + chosen, {}, {});
+  } else if (choice == 4) {
+    answer = co_await call("POST", inputs + "/" + chosen + "/send", "{}", {});
+    if (answer && answer->status == 200) ++story_.sent_now;
+  } else {
+    for (std::size_t i = ids.size(); i > 1; --i) std::swap(ids[i - 1], ids[random_.below(i)]);
+    std::string body;
+    JsonWriter writer(body);
+    writer.begin_object().key("order").begin_array();
+    for (const std::string& id : ids) writer.string(id);
+    writer.end_array().end_object();
+    answer = co_await call("PUT", inputs, body, {});
+  }
+  const bool expected =
+      !answer || answer->status / 100 == 2 || answer->status == 409 || answer->status == 503;
+  if (!expected) wrong("a change of the queue was answered " + answer->body);
+}
+
+Task<void> Driver::edit(std::string turn) {
+  const auto prompt =
+      std::find_if(story_.prompts.begin(), story_.prompts.end(),
+                   [&](const SessionStory::Prompt& known) { return known.turn == turn; });
+  if (prompt == story_.prompts.end()) co_return;  // the answer to its POST was lost
+  const auto index = static_cast<std::size_t>(prompt - story_.prompts.begin());
+  const std::string text = "say " + prompt->key + " edit " + std::to_string(++edits_);
+  std::string body;
+  JsonWriter(body).begin_object().member("prompt", text).end_object();
+  Answer answer = co_await call("PATCH", "/" + story_.id + "/inputs/" + turn, body, {});
+  if (answer && answer->status == 200) story_.prompts[index].edits.push_back(text);
+  if (answer && answer->status != 200 && answer->status != 409 && answer->status != 503) {
+    wrong("an edit was answered " + answer->body);
+  }
+}
+
+/// A session that was closed and made again has the same log and goes on.
+Task<void> Driver::close_and_revive() {
+  const std::string self = "/" + story_.id;
+  Answer cancelled = co_await call("POST", self + "/cancel", "{}", {});
+  const bool closed = co_await call_until_taken("POST", self + "/close", "{}", {});
+  if (!closed) co_return;
+  co_await sleep(milliseconds(200));
+  const bool revived = co_await call_until_taken("POST", self + "/revive", "{}", {}, "not_closed");
+  if (revived) ++story_.revived;
 }
 
 Task<void> Driver::look_at_turn() {

@@ -32,6 +32,7 @@ struct SessionStory {
     std::string text;  ///< Ends in the key.
     std::string turn;  ///< Empty until a 2xx gave it.
     std::int64_t number = 0;
+    std::vector<std::string> edits;  ///< What a 2xx said it was changed to.
   };
 
   std::string id;
@@ -41,8 +42,10 @@ struct SessionStory {
   std::map<std::string, std::string> answers;  ///< Interaction to the state that a 2xx showed.
   std::map<std::uint64_t, std::string> pages;  ///< Events that JSON pages showed.
   std::uint64_t filled_in = 0;                 ///< Forms whose answer was taken.
-  std::uint64_t last_seq = 0;                  ///< The highest that an answer showed.
-  std::string wrong;  ///< The first answer that contradicts another one or the documents.
+  std::uint64_t sent_now = 0;
+  std::uint64_t revived = 0;
+  std::uint64_t last_seq = 0;  ///< The highest that an answer showed.
+  std::string wrong;           ///< The first answer that contradicts another one or the documents.
 };
 
 /// Follows a session's log with Last-Event-ID over all that happens to its connection, which it
@@ -90,11 +93,14 @@ class Driver {
 
   Task<Answer> call(std::string method, std::string path, std::string body, HttpHeaders headers);
   Task<bool> call_until_taken(std::string method, std::string path, std::string body,
-                              HttpHeaders headers);
+                              HttpHeaders headers, std::string done_code = {});
   Task<void> sleep(Duration most);
   Task<void> open();
   Task<void> prompt(std::string text, bool wait);
   Task<void> do_something();
+  Task<void> change_queue();
+  Task<void> edit(std::string turn);
+  Task<void> close_and_revive();
   Task<void> look_at_turn();
   Task<void> read_pages();
   Task<void> answer_questions();
@@ -110,6 +116,7 @@ class Driver {
   std::unique_ptr<io::HttpClient> client_;
   StopToken stop_;
   io::HttpClientResponse taken_;  // by the last call_until_taken()
+  int edits_ = 0;
   bool finishing_ = false;
   bool done_ = false;
 };

@@ -130,6 +130,9 @@ void WorldReport::add(const WorldReport& other) {
   decisions += other.decisions;
   expired += other.expired;
   filled_in += other.filled_in;
+  edits += other.edits;
+  sent_now += other.sent_now;
+  revived += other.revived;
 }
 
 std::string WorldReport::summary() const {
@@ -142,7 +145,9 @@ std::string WorldReport::summary() const {
          std::to_string(interrupted) + " turns interrupted, " + std::to_string(switches) +
          " sessions with several agents, " + std::to_string(decisions) + " decisions, " +
          std::to_string(expired) + " questions expired, " + std::to_string(filled_in) +
-         " forms filled in, " + std::to_string(events) + " events";
+         " forms filled in, " + std::to_string(edits) + " changes of the queue, " +
+         std::to_string(sent_now) + " prompts sent now, " + std::to_string(revived) +
+         " sessions revived, " + std::to_string(events) + " events";
 }
 
 // --- setting up ---
@@ -479,9 +484,14 @@ std::string contradiction(const SessionStory& told, const LogStory& log,
     if (prompt.turn.empty()) continue;
     const auto turn = log.turns.find(prompt.turn);
     if (turn == log.turns.end()) return "the accepted prompt " + prompt.text + " is not in the log";
-    if (turn->second.number != prompt.number) return "the number of " + prompt.text + " changed";
+    if (!turn->second.edited && turn->second.number != prompt.number)
+      return "the number of " + prompt.text + " changed";
     if (turn->second.prompt.find(prompt.key) == std::string::npos) {
       return "turn " + prompt.turn + " has another prompt than " + prompt.text;
+    }
+    for (const std::string& edit : prompt.edits) {
+      if (turn->second.edits.find(edit) != std::string::npos) continue;
+      return "the accepted edit " + edit + " is not in the log";
     }
   }
   for (const auto& [id, state] : told.endings) {
@@ -540,6 +550,9 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   report_.decisions += static_cast<std::uint64_t>(log.decisions);
   if (log.attached.size() > 1) ++report_.switches;
   report_.filled_in += group.story.filled_in;
+  report_.edits += static_cast<std::uint64_t>(log.edits);
+  report_.sent_now += group.story.sent_now;
+  report_.revived += group.story.revived;
   for (const auto& [id, state] : log.interactions) {
     if (state == "expired") ++report_.expired;
   }
@@ -558,12 +571,13 @@ void World::check_agents_memory() {
     const Result<JsonDoc> memory = JsonDoc::parse(machine_.disk().find(path)->content);
     if (!memory.has_value()) continue;
     for (const JsonView& entry : memory->root().elements("history")) {
-      const std::string prompt(entry.get_string("prompt").value_or(""));
+      std::string prompt(entry.get_string("prompt").value_or(""));
+      while (prompt.ends_with('\n')) prompt.pop_back();
       const std::size_t at = prompt.find("key-");
       const std::string key = prompt.substr(at, prompt.find("-end", at) + 4 - at);
       if (++heard[key] > 1) wrong("agents were given " + key + " twice");
-      if (started_prompts_.find(key) == std::string::npos) {
-        wrong("an agent was given " + key + ", which no log has started");
+      if (started_prompts_.find(prompt.substr(at)) == std::string::npos) {
+        wrong("an agent was given " + prompt.substr(at) + ", which no log has started");
       }
     }
   }

@@ -37,6 +37,9 @@ struct WorldReport {
   std::uint64_t decisions = 0;    ///< What a person chose for an agent that could not be restored.
   std::uint64_t expired = 0;      ///< Questions that nobody answered in time.
   std::uint64_t filled_in = 0;    ///< Forms that somebody filled in.
+  std::uint64_t edits = 0;        ///< Changes of what waits in the queue.
+  std::uint64_t sent_now = 0;
+  std::uint64_t revived = 0;  ///< Sessions that were closed in between.
 
   void add(const WorldReport& other);
   std::string summary() const;

@@ -595,5 +595,55 @@ TEST(Counting, ACostThatGrowsIsCountedByItsDifferencesAlsoAfterARestart) {
             R"([{"amount":0.35,"currency":"USD"}])");
 }
 
+// --- closing ---
+
+TEST(Closing, WhoeverAsksAgainWaitsForTheSameEnd) {
+  SessionWorld world;
+  world.prompt("dig", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle();
+  world.begin_call("POST", "s/close", "{}");
+  world.settle();
+  EXPECT_FALSE(world.call_ended()) << "the turn runs";
+  Scope again(world.context().reactor());
+  std::optional<Result<void>> second;
+  const auto close_again = [](Session* session, std::optional<Result<void>>* result) -> Task<void> {
+    *result = co_await session->close();
+  };
+  again.spawn(close_again(&world.session(), &second));
+  world.settle();
+  EXPECT_FALSE(second.has_value());
+  world.agent_named("one").ends("end_turn");
+  EXPECT_EQ(world.end_call().status, 200);
+  world.settle();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_TRUE(second->has_value()) << second->error().message;
+  EXPECT_EQ(world.log("session.closed").size(), 1U);
+}
+
+TEST(Closing, AForcedDeleteDoesNotWaitForTheTurnThatACloseWaitsFor) {
+  SessionWorld world;
+  const std::string turn = world.prompt("dig", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle();
+  world.begin_call("POST", "s/close", "{}");
+  world.settle();
+  Scope deletion(world.context().reactor());
+  std::optional<Result<void>> removed;
+  const auto remove = [](Session* session, std::optional<Result<void>>* result) -> Task<void> {
+    RemoveOrder order;
+    order.force = true;
+    *result = co_await session->remove(order);
+  };
+  deletion.spawn(remove(&world.session(), &removed));
+  world.settle();
+  EXPECT_EQ(world.state_of(turn), TurnState::stopping);
+  world.agent_named("one").ends("cancelled");
+  EXPECT_EQ(world.end_call().status, 200);
+  world.settle();
+  ASSERT_TRUE(removed.has_value());
+  EXPECT_TRUE(removed->has_value()) << removed->error().message;
+}
+
 }  // namespace
 }  // namespace berth::server
