@@ -1,49 +1,80 @@
+#include <berth/git/conversions.h>
 #include <berth/git/failure.h>
 #include <berth/git/file_store.h>
 #include <berth/git/files.h>
 
+#include <fcntl.h>
 #include <git2.h>
-#include <git2/sys/mempack.h>
-#include <git2/sys/odb_backend.h>
 #include <git2/sys/repository.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
+#include <climits>
 #include <cstring>
-#include <fstream>
-#include <iterator>
-#include <set>
 
 namespace berth::git::detail {
 namespace {
 
 constexpr std::uint64_t kMemoryBytesMax = 64 << 20;
-constexpr int kBeforeAllOthers = 999;
+/// Larger files are left to libgit2, which reads them in pieces.
+constexpr std::uint64_t kWholeBytesMax = 16 << 20;
+
+struct FreeFilters {
+  void operator()(git_filter_list* filters) const { git_filter_list_free(filters); }
+};
+
+/// All of a regular file into `bytes`; false when that cannot be.
+bool read_file(const std::string& path, std::string& bytes) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return false;
+  struct stat st{};
+  bool fine = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  std::size_t used = 0;
+  bytes.resize(fine ? static_cast<std::size_t>(st.st_size) + 1 : 0);
+  while (fine) {
+    if (used == bytes.size()) bytes.resize(bytes.size() * 2);  // it grows while we read
+    const ssize_t n = ::read(fd, bytes.data() + used, bytes.size() - used);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      fine = n == 0;
+      break;
+    }
+    used += static_cast<std::size_t>(n);
+  }
+  ::close(fd);
+  bytes.resize(used);
+  return fine;
+}
+
+bool read_link(const std::string& path, std::string& bytes) {
+  bytes.resize(PATH_MAX);
+  const ssize_t n = ::readlink(path.c_str(), bytes.data(), bytes.size());
+  bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return n >= 0;
+}
 
 }  // namespace
 
-Result<void> FileStore::begin(const std::vector<Present>& all, const ObjectId& base) {
+Result<void> FileStore::begin(const std::vector<Present>& all, const UsersIndex& users) {
   std::uint64_t bytes = 0;
   for (const Present& present : all) bytes += present.size;
-  if (options_.only_in_memory && bytes <= kMemoryBytesMax) {
-    if (Result<void> kept = keep_in_memory(); !kept) return kept;
+  const bool in_memory = options_.only_in_memory && bytes <= kMemoryBytesMax;
+  if (Result<void> opened = objects_.open(in_memory); !opened) return opened;
+  // libgit2 asks the index for attributes even where a file in the worktree has replaced them,
+  // which git does not.
+  std::set<std::string> attributes;
+  for (const std::string& path : users.attributes) {
+    if (!is_safe_relative(path)) continue;
+    if (kind_of(options_.root + "/" + path) != PathKind::file) attributes.insert(path);
   }
-  Result<bool> changed = has_new_attributes(all, base);
-  if (!changed) return fail(std::move(changed).error());
-  return *changed ? hide_old_attributes() : Result<void>();
+  may_convert_ = !attributes.empty() || has_attributes(all) || settings_may_convert(repository_);
+  return set_index(all, users, attributes);
 }
 
-Result<void> FileStore::keep_in_memory() {
-  Handle<git_odb> odb;
-  git_odb_backend* memory = nullptr;
-  int rc = git_repository_odb(out(odb), repository_);
-  if (rc == 0) rc = git_mempack_new(&memory);
-  if (rc == 0) rc = git_odb_add_backend(odb.get(), memory, kBeforeAllOthers);
-  if (rc != 0) return libgit2_fail(rc, "objects in memory");
-  return {};
-}
-
-/// True when a file of attributes above one of the files is another than in the base.
-Result<bool> FileStore::has_new_attributes(const std::vector<Present>& all, const ObjectId& base) {
+/// True when there is a file of attributes above one of the files.
+bool FileStore::has_attributes(const std::vector<Present>& all) const {
   std::set<std::string, std::less<>> seen;
   for (const Present& present : all) {
     if (present.kind != PlaceKind::file) continue;
@@ -51,36 +82,35 @@ Result<bool> FileStore::has_new_attributes(const std::vector<Present>& all, cons
     while (!folder.empty()) {
       folder.resize(folder.rfind('/', folder.size() - 2) + 1);  // npos + 1: the root
       if (!seen.insert(folder).second) break;
-      const std::string name = folder + ".gitattributes";
-      const std::string full = options_.root + "/" + name;
-      if (kind_of(full) != PathKind::file) continue;
-      Result<TreeEdit> old = find_in_tree(repository_, base, name);
-      if (!old) return fail(std::move(old).error());
-      git_oid now;
-      if (old->mode == 0 || git_odb_hashfile(&now, full.c_str(), GIT_OBJECT_BLOB) != 0 ||
-          to_id(now) != old->id) {
-        return true;
-      }
+      const std::string file = options_.root + "/" + folder + ".gitattributes";
+      if (kind_of(file) != PathKind::missing) return true;
     }
   }
   return false;
 }
 
-/// libgit2 asks the index for attributes even where a file in the worktree has replaced them, which
-/// git does not. So it is given the user's index without those entries, in memory.
-Result<void> FileStore::hide_old_attributes() {
-  const std::string file = std::string(git_repository_path(repository_)) + "index";
-  Handle<git_index> index;
-  if (kind_of(file) != PathKind::file || git_index_open(out(index), file.c_str()) != 0) return {};
-  std::vector<std::string> replaced;
-  for (std::size_t i = 0; i < git_index_entrycount(index.get()); ++i) {
-    const std::string path = git_index_get_byindex(index.get(), i)->path;
-    if (name_of(path) != ".gitattributes" || !is_safe_relative(path)) continue;
-    if (kind_of(options_.root + "/" + path) == PathKind::file) replaced.push_back(path);
+/// libgit2 reads and checks all of the user's index to ask it for attributes, and whether a file
+/// had CRLF before. It is given only that, in memory.
+Result<void> FileStore::set_index(const std::vector<Present>& all, const UsersIndex& users,
+                                  const std::set<std::string>& attributes) {
+  std::set<std::string> wanted = attributes;
+  if (may_convert_) {
+    for (const Present& present : all) wanted.insert(present.path);
   }
-  for (const std::string& path : replaced) git_index_remove(index.get(), path.c_str(), 0);
-  const int rc = git_repository_set_index(repository_, index.get());
-  if (rc != 0) return libgit2_fail(rc, file);
+  Handle<git_index> index;
+  int rc = git_index_new(out(index));
+  for (const std::string& path : wanted) {
+    if (rc != 0) break;
+    const IndexEntry* known = find_entry(users.entries(), path);
+    if (known == nullptr || known->mode == GIT_FILEMODE_COMMIT) continue;
+    git_index_entry entry{};
+    entry.path = path.c_str();
+    entry.mode = known->mode;
+    entry.id = to_oid(known->id);
+    git_index_add(index.get(), &entry);  // a name that git would not have there is not asked for
+  }
+  if (rc == 0) rc = git_repository_set_index(repository_, index.get());
+  if (rc != 0) return libgit2_fail(rc, "index");
   return {};
 }
 
@@ -96,21 +126,35 @@ Result<std::optional<TreeEdit>> FileStore::put(const Present& present, std::uint
   }
   // Between the walk and now a folder may have become a link that leads out.
   if (!has_real_parents(options_.root, present.path)) return TreeEdit{};
-  TreeEdit edit{.mode = 0120000};
-  if (present.kind == PlaceKind::file) {
-    const bool keeps_mode = !options_.trust_mode && (old_mode & 0170000) == 0100000;
-    const bool executable = options_.trust_mode && (present.mode & 0100) != 0;
-    edit.mode = keeps_mode ? old_mode : executable ? 0100755U : 0100644U;
+  const std::string path = options_.root + "/" + present.path;
+  if (present.kind == PlaceKind::link) {
+    if (read_link(path, bytes_)) return put_bytes(bytes_, GIT_FILEMODE_LINK);
+    return put_as_it_is(present, GIT_FILEMODE_BLOB);
   }
-  git_oid oid;
-  const int rc = git_blob_create_from_workdir(&oid, repository_, present.path.c_str());
-  if (rc == 0) {
-    edit.id = to_id(oid);
-    return edit;
+  const bool keeps_mode = !options_.trust_mode && (old_mode & 0170000) == 0100000;
+  const bool executable = options_.trust_mode && (present.mode & 0100) != 0;
+  const std::uint32_t mode = keeps_mode ? old_mode : executable ? 0100755U : 0100644U;
+  if (!may_convert_ && present.size <= kWholeBytesMax) return put_as_it_is(present, mode);
+  if (present.size > kWholeBytesMax) {
+    git_oid oid;
+    const int rc = git_blob_create_from_workdir(&oid, repository_, present.path.c_str());
+    if (rc == 0) return TreeEdit{.mode = mode, .id = to_id(oid)};
+    Error error = libgit2_error(rc, present.path);
+    if (std::strcmp(error.code, "git_write_failed") == 0) return fail(std::move(error));
+    return put_as_it_is(present, mode);
   }
-  Error error = libgit2_error(rc, present.path);
-  if (std::strcmp(error.code, "git_write_failed") == 0) return fail(std::move(error));
-  return put_as_it_is(present, edit.mode);
+  git_filter_list* loaded = nullptr;
+  int rc = git_filter_list_load(&loaded, repository_, nullptr, present.path.c_str(),
+                                GIT_FILTER_TO_ODB, GIT_FILTER_DEFAULT);
+  const std::unique_ptr<git_filter_list, FreeFilters> filters(loaded);
+  // Where the conversion of line endings refuses the file (`core.safecrlf`): its bytes.
+  if (rc != 0 || !filters || !read_file(path, bytes_)) return put_as_it_is(present, mode);
+  git_buf converted = GIT_BUF_INIT;
+  rc = git_filter_list_apply_to_buffer(&converted, filters.get(), bytes_.data(), bytes_.size());
+  Result<std::optional<TreeEdit>> put =
+      rc == 0 ? put_bytes({converted.ptr, converted.size}, mode) : put_as_it_is(present, mode);
+  git_buf_dispose(&converted);
+  return put;
 }
 
 std::optional<TreeEdit> FileStore::skip(std::string path) {
@@ -118,21 +162,19 @@ std::optional<TreeEdit> FileStore::skip(std::string path) {
   return std::nullopt;
 }
 
-/// The conversion of line endings refused the file (`core.safecrlf`) or it cannot be read: its
-/// bytes, if there are.
+/// The bytes of the file, if it is one and can be read.
 Result<std::optional<TreeEdit>> FileStore::put_as_it_is(const Present& present,
                                                         std::uint32_t mode) {
   const std::string path = options_.root + "/" + present.path;
-  struct stat st{};
-  if (::lstat(path.c_str(), &st) < 0) return TreeEdit{};  // gone while we looked
-  if (!S_ISREG(st.st_mode)) return skip(present.path);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return skip(present.path);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  git_oid oid;
-  const int rc = git_blob_create_from_buffer(&oid, repository_, bytes.data(), bytes.size());
-  if (rc != 0) return skip(present.path);
-  return TreeEdit{.mode = mode, .id = to_id(oid)};
+  if (read_file(path, bytes_)) return put_bytes(bytes_, mode);
+  if (kind_of(path) == PathKind::missing) return TreeEdit{};  // gone while we looked
+  return skip(present.path);
+}
+
+Result<std::optional<TreeEdit>> FileStore::put_bytes(std::string_view bytes, std::uint32_t mode) {
+  Result<ObjectId> id = objects_.put(ObjectKind::blob, bytes);
+  if (!id) return fail(std::move(id).error());
+  return TreeEdit{.mode = mode, .id = *id};
 }
 
 /// A repository inside: recorded as the commit it stands on, as git does. Without a commit it is

@@ -5,14 +5,24 @@
 #include <berth/core/result.h>
 #include <berth/git/folder_scan.h>
 #include <berth/git/handles.h>
+#include <berth/git/object_writer.h>
 #include <berth/git/patience.h>
 #include <berth/git/tree_update.h>
 
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace berth::git::detail {
+
+/// What conversions ask of the user's index, which is large and seldom needed.
+struct UsersIndex {
+  /// Its files of attributes.
+  std::set<std::string> attributes;
+  std::function<const std::vector<IndexEntry>&()> entries;
+};
 
 /// Stores what a scan found. Line endings and the like are converted as attributes, settings and
 /// the user's index say; no program runs.
@@ -25,11 +35,12 @@ class FileStore {
     bool only_in_memory = false;
     const Patience& patience;
   };
-  FileStore(git_repository* repository, Options options)
-      : repository_(repository), options_(std::move(options)) {}
+  FileStore(git_repository* repository, ObjectWriter& objects, Options options)
+      : repository_(repository), objects_(objects), options_(std::move(options)) {}
 
-  /// Called before the first `put`, with all that will come and the tree of the base.
-  Result<void> begin(const std::vector<Present>& all, const ObjectId& base);
+  /// Called before the first `put`, with all that will come. Opens the writer of objects. From then
+  /// on the repository's handle knows of the user's index only what matters here.
+  Result<void> begin(const std::vector<Present>& all, const UsersIndex& users);
 
   /// The object and mode of a file, link or repository; mode 0 when it vanished, nothing when it
   /// is left out (it is in `skipped` then). `old_mode` is its mode in the tree before, or 0.
@@ -40,15 +51,19 @@ class FileStore {
   std::uint64_t files_read() const { return files_read_; }
 
  private:
-  Result<void> keep_in_memory();
-  Result<bool> has_new_attributes(const std::vector<Present>& all, const ObjectId& base);
-  Result<void> hide_old_attributes();
+  bool has_attributes(const std::vector<Present>& all) const;
+  Result<void> set_index(const std::vector<Present>& all, const UsersIndex& users,
+                         const std::set<std::string>& attributes);
   std::optional<TreeEdit> skip(std::string path);
   std::optional<TreeEdit> put_repository(const std::string& path);
   Result<std::optional<TreeEdit>> put_as_it_is(const Present& present, std::uint32_t mode);
+  Result<std::optional<TreeEdit>> put_bytes(std::string_view bytes, std::uint32_t mode);
 
   git_repository* repository_;
+  ObjectWriter& objects_;
   Options options_;
+  bool may_convert_ = true;
+  std::string bytes_;  // of the file at hand
   std::vector<std::string> skipped_;
   std::uint64_t files_read_ = 0;
 };

@@ -1,3 +1,4 @@
+#include <berth/git/conversions.h>
 #include <berth/git/files.h>
 #include <berth/git/hinted_scan.h>
 #include <berth/git/names.h>
@@ -46,7 +47,10 @@ std::string plain_path(std::string_view path) {
 }  // namespace
 
 HintedReader::HintedReader(const TreeRequest& request, const OutsideRules& outside)
-    : request_(request), outside_(outside), repository_(request.worktree.repository.get()) {}
+    : request_(request),
+      outside_(outside),
+      repository_(request.worktree.repository.get()),
+      objects_(repository_) {}
 
 Result<WorkingTree> HintedReader::read(std::string& reason) {
   Result<void> done = resolve_since(reason);
@@ -64,7 +68,8 @@ Result<WorkingTree> HintedReader::read(std::string& reason) {
   request_.patience.note("tree");
   ObjectId tree = since_;
   if (!edits_.empty()) {
-    Result<ObjectId> updated = update_tree(repository_, since_, edits_, request_.patience);
+    Result<ObjectId> updated =
+        update_tree(repository_, objects_, since_, edits_, request_.patience);
     if (!updated) return fail(std::move(updated).error());
     tree = *updated;
   }
@@ -357,13 +362,27 @@ Result<bool> HintedReader::is_tracked(const std::string& path) {
   return true;
 }
 
+/// Read anew where the user's index is another than the remembered one.
+void HintedReader::note_attributes() {
+  if (memory_.users_index == users_text_) return;
+  memory_.attributes.clear();
+  for (const IndexEntry& entry : users().entries()) {
+    if (is_attributes_file(entry.path)) memory_.attributes.emplace(entry.path);
+  }
+}
+
 Result<void> HintedReader::store() {
-  FileStore store(repository_, {.root = request_.worktree.path,
-                                .file_bytes_max = request_.file_bytes_max,
-                                .trust_mode = outside_.trust_mode,
-                                .only_in_memory = request_.only_in_memory,
-                                .patience = request_.patience});
-  if (Result<void> begun = store.begin(present_, base_); !begun) return begun;
+  FileStore store(repository_, objects_,
+                  {.root = request_.worktree.path,
+                   .file_bytes_max = request_.file_bytes_max,
+                   .trust_mode = outside_.trust_mode,
+                   .only_in_memory = request_.only_in_memory,
+                   .patience = request_.patience});
+  note_attributes();
+  const UsersIndex users{
+      .attributes = memory_.attributes,
+      .entries = [this]() -> const std::vector<IndexEntry>& { return this->users().entries(); }};
+  if (Result<void> begun = store.begin(present_, users); !begun) return begun;
   for (const Present& present : present_) {
     const std::uint32_t old_mode = old_modes_[present.path];
     Result<std::optional<TreeEdit>> put = store.put(present, old_mode);

@@ -50,12 +50,14 @@ class HintedReader {
   Result<void> look_at_file(const std::string& path, const Way& way);
   Result<bool> is_tracked(const std::string& path);
   const IndexFile& users();
+  void note_attributes();
   Result<void> store();
   bool is_done(const std::string& path) const;
 
   const TreeRequest& request_;
   const OutsideRules& outside_;
   git_repository* repository_;
+  ObjectWriter objects_;
   WorkingTree result_;
   ObjectId since_{};
   ObjectId base_{};

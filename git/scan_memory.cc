@@ -13,7 +13,7 @@
 namespace berth::git::detail {
 namespace {
 
-constexpr std::string_view kFirst = "berth scan 1";
+constexpr std::string_view kFirst = "berth scan 2";
 constexpr off_t kBytesMax = 64 << 20;
 
 std::string read_whole(const std::string& path) {
@@ -82,6 +82,7 @@ ScanMemory ScanMemory::load(const std::string& private_index) {
     if (kind == 'l') memory.links.insert(value);
     if (kind == 's') memory.skipped.insert(value);
     if (kind == 'f') memory.forced.insert(value);
+    if (kind == 'a') memory.attributes.insert(value);
     whole = kind == '.';
   }
   return whole ? memory : ScanMemory();
@@ -96,6 +97,7 @@ Result<void> ScanMemory::save(const std::string& private_index) const {
   for (const std::string& path : links) put(out, 'l', path);
   for (const std::string& path : skipped) put(out, 's', path);
   for (const std::string& path : forced) put(out, 'f', path);
+  for (const std::string& path : attributes) put(out, 'a', path);
   put(out, '.', "");
   return write_file(file(private_index), out);
 }

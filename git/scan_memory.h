@@ -22,6 +22,8 @@ struct ScanMemory {
   std::set<std::string> skipped;
   /// Tracked by the user's index alone, against the ignore rules.
   std::set<std::string> forced;
+  /// Files of attributes in the user's index of `users_index`.
+  std::set<std::string> attributes;
 
   /// Nothing is remembered when the file is missing or broken.
   static ScanMemory load(const std::string& private_index);

@@ -1,10 +1,13 @@
 #include <berth/git/failure.h>
+#include <berth/git/object_writer.h>
 #include <berth/git/objects.h>
 #include <berth/git/tree_update.h>
 
 #include <git2.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -17,10 +20,64 @@ struct FreeBuilder {
   void operator()(git_treebuilder* builder) const { git_treebuilder_free(builder); }
 };
 
+/// What a tree holds, as the bytes of its object say it: "<mode in octal> <name>\0<id>" each.
+struct TreeItem {
+  std::uint32_t mode = 0;
+  ObjectId id{};
+};
+using TreeItems = std::map<std::string, TreeItem, std::less<>>;
+
+Result<TreeItems> read_items(git_odb* odb, const ObjectId& id) {
+  TreeItems items;
+  if (id == kNothing) return items;
+  Handle<git_odb_object> object;
+  const git_oid oid = to_oid(id);
+  const int rc = git_odb_read(out(object), odb, &oid);
+  if (rc != 0) return libgit2_fail(rc, hex(id));
+  std::string_view rest(static_cast<const char*>(git_odb_object_data(object.get())),
+                        git_odb_object_size(object.get()));
+  bool whole = git_odb_object_type(object.get()) == GIT_OBJECT_TREE;
+  while (whole && !rest.empty()) {
+    TreeItem item;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), item.mode, 8);
+    const auto space = static_cast<std::size_t>(end - rest.data());
+    const std::size_t zero = rest.find('\0', space);
+    whole = error == std::errc() && rest.substr(space).starts_with(' ') &&
+            zero != std::string_view::npos && rest.size() - zero > item.id.size();
+    if (!whole) break;
+    std::memcpy(item.id.data(), rest.data() + zero + 1, item.id.size());
+    items.emplace(rest.substr(space + 1, zero - space - 1), item);
+    rest.remove_prefix(zero + 1 + item.id.size());
+  }
+  if (!whole) return fail(ErrorKind::internal, "git_failed", hex(id) + ": is no tree");
+  return items;
+}
+
+/// Sorted as git wants it: a folder as if its name ended in a slash.
+std::string bytes_of(const TreeItems& items) {
+  std::map<std::string, TreeItems::const_iterator> sorted;
+  for (auto at = items.begin(); at != items.end(); ++at) {
+    const bool folder = at->second.mode == GIT_FILEMODE_TREE;
+    sorted.emplace(folder ? at->first + "/" : at->first, at);
+  }
+  std::string bytes;
+  for (const auto& [name, at] : sorted) {
+    std::array<char, 12> mode;
+    const auto [end, error] =
+        std::to_chars(mode.data(), mode.data() + mode.size(), at->second.mode, 8);
+    bytes.append(mode.data(), end);
+    bytes += ' ';
+    bytes += at->first;
+    bytes += '\0';
+    bytes.append(reinterpret_cast<const char*>(at->second.id.data()), at->second.id.size());
+  }
+  return bytes;
+}
+
 class Updater {
  public:
-  Updater(git_repository* repository, const Patience& patience)
-      : repository_(repository), patience_(patience) {}
+  Updater(git_repository* repository, git_odb* odb, ObjectWriter& objects, const Patience& patience)
+      : repository_(repository), odb_(odb), objects_(objects), patience_(patience) {}
 
   using Edit = TreeEdits::const_iterator;
 
@@ -30,16 +87,8 @@ class Updater {
     if (Result<void> patient = patience_.check("writing trees"); !patient) {
       return fail(std::move(patient).error());
     }
-    Handle<git_tree> old;
-    if (from != kNothing) {
-      const git_oid oid = to_oid(from);
-      const int rc = git_tree_lookup(out(old), repository_, &oid);
-      if (rc != 0) return libgit2_fail(rc, hex(from));
-    }
-    git_treebuilder* made = nullptr;
-    int rc = git_treebuilder_new(&made, repository_, old.get());
-    const std::unique_ptr<git_treebuilder, FreeBuilder> builder(made);
-    if (rc != 0) return libgit2_fail(rc, hex(from));
+    Result<TreeItems> items = read_items(odb_, from);
+    if (!items) return fail(std::move(items).error());
     for (Edit at = begin; at != end;) {
       const std::string_view rest = std::string_view(at->first).substr(skip);
       const std::string name(rest.substr(0, rest.find('/')));
@@ -47,20 +96,17 @@ class Updater {
       // "a", "a.b" and "a/b" sort in this order: what lies below a path may not follow it at once.
       Result<void> done;
       if (name.size() == rest.size()) {
-        done = put(builder.get(), name, at->second);
+        done = put(*items, name, at->second);
         ++next;
       } else {
         while (next != end && is_below(next->first, skip, name)) ++next;
-        done = descend(builder.get(), name, at, next, skip + name.size() + 1);
+        done = descend(*items, name, at, next, skip + name.size() + 1);
       }
       if (!done) return fail(std::move(done).error());
       at = next;
     }
-    if (git_treebuilder_entrycount(builder.get()) == 0) return kNothing;
-    git_oid written;
-    rc = git_treebuilder_write(&written, builder.get());
-    if (rc != 0) return libgit2_fail(rc, "writing a tree");
-    return to_id(written);
+    if (items->empty()) return kNothing;
+    return objects_.put(ObjectKind::tree, bytes_of(*items));
   }
 
  private:
@@ -69,35 +115,53 @@ class Updater {
     return path.size() > name.size() && path.starts_with(name) && path[name.size()] == '/';
   }
 
-  static Result<void> put(git_treebuilder* builder, const std::string& name, const TreeEdit& edit) {
+  Result<void> put(TreeItems& items, const std::string& name, const TreeEdit& edit) {
     if (edit.mode == 0) {
-      if (git_treebuilder_get(builder, name.c_str()) != nullptr) {
-        git_treebuilder_remove(builder, name.c_str());
-      }
+      items.erase(name);
       return {};
     }
+    const auto known = items.find(name);
+    if (known == items.end()) {
+      if (Result<void> fine = check_name(name, edit); !fine) return fine;
+    }
+    items[name] = {.mode = edit.mode, .id = edit.id};
+    return {};
+  }
+
+  /// libgit2 knows which names must not be in a tree (".git" and what file systems take for it).
+  Result<void> check_name(const std::string& name, const TreeEdit& edit) {
+    int rc = 0;
+    if (!scratch_) {
+      git_treebuilder* made = nullptr;
+      rc = git_treebuilder_new(&made, repository_, nullptr);
+      scratch_.reset(made);
+    }
     const git_oid oid = to_oid(edit.id);
-    const int rc = git_treebuilder_insert(nullptr, builder, name.c_str(), &oid,
-                                          static_cast<git_filemode_t>(edit.mode));
+    if (rc == 0) {
+      rc = git_treebuilder_insert(nullptr, scratch_.get(), name.c_str(), &oid,
+                                  static_cast<git_filemode_t>(edit.mode));
+    }
     if (rc != 0) return libgit2_fail(rc, name);
     return {};
   }
 
-  Result<void> descend(git_treebuilder* builder, const std::string& name, Edit begin, Edit end,
+  Result<void> descend(TreeItems& items, const std::string& name, Edit begin, Edit end,
                        std::size_t skip) {
-    const git_tree_entry* entry = git_treebuilder_get(builder, name.c_str());
-    const bool is_folder = entry != nullptr && git_tree_entry_filemode(entry) == GIT_FILEMODE_TREE;
-    const ObjectId old = is_folder ? to_id(*git_tree_entry_id(entry)) : kNothing;
-    Result<ObjectId> now = update(old, begin, end, skip);
+    const auto known = items.find(name);
+    const bool is_folder = known != items.end() && known->second.mode == GIT_FILEMODE_TREE;
+    Result<ObjectId> now = update(is_folder ? known->second.id : kNothing, begin, end, skip);
     if (!now) return fail(std::move(now).error());
     // Only removals below something that is no folder: it stays.
     if (*now == kNothing && !is_folder) return {};
-    return put(builder, name,
+    return put(items, name,
                *now == kNothing ? TreeEdit{} : TreeEdit{.mode = GIT_FILEMODE_TREE, .id = *now});
   }
 
   git_repository* repository_;
+  git_odb* odb_;
+  ObjectWriter& objects_;
   const Patience& patience_;
+  std::unique_ptr<git_treebuilder, FreeBuilder> scratch_;
 };
 
 Result<void> list(git_repository* repository, const git_oid& tree_id, const std::string& folder,
@@ -124,18 +188,16 @@ Result<void> list(git_repository* repository, const git_oid& tree_id, const std:
 
 }  // namespace
 
-Result<ObjectId> update_tree(git_repository* repository, const ObjectId& from,
-                             const TreeEdits& edits, const Patience& patience) {
-  Updater updater(repository, patience);
+Result<ObjectId> update_tree(git_repository* repository, ObjectWriter& objects,
+                             const ObjectId& from, const TreeEdits& edits,
+                             const Patience& patience) {
+  Handle<git_odb> odb;
+  const int rc = git_repository_odb(out(odb), repository);
+  if (rc != 0) return libgit2_fail(rc, "objects");
+  Updater updater(repository, odb.get(), objects, patience);
   Result<ObjectId> tree = updater.update(from, edits.begin(), edits.end(), 0);
   if (!tree || *tree != kNothing) return tree;
-  git_treebuilder* made = nullptr;
-  int rc = git_treebuilder_new(&made, repository, nullptr);
-  const std::unique_ptr<git_treebuilder, FreeBuilder> empty(made);
-  git_oid written;
-  if (rc == 0) rc = git_treebuilder_write(&written, empty.get());
-  if (rc != 0) return libgit2_fail(rc, "writing the empty tree");
-  return to_id(written);
+  return objects.put(ObjectKind::tree, "");
 }
 
 Result<std::vector<IndexEntry>> list_tree(git_repository* repository, const ObjectId& tree,

@@ -16,6 +16,8 @@ struct git_oid;
 
 namespace berth::git::detail {
 
+class ObjectWriter;
+
 /// What shall be at a path: nothing (mode 0), or an object.
 struct TreeEdit {
   std::uint32_t mode = 0;
@@ -26,10 +28,11 @@ struct TreeEdit {
 using TreeEdits = std::map<std::string, TreeEdit, std::less<>>;
 
 /// Writes the trees that differ; folders left empty vanish. `from` may be the empty tree, all
-/// zeros. Errors: `internal` "git_failed" or `not_found` "object_not_found" when a tree on the way
-/// is missing; those of Patience.
-Result<ObjectId> update_tree(git_repository* repository, const ObjectId& from,
-                             const TreeEdits& edits, const Patience& patience);
+/// zeros. `objects` is open. Errors: `internal` "git_failed" or `not_found` "object_not_found" when
+/// a tree on the way is missing; those of Patience.
+Result<ObjectId> update_tree(git_repository* repository, ObjectWriter& objects,
+                             const ObjectId& from, const TreeEdits& edits,
+                             const Patience& patience);
 
 /// The entries of a tree below `folder` ("" or "a/b/"), sorted by path, without stat data; their
 /// paths live in `paths`. Nothing when there is no such folder.

@@ -1,3 +1,4 @@
+#include <berth/git/conversions.h>
 #include <berth/git/failure.h>
 #include <berth/git/file_store.h>
 #include <berth/git/files.h>
@@ -34,7 +35,10 @@ constexpr long kYoungNs = 20'000'000;
 class FullReader {
  public:
   FullReader(const TreeRequest& request, const OutsideRules& outside)
-      : request_(request), outside_(outside), repository_(request.worktree.repository.get()) {}
+      : request_(request),
+        outside_(outside),
+        repository_(request.worktree.repository.get()),
+        objects_(repository_) {}
 
   Result<WorkingTree> read(bool forget) {
     note_time();
@@ -45,7 +49,7 @@ class FullReader {
     if (done) done = store();
     if (!done) return fail(std::move(done).error());
     request_.patience.note("tree");
-    Result<ObjectId> tree = update_tree(repository_, tree_, edits_, request_.patience);
+    Result<ObjectId> tree = update_tree(repository_, objects_, tree_, edits_, request_.patience);
     if (!tree) return fail(std::move(tree).error());
     remember(*tree);
     return std::move(result_);
@@ -111,6 +115,7 @@ class FullReader {
     tracked_.assign(entries().size(), 0);
     std::size_t ours = 0;
     for (const IndexEntry& theirs : users_.entries()) {
+      if (is_attributes_file(theirs.path)) memory_.attributes.emplace(theirs.path);
       int order = 1;
       while (ours < entries().size() && (order = entries()[ours].path.compare(theirs.path)) < 0) {
         ++ours;
@@ -199,12 +204,16 @@ class FullReader {
   }
 
   Result<void> store() {
-    FileStore store(repository_, {.root = request_.worktree.path,
-                                  .file_bytes_max = request_.file_bytes_max,
-                                  .trust_mode = outside_.trust_mode,
-                                  .only_in_memory = request_.only_in_memory,
-                                  .patience = request_.patience});
-    if (Result<void> begun = store.begin(findings_.present, base_); !begun) return begun;
+    FileStore store(repository_, objects_,
+                    {.root = request_.worktree.path,
+                     .file_bytes_max = request_.file_bytes_max,
+                     .trust_mode = outside_.trust_mode,
+                     .only_in_memory = request_.only_in_memory,
+                     .patience = request_.patience});
+    const UsersIndex users{
+        .attributes = memory_.attributes,
+        .entries = [this]() -> const std::vector<IndexEntry>& { return users_.entries(); }};
+    if (Result<void> begun = store.begin(findings_.present, users); !begun) return begun;
     for (const Present& present : findings_.present) {
       const IndexEntry* old =
           present.known < 0 ? nullptr : &entries()[static_cast<std::size_t>(present.known)];
@@ -294,6 +303,7 @@ class FullReader {
   const TreeRequest& request_;
   const OutsideRules& outside_;
   git_repository* repository_;
+  ObjectWriter objects_;
   WorkingTree result_;
   WorkingTree::NewIndex new_index_;
   std::vector<IndexEntry> listed_;
