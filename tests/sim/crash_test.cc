@@ -48,6 +48,7 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.power_cuts, seeds / 20);
   EXPECT_GT(sum.disk_errors, seeds / 100);
   EXPECT_GT(sum.full_disks, seeds / 4);
+  EXPECT_GT(sum.clock_jumps, seeds / 4);
   EXPECT_GT(sum.interrupted, seeds / 4);
   EXPECT_GT(sum.switches, seeds / 4);
   EXPECT_GT(sum.decisions, seeds / 100);

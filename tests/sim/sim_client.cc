@@ -109,11 +109,12 @@ Task<void> Follower::follow_once(StopToken cut) {
 
 // --- the driver ---
 
-Driver::Driver(const Door& door, SessionStory& story, std::uint64_t seed)
+Driver::Driver(const Door& door, SessionStory& story, std::uint64_t seed, std::uint64_t actions_max)
     : door_(door),
       story_(story),
       random_(seed),
-      client_(io::make_http_client(door.reactor, door.origin)) {}
+      client_(io::make_http_client(door.reactor, door.origin)),
+      actions_left_(actions_max) {}
 
 void Driver::wrong(std::string what) {
   if (story_.wrong.empty()) story_.wrong = std::move(what);
@@ -238,7 +239,10 @@ Task<void> Driver::run(StopToken stop) {
   stop_ = stop;
   co_await open();
   while (!finishing_ && !stop_.stop_requested() && story_.wrong.empty()) {
-    co_await do_something();
+    if (actions_left_ > 0) {
+      --actions_left_;
+      co_await do_something();
+    }
     co_await sleep(milliseconds(1) * (1 << random_.below(11)));
   }
   if (finishing_ && !stop_.stop_requested() && story_.wrong.empty()) co_await settle();

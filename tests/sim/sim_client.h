@@ -82,7 +82,8 @@ class Follower final : private SseSink {
 /// Once `finish()` was called it settles what is open and ends with a prompt that must complete.
 class Driver {
  public:
-  Driver(const Door& door, SessionStory& story, std::uint64_t seed);
+  /// `actions_max`: what it does before finish() at most.
+  Driver(const Door& door, SessionStory& story, std::uint64_t seed, std::uint64_t actions_max);
 
   Task<void> run(StopToken stop);
   void finish() { finishing_ = true; }
@@ -116,6 +117,7 @@ class Driver {
   std::unique_ptr<io::HttpClient> client_;
   StopToken stop_;
   io::HttpClientResponse taken_;  // by the last call_until_taken()
+  std::uint64_t actions_left_;
   int edits_ = 0;
   bool finishing_ = false;
   bool done_ = false;

@@ -121,6 +121,7 @@ void WorldReport::add(const WorldReport& other) {
   power_cuts += other.power_cuts;
   polite_ends += other.polite_ends;
   disk_errors += other.disk_errors;
+  clock_jumps += other.clock_jumps;
   full_disks += other.full_disks;
   connections += other.connections;
   prompts += other.prompts;
@@ -140,20 +141,22 @@ std::string WorldReport::summary() const {
          " in a write, " + std::to_string(crashes_in_start) + " while starting), " +
          std::to_string(power_cuts) + " power cuts, " + std::to_string(polite_ends) +
          " polite ends, " + std::to_string(disk_errors) + " disk errors, " +
-         std::to_string(full_disks) + " full disks, " + std::to_string(connections) +
-         " connections of followers, " + std::to_string(prompts) + " prompts, " +
-         std::to_string(interrupted) + " turns interrupted, " + std::to_string(switches) +
-         " sessions with several agents, " + std::to_string(decisions) + " decisions, " +
-         std::to_string(expired) + " questions expired, " + std::to_string(filled_in) +
-         " forms filled in, " + std::to_string(edits) + " changes of the queue, " +
-         std::to_string(sent_now) + " prompts sent now, " + std::to_string(revived) +
-         " sessions revived, " + std::to_string(events) + " events";
+         std::to_string(full_disks) + " full disks, " + std::to_string(clock_jumps) +
+         " jumps of the clock, " + std::to_string(connections) + " connections of followers, " +
+         std::to_string(prompts) + " prompts, " + std::to_string(interrupted) +
+         " turns interrupted, " + std::to_string(switches) + " sessions with several agents, " +
+         std::to_string(decisions) + " decisions, " + std::to_string(expired) +
+         " questions expired, " + std::to_string(filled_in) + " forms filled in, " +
+         std::to_string(edits) + " changes of the queue, " + std::to_string(sent_now) +
+         " prompts sent now, " + std::to_string(revived) + " sessions revived, " +
+         std::to_string(events) + " events";
 }
 
 // --- setting up ---
 
-World::World(std::uint64_t seed)
+World::World(std::uint64_t seed, const WorldLimits& limits)
     : seed_(seed),
+      limits_(limits),
       plan_(seed * 2 + 1),
       machine_(seed),
       disk_(std::make_shared<server::DiskImage>()),
@@ -173,8 +176,9 @@ void World::make_machine() {
   const FaultPlan plans[] = {FaultPlan::none(), FaultPlan::gentle(), FaultPlan::gentle(),
                              FaultPlan::hostile()};
   machine_.faults() = plans[plan_.below(std::size(plans))];
+  if (limits_.calm) machine_.faults() = FaultPlan::none();
   power_safe_ = plan_.one_in(3);
-  if (plan_.one_in(4)) disk_faults_ = {5, 5, 5};
+  if (plan_.one_in(4) && !limits_.sound_disk) disk_faults_ = {5, 5, 5};
   machine_.add_program("scripted", scripted_program);
   machine_.add_program("sleeper", sleeper_program);
   io::SimDisk& disk = machine_.disk();
@@ -215,7 +219,7 @@ server::Config World::make_config() {
 }
 
 void World::make_groups() {
-  groups_.resize(plan_.one_in(3) ? 2 : 1);
+  groups_.resize(plan_.one_in(3) && !limits_.one_session ? 2 : 1);
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     Group& group = groups_[i];
     group.story.id = i == 0 ? "alpha" : "beta";
@@ -227,7 +231,7 @@ void World::make_groups() {
         .member("permission", permissions[plan_.below(std::size(permissions))]);
     if (plan_.one_in(2)) writer.member("repository", "/repo");
     writer.end_object();
-    group.driver = std::make_unique<Driver>(door_, group.story, plan_.next());
+    group.driver = std::make_unique<Driver>(door_, group.story, plan_.next(), limits_.actions_max);
     for (std::uint64_t left = 1 + plan_.below(2); left > 0; --left) {
       group.followers.push_back(std::make_unique<Follower>(door_, group.story.id, plan_.next()));
     }
@@ -256,7 +260,8 @@ WorldReport World::run() {
       clients_scope_.spawn(follower->run(clients_stop_.token()));
     }
   }
-  for (std::uint64_t lives = 1 + plan_.below(4); lives > 0; --lives) live(false);
+  const std::uint64_t lives = std::min(1 + plan_.below(4), limits_.lives_max);
+  for (std::uint64_t left = lives; left > 0; --left) live(false);
   live(true);
   clients_stop_.request_stop();
   const auto outcome =
@@ -290,6 +295,16 @@ void World::live(bool last) {
   machine_.run_for(milliseconds(static_cast<int>(plan_.below(2000))));
 }
 
+/// Somebody sets the time of day, or a daemon does: by seconds or by days.
+void World::jump_clock() {
+  const auto by = WallTime(std::int64_t{1000} << plan_.below(18));
+  const bool back = plan_.one_in(2);
+  if (limits_.true_clock) return;
+  machine_.clock().jump_wall(back ? -by : by);
+  clock_went_back_ = clock_went_back_ || back;
+  ++report_.clock_jumps;
+}
+
 void World::let_crash(Life& life) {
   io::SimPlatform& platform = life.platform;
   const std::uint64_t kind = plan_.below(8);
@@ -310,6 +325,10 @@ void World::let_crash(Life& life) {
     return platform.crashed() || life.scope.size() == 0;
   };
   if (plan_.one_in(4)) {
+    machine_.run_until(over, milliseconds(1 << plan_.below(13)), kStepsMax);
+    jump_clock();
+  }
+  if (plan_.one_in(4) && !limits_.sound_disk) {
     // For a while the store takes nothing, and maybe until the end.
     machine_.run_until(over, milliseconds(1 << plan_.below(13)), kStepsMax);
     life.vfs.set_full(true);
@@ -518,7 +537,7 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   std::string error;
   const std::string frames = whole_log(no, store, error);
   if (!error.empty()) wrong(name + "the log cannot be read: " + error);
-  const LogStory log = read_log(frames);
+  const LogStory log = read_log(frames, clock_went_back_);
   if (tell_) tell_(name + "\n" + frames);
   if (!log.wrong.empty()) wrong(name + log.wrong);
   for (const auto& follower : group.followers) {

@@ -28,6 +28,7 @@ struct WorldReport {
   std::uint64_t power_cuts = 0;
   std::uint64_t polite_ends = 0;
   std::uint64_t disk_errors = 0;
+  std::uint64_t clock_jumps = 0;
   std::uint64_t full_disks = 0;   ///< Times that the store refused for a while.
   std::uint64_t connections = 0;  ///< Of followers.
   std::uint64_t prompts = 0;
@@ -45,12 +46,22 @@ struct WorldReport {
   std::string summary() const;
 };
 
+/// A simpler run of the same seed: what is taken away changes nothing else of the plan.
+struct WorldLimits {
+  std::uint64_t lives_max = 100;     ///< Before the last one, in which nothing goes wrong.
+  std::uint64_t actions_max = 1000;  ///< Of each driver, before it settles.
+  bool calm = false;                 ///< No faults of network, files and processes.
+  bool sound_disk = false;           ///< None of the store's disk, which is never full either.
+  bool true_clock = false;           ///< The time of day never jumps.
+  bool one_session = false;
+};
+
 /// Several lives of the real server (HTTP, sessions, journal, SQLite on a simulated disk) with the
 /// scripted agent, until a last life in which nothing goes wrong. Then what each client was told is
 /// compared with the log. What cannot even be torn down ends the program with its seed.
 class World {
  public:
-  explicit World(std::uint64_t seed);
+  explicit World(std::uint64_t seed, const WorldLimits& limits = {});
 
   /// Once.
   WorldReport run();
@@ -72,6 +83,7 @@ class World {
   server::Config make_config();
   void live(bool last);
   void let_crash(Life& life);
+  void jump_clock();
   void let_settle(Life& life);
   void end_life(Life& life);
   std::string describe_stuck(Life& life, bool crashed);
@@ -83,6 +95,7 @@ class World {
   [[noreturn]] void die(const std::string& what);
 
   std::uint64_t seed_;
+  WorldLimits limits_;
   Prng plan_;
   io::SimMachine machine_;
   std::shared_ptr<server::DiskImage> disk_;
@@ -95,6 +108,7 @@ class World {
   server::Config config_;
   server::DiskFaults disk_faults_;
   bool power_safe_ = false;
+  bool clock_went_back_ = false;
   int life_ = 0;
   std::string started_prompts_;  // of all logs, one after the other
   WorldReport report_;
