@@ -28,20 +28,18 @@ Spread cpu_of(const LaneResult& lane) {
   return spread_over(lane, cpu_per_message);
 }
 
-double per_second_of(const LaneResult& lane) {
-  return spread_over(lane,
-                     [](const Sample& sample) {
-                       return static_cast<double>(sample.messages) * 1e9 / sample.wall_ns;
-                     })
-      .median;
+Spread per_second_of(const LaneResult& lane) {
+  return spread_over(lane, [](const Sample& sample) {
+    return static_cast<double>(sample.messages) * 1e9 / sample.wall_ns;
+  });
 }
 
-double p50_of(const LaneResult& lane) {
-  return spread_over(lane, [](const Sample& sample) { return sample.p50_ns; }).median;
+Spread p50_of(const LaneResult& lane) {
+  return spread_over(lane, [](const Sample& sample) { return sample.p50_ns; });
 }
 
-double p99_of(const LaneResult& lane) {
-  return spread_over(lane, [](const Sample& sample) { return sample.p99_ns; }).median;
+Spread p99_of(const LaneResult& lane) {
+  return spread_over(lane, [](const Sample& sample) { return sample.p99_ns; });
 }
 
 double allocations_of(const LaneResult& lane) {
@@ -67,6 +65,7 @@ std::string first_line_with(const char* path, std::string_view word) {
   return {};
 }
 
+/// [a quarter lies below, the median, a quarter lies above]
 void write_spread(JsonWriter& json, std::string_view name, const Spread& spread, int digits) {
   json.key(name).begin_array();
   for (const double value : {spread.low, spread.median, spread.high}) {
@@ -79,7 +78,8 @@ void write_machine(JsonWriter& json, const std::string& load_before) {
   utsname system = {};
   ::uname(&system);
   json.key("machine").begin_object();
-  json.member("kernel", system.release);
+  const std::string release = system.release;  // behind a dash stands who built it
+  json.member("kernel", release.substr(0, release.find('-')));
   std::string cpu = first_line_with("/proc/cpuinfo", "model name");
   cpu.erase(0, std::min(cpu.find(": ") + 2, cpu.size()));
   json.member("cpu", cpu);
@@ -95,11 +95,12 @@ void write_lane(JsonWriter& json, const LaneResult& lane, const LaneResult& refe
   json.member("name", lane.contestant->name);
   write_spread(json, "cpu_ns", cpu_of(lane), 1);
   write_spread(json, "ratio", ratio_of(lane, reference, false), 3);
-  json.key("per_second").number(rounded(per_second_of(lane), 0));
+  write_spread(json, "per_second", per_second_of(lane), 0);
   json.key("allocations").number(rounded(allocations_of(lane), 4));
-  if (p50_of(lane) > 0) {
-    json.key("p50_ns").number(rounded(p50_of(lane), 0));
-    json.key("p99_ns").number(rounded(p99_of(lane), 0));
+  if (p50_of(lane).median > 0) {
+    write_spread(json, "p50_ns", p50_of(lane), 0);
+    write_spread(json, "p50_ratio", ratio_of(lane, reference, true), 3);
+    write_spread(json, "p99_ns", p99_of(lane), 0);
   }
   json.end_object();
 }
@@ -167,16 +168,16 @@ void print_scenario(const ScenarioResult& result) {
               scenario.messages());
   std::printf("  %-14s %21s %22s %10s %8s", "", ("CPU ns a " + std::string(scenario.unit)).c_str(),
               "ratio", "k/s", "allocs");
-  const bool trips = p50_of(result.lanes.front()) > 0;
+  const bool trips = p50_of(result.lanes.front()).median > 0;
   std::printf(trips ? " %8s %8s\n" : "\n", "p50 us", "p99 us");
   for (const LaneResult& lane : result.lanes) {
     const Spread cpu = cpu_of(lane);
     const Spread ratio = ratio_of(lane, result.lanes.front(), false);
     std::printf("  %-14s %7.0f (%5.0f-%5.0f) %7.3f (%.3f-%.3f) %10.0f %8.2f",
                 std::string(lane.contestant->name).c_str(), cpu.median, cpu.low, cpu.high,
-                ratio.median, ratio.low, ratio.high, per_second_of(lane) / 1e3,
+                ratio.median, ratio.low, ratio.high, per_second_of(lane).median / 1e3,
                 allocations_of(lane));
-    if (trips) std::printf(" %8.2f %8.2f", p50_of(lane) / 1e3, p99_of(lane) / 1e3);
+    if (trips) std::printf(" %8.2f %8.2f", p50_of(lane).median / 1e3, p99_of(lane).median / 1e3);
     std::printf("\n");
   }
   std::fflush(stdout);

@@ -10,8 +10,11 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_server import BINARY
+from berth_server import BINARY, ROOT
 from summary import main
+
+sys.path.insert(0, os.path.join(ROOT, "bench", "reactor"))
+import tables
 
 BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "reactor", "berth-reactor-bench")
 # By job, so that a contestant that dropped out is noticed.
@@ -32,6 +35,11 @@ EXPECTED = {
 }
 
 
+def page():
+    with open(os.path.join(ROOT, "docs", "performance.md"), encoding="utf-8") as file:
+        return file.read()
+
+
 class ReactorBench(unittest.TestCase):
     def test_every_contestant_does_every_job_and_berth_allocates_nothing(self):
         with tempfile.TemporaryDirectory(prefix="berth-bench-") as folder:
@@ -44,11 +52,35 @@ class ReactorBench(unittest.TestCase):
         took_part = {s["name"]: {c["name"] for c in s["contestants"]} for s in result["scenarios"]}
         self.assertEqual(took_part, EXPECTED)
         for scenario in result["scenarios"]:
-            for contestant in scenario["contestants"]:
-                self.assertGreater(contestant["cpu_ns"][1], 0, contestant)
-                if contestant["name"] in ("uring", "berth-asio"):
-                    self.assertEqual(contestant["allocations"], 0, scenario["name"])
-        self.assertIn("kernel", result["machine"])
+            self.assert_complete(scenario)
+        for fact in ("kernel", "cpu", "cores", "compiler", "load_before", "load_after"):
+            self.assertTrue(result["machine"][fact], fact)
+        made = tables.filled(page(), result)
+        for scenario in result["scenarios"]:
+            self.assertIn(f"| `{scenario['name']}`: {scenario['what']}; ", made)
+        self.assertNotEqual(made, page(), "other figures make other tables")
+
+    def assert_complete(self, scenario):
+        """Each figure is there with its spread."""
+        spreads = ["cpu_ns", "per_second", "ratio"]
+        if scenario["name"] in ("ping-pong", "post-ball"):
+            spreads += ["p50_ns", "p50_ratio", "p99_ns"]
+        for contestant in scenario["contestants"]:
+            for name in spreads:
+                low, median, high = contestant[name]
+                self.assertTrue(0 < low <= median <= high, (scenario["name"], contestant["name"], name))
+            if contestant["name"] in ("uring", "berth-asio"):
+                self.assertEqual(contestant["allocations"], 0, scenario["name"])
+        self.assertEqual(scenario["contestants"][0]["name"], "epoll")
+        self.assertEqual(scenario["contestants"][0]["ratio"], [1, 1, 1])
+
+    def test_the_page_shows_the_run_that_is_kept(self):
+        with open(os.path.join(ROOT, "bench", "reactor", "result.json"), encoding="utf-8") as file:
+            result = json.load(file)
+        self.assertEqual(page(), tables.filled(page(), result),
+                         "bench/reactor/tables.py bench/reactor/result.json --write docs/performance.md")
+        self.assertGreaterEqual(min(s["rounds"] for s in result["scenarios"]), 3)
+        self.assertEqual(len(result["scenarios"]), 17, "the whole run")
 
     def test_a_wrong_option_is_told(self):
         done = subprocess.run([BENCH, "--fast"], capture_output=True, text=True, timeout=60)

@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+"""The tables of docs/performance.md out of the JSON of a run of berth-reactor-bench.
+
+    bench/reactor/tables.py RESULT.json              prints them
+    bench/reactor/tables.py RESULT.json --write PAGE puts them between the page's `<!-- reactor: NAME -->` marks
+"""
+import json
+import re
+import sys
+
+# The columns of both tables, and who stands in them: (title, contestants of which the first that took part counts).
+PIPES = (("plain epoll", ("epoll",)), ("floor: reads alone", ("reads",)), ("`uring`", ("uring",)),
+         ("`uring`, coroutines", ("uring-streams",)), ("`asio` engine", ("berth-asio",)),
+         ("Asio, epoll", ("asio-epoll",)), ("Asio, io_uring", ("asio-uring",)))
+OTHERS = (("bare system calls", ("epoll",)), ("at most a write a socket", ("writev",)), ("`uring`", ("uring",)),
+          ("`asio` engine", ("berth-asio",)), ("Asio, epoll", ("asio-epoll",)), ("Asio, io_uring", ("asio-uring",)))
+TRIPS = (("plain epoll", "epoll"), ("`uring`", "uring"), ("into provided buffers", "uring-buffers"),
+         ("coroutines", "uring-streams"), ("`asio` engine", "berth-asio"), ("Asio", "asio-epoll"),
+         ("Asio on io_uring", "asio-uring"))
+NAMES = {"epoll": "plain epoll", "asio-epoll": "Asio, epoll"}
+
+
+def contestants(scenario):
+    return {contestant["name"]: contestant for contestant in scenario["contestants"]}
+
+
+def cell(contestant, is_reference):
+    if contestant is None:
+        return ""
+    low, ratio, high = contestant["ratio"]
+    figure = f"{contestant['cpu_ns'][1]:.0f}"
+    return figure if is_reference else f"{figure} ({ratio:.2f}; {low:.2f}-{high:.2f})"
+
+
+def table(scenarios, columns):
+    rows = ["| | " + " | ".join(title for title, _ in columns) + " |", "|---|" + "--:|" * len(columns)]
+    for scenario in scenarios:
+        took_part = contestants(scenario)
+        cells = [cell(next((took_part[n] for n in names if n in took_part), None), names[0] == "epoll")
+                 for _, names in columns]
+        rows.append(f"| `{scenario['name']}`: {scenario['what']}; a {scenario['unit']} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def machine(result):
+    facts = result["machine"]
+    rounds = sorted({scenario["rounds"] for scenario in result["scenarios"]})
+    return [f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, {facts['compiler']}; load average "
+            f"{facts['load_before']} before and {facts['load_after']} after the run; "
+            f"{rounds[0]} to {rounds[-1]} rounds a scenario."]
+
+
+def ping_pong(result):
+    found = [contestants(s) for s in result["scenarios"] if s["name"] == "ping-pong"]
+    if not found:
+        return []
+    parts = [f"{title} {found[0][name]['p50_ns'][1] / 1e3:.2f} / {found[0][name]['p99_ns'][1] / 1e3:.2f}"
+             for title, name in TRIPS if name in found[0]]
+    return ["Ping-pong, p50 / p99 in µs of a round trip: " + ", ".join(parts) + "."]
+
+
+def targets(result):
+    rows = ["| wanted of `uring` | against | must | goal | here | |", "|---|---|--:|--:|--:|---|"]
+    for target in result["targets"]:
+        low, ratio, high = target["ratio"]
+        verdict = "goal" if ratio <= target["goal"] else "must" if ratio <= target["must"] else "missed"
+        rows.append(f"| `{target['scenario']}`{', p50' if target['of'] == 'p50' else ''} | {NAMES[target['against']]} | "
+                    f"{target['must']:.2f} | {target['goal']:.2f} | {ratio:.2f} ({low:.2f}-{high:.2f}) | {verdict} |")
+    return rows
+
+
+def blocks(result):
+    """Name of each mark and the lines that belong there."""
+    pipes = [s for s in result["scenarios"] if s["name"].startswith(("pipes-", "raw-"))]
+    return {"machine": machine(result), "pipes": table(pipes, PIPES),
+            "others": table([s for s in result["scenarios"] if s not in pipes], OTHERS),
+            "ping-pong": ping_pong(result), "targets": targets(result)}
+
+
+def filled(page, result):
+    """The page with all its marks filled in."""
+    made = blocks(result)
+    mark = re.compile(r"(<!-- reactor: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.S)
+    return mark.sub(lambda m: m.group(1) + "".join(line + "\n" for line in made[m.group(2)]) + m.group(3), page)
+
+
+def main(arguments):
+    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "--write"):
+        sys.exit(__doc__)
+    with open(arguments[0], encoding="utf-8") as file:
+        result = json.load(file)
+    if len(arguments) == 1:
+        for lines in blocks(result).values():
+            print("\n".join(lines) + "\n")
+        return
+    with open(arguments[2], encoding="utf-8") as file:
+        page = filled(file.read(), result)
+    with open(arguments[2], "w", encoding="utf-8") as file:
+        file.write(page)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
