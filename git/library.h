@@ -6,8 +6,10 @@
 
 namespace berth::git {
 
-/// libgit2 works only while at least one Library lives. Make one in the composition root, destroy
-/// it last.
+/// libgit2 works only while at least one Library lives. Make one in the composition root, before
+/// the platform whose threads use it, and so destroy it after them: libgit2 keeps something for
+/// each thread that called it, and can give that back only when the thread ends before the last
+/// Library does.
 ///
 /// Global effects on the process (a host program that uses libgit2 itself should know): the owner
 /// check of repositories is switched off. That check protects programs that *discover* repositories

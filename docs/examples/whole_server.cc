@@ -113,6 +113,7 @@ Task<void> run(berth::server::App* app, std::string repository, io::Reactor* rea
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   berth::NullLog log;
+  berth::git::Library libgit2;
   auto platform = io::make_linux_platform(log, {});
   if (!platform.has_value()) {
     std::fprintf(stderr, "%s\n", platform.error().message.c_str());
@@ -124,7 +125,6 @@ int main(int argc, char** argv) {
   config.agents = berth::server::built_in_agents(argv[3]);
   config.agents["scripted"].arguments = {"--sessions", config.state_directory + "/agent"};
 
-  berth::git::Library libgit2;
   berth::server::SqliteOptions options;
   options.path = config.state_directory + "/berth.db";
   berth::server::SqliteStore store(options);

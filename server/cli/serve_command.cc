@@ -192,16 +192,18 @@ Task<void> run(App* app, io::Platform* platform, Supervised* supervised, Event* 
 
 int serve_command(const ServeOptions& options) {
   StderrLog log;
+  // A limit on the size of files is a full disk, which is no reason to die.
+  std::signal(SIGXFSZ, SIG_IGN);
   // Before any thread starts.
   io::SignalFd signals = io::SignalFd::block({SIGINT, SIGTERM});
   io::SignalFd hangups = io::SignalFd::block({SIGHUP});
   Result<io::LinuxOptions> machine = machine_options();
   if (!machine.has_value()) return complain(machine.error());
+  git::Library libgit2;
   Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, *machine);
   if (!platform.has_value()) return complain(platform.error());
   Result<Config> config = read_config(**platform, options);
   if (!config.has_value()) return complain(config.error());
-  git::Library libgit2;
   SqliteOptions store_options;
   store_options.path = config->state_directory + "/berth.db";
   store_options.durability =
