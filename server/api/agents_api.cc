@@ -56,7 +56,7 @@ void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& c
 Api::Answer Api::list_agents(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
-  Result<void> in_log = co_await context_.journal.committed();
+  Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());
   std::string body;
   JsonWriter writer(body);

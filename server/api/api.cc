@@ -57,6 +57,7 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/sessions/{}/changes/discard", &Api::discard_change},
       {"POST", "/v1/sessions/{}/changes/restore", &Api::restore_change},
       {"POST", "/v1/reap", &Api::reap},
+      {"POST", "/v1/backup", &Api::backup},
   };
   return table;
 }
@@ -188,8 +189,7 @@ Api::Answer Api::readyz(ApiCall*) {
         make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
   }
   if (context_.journal.failing() || context_.journal.stopped()) {
-    co_return problem(
-        make_error(ErrorKind::unavailable, "store_unavailable", "the store refuses writes"));
+    co_return problem(context_.journal.refusal());
   }
   co_return json_response(200, R"({"status":"ready"})");
 }

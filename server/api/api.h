@@ -72,6 +72,8 @@ class Api final : public io::HttpHandler {
   Answer delete_session(ApiCall* call);
   Answer get_worktree(ApiCall* call);
   Answer reap(ApiCall* call);
+  Answer backup(ApiCall* call);
+  Task<Result<void>> copy_store(std::string file, StopToken gone);
 
   Answer post_turn(ApiCall* call);
   Answer list_turns(ApiCall* call);
@@ -131,6 +133,7 @@ class Api final : public io::HttpHandler {
   NodeInfo info_;
   StreamStats streams_;
   bool draining_ = false;
+  bool backing_up_ = false;
 };
 
 /// The answer to everything that is not a stream.

@@ -46,7 +46,7 @@ Task<Result<Session*>> Api::with_worktree(std::string id) {
   Result<Session*> session = co_await directory_.find(std::move(id));
   if (!session.has_value()) co_return session;
   if (!has_worktree((*session)->row())) co_return fail(no_worktree((*session)->row()));
-  Result<void> in_log = co_await context_.journal.committed();
+  Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return fail(std::move(in_log.error()));
   co_return session;
 }

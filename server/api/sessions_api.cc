@@ -96,7 +96,7 @@ Api::Answer Api::list_sessions(ApiCall* call) {
 Api::Answer Api::get_session(ApiCall* call) {
   Result<Session*> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
-  Result<void> in_log = co_await context_.journal.committed();
+  Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());
   co_return json_response(200, session_view_json(**session));
 }

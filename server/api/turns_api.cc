@@ -158,7 +158,7 @@ Task<Result<TurnRow>> Api::look_up_turn(Session* session, std::string id) {
   // it says now will be there then, what it says then need not.
   std::optional<TurnRow> now;
   if (const TurnRow* known = session->find_turn(id)) now = *known;
-  Result<void> in_log = co_await context_.journal.committed();
+  Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return fail(std::move(in_log.error()));
   if (now) co_return std::move(*now);
   const SessionNo no = session->session_no();

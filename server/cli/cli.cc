@@ -32,6 +32,7 @@ struct CommandLine {
   std::string session;
   std::string agent;
   std::string choice;
+  std::string file;
   int limit = 100;
   bool force = false;
   bool reap_wanted = false;
@@ -48,6 +49,7 @@ struct CommandLine {
   void add_prompt();
   void add_review();
   void add_apply();
+  void add_store();
   void add_rest();
 };
 
@@ -207,6 +209,23 @@ void CommandLine::add_apply() {
   made->add_flag("--dry-run", restore.dry_run, "only say what would happen");
 }
 
+void CommandLine::add_store() {
+  CLI::App* group = app.add_subcommand("store", "back up, export, import and check the store");
+  group->require_subcommand(1);
+  CLI::App* made = command(*group, "backup", "copy the store while it is in use, into a new file",
+                           [this] { return store_backup_command(global, file); });
+  made->add_option("file", file, "the copy, on the server's machine")->required();
+  made = command(*group, "export", "everything in the store as lines of JSON, to stdout",
+                 [this] { return store_export_command(global, file); });
+  const char* const from_help = "a backup (default: the store of the state folder)";
+  made->add_option("--from", file, from_help);
+  command(*group, "import", "make the state folder's store of an export on stdin",
+          [this] { return store_import_command(global); });
+  made = command(*group, "check", "look at every page and every event; exits with 1 on damage",
+                 [this] { return store_check_command(global, file); });
+  made->add_option("--from", file, from_help);
+}
+
 void CommandLine::add_rest() {
   CLI::App* group = app.add_subcommand("agent", "list and probe agents");
   group->require_subcommand(1);
@@ -245,6 +264,7 @@ int cli_main(int argc, char** argv) {
   line.add_session();
   line.add_prompt();
   line.add_review();
+  line.add_store();
   line.add_rest();
   try {
     line.app.parse(argc, argv);

@@ -111,4 +111,11 @@ int agent_decide_command(const GlobalOptions& global, const std::string& session
 int doctor_command(const GlobalOptions& global);
 int version_command(const GlobalOptions& global);
 
+/// The store as a whole. All but the backup want that no server runs on it. `from`: a file, such as
+/// a backup, instead of the store of the state folder.
+int store_backup_command(const GlobalOptions& global, const std::string& file);
+int store_export_command(const GlobalOptions& global, const std::string& from);
+int store_import_command(const GlobalOptions& global);
+int store_check_command(const GlobalOptions& global, const std::string& from);
+
 }  // namespace berth::server

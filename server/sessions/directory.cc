@@ -256,7 +256,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
     co_return fail(std::move(ok.error()));
   }
   if (context_.journal.failing()) {
-    co_return fail(ErrorKind::unavailable, "store_unavailable", "the store refuses writes now");
+    co_return fail(context_.journal.refusal());
   }
   if (request.id.empty()) {
     request.id = "ses_" + make_ulid(context_.now_ms(), context_.platform.random());

@@ -148,11 +148,25 @@ void Journal::on_done() {
                    "commit failed, will repeat it: " + answer_.error.message);
       }
       failing_ = true;
+      refusal_code_ = answer_.error.code;
       ++stats_.retries;
       retry_delay_ = std::clamp(retry_delay_ * 2, kRetryFirst, kRetryMax);
       reactor_.arm(*this, reactor_.clock().now() + retry_delay_);
       return;
   }
+}
+
+Error Journal::refusal() const {
+  const std::string_view code = refusal_code_;
+  if (code == "store_full") {
+    return make_error(ErrorKind::unavailable, "store_full",
+                      "the store's disk is full: nothing is taken in until there is room");
+  }
+  if (code == "store_read_only") {
+    return make_error(ErrorKind::unavailable, "store_read_only",
+                      "the store's disk is read-only: nothing is taken in until it is not");
+  }
+  return make_error(ErrorKind::unavailable, "store_unavailable", "the store refuses writes now");
 }
 
 void Journal::publish() {
@@ -236,7 +250,8 @@ bool Journal::Committed::await_ready() {
   // What is in flight counts as well: records of an earlier batch may be what the caller waits for.
   // A journal that stopped is empty because it dropped what it could not commit.
   waiter_.ok = !journal_.stopped_ && journal_.filling_->empty() && !journal_.in_flight_;
-  return waiter_.ok || journal_.stopped_;
+  refused_ = !waiter_.ok && !patient_ && journal_.failing_;
+  return waiter_.ok || refused_ || journal_.stopped_;
 }
 
 void Journal::Committed::await_suspend(std::coroutine_handle<> handle) {
@@ -248,6 +263,7 @@ void Journal::Committed::await_suspend(std::coroutine_handle<> handle) {
 
 Result<void> Journal::Committed::await_resume() {
   if (waiter_.ok) return {};
+  if (refused_) return fail(journal_.refusal());
   return fail(ErrorKind::unavailable, "store_unavailable", "the store takes no writes now");
 }
 

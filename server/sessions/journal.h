@@ -114,6 +114,9 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   /// or another owner took over.
   class Committed;
   Committed committed();
+  /// The same for those who only read: while the store refuses commits they are not kept waiting,
+  /// but get refusal().
+  Committed committed_or_refused();
 
   /// Commits once more what is there, but does not repeat a commit that fails: for the end of the
   /// server.
@@ -123,9 +126,11 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   bool stopped() const { return stopped_; }
   /// After stop(): waits until the lane has let go of the batch in flight.
   auto idle() { return idle_.wait(); }
-  /// True while the store refuses commits (disk full, read-only): intake should answer
-  /// `store_unavailable`.
+  /// True while the store refuses commits (disk full, read-only): intake answers refusal().
   bool failing() const { return failing_; }
+  /// Why, for those who wanted something: `unavailable` with "store_full", "store_read_only" or
+  /// "store_unavailable".
+  Error refusal() const;
   const JournalStats& stats() const { return stats_; }
 
  private:
@@ -166,6 +171,7 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   TimePoint last_submit_{};
   Duration retry_delay_{};
   bool failing_ = false;
+  const char* refusal_code_ = "";  // the store's, of the last commit that failed
   bool closing_ = false;
   bool stopped_ = false;
   bool job_running_ = false;
@@ -187,18 +193,24 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
 
 class Journal::Committed {
  public:
-  explicit Committed(Journal& journal) : journal_(journal) {}
+  Committed(Journal& journal, bool patient) : journal_(journal), patient_(patient) {}
   bool await_ready();
   void await_suspend(std::coroutine_handle<> handle);
   Result<void> await_resume();
 
  private:
   Journal& journal_;
+  const bool patient_;
+  bool refused_ = false;
   Waiter waiter_;
 };
 
 inline Journal::Committed Journal::committed() {
-  return Committed(*this);
+  return Committed(*this, true);
+}
+
+inline Journal::Committed Journal::committed_or_refused() {
+  return Committed(*this, false);
 }
 
 }  // namespace berth::server

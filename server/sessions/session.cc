@@ -103,7 +103,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
     return fail(ErrorKind::conflict, "session_closed", "the session is closed");
   }
   if (context_.journal.failing()) {
-    return fail(ErrorKind::unavailable, "store_unavailable", "the store refuses writes now");
+    return fail(context_.journal.refusal());
   }
   if (request.blocks.size() > context_.limits.prompt_bytes_max) {
     return fail(ErrorKind::invalid, "prompt_too_big", "prompt: above the limit prompt_bytes_max");

@@ -63,6 +63,11 @@ class LostAnswerStore final : public Store {
     return store_.find_interaction(session, id);
   }
   Result<bool> compact(std::size_t bytes_max) override { return store_.compact(bytes_max); }
+  Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) override {
+    return store_.begin_backup(path);
+  }
+  Result<void> visit(StoreVisitor& visitor) override { return store_.visit(visitor); }
+  Result<std::vector<std::string>> check() override { return store_.check(); }
 
  private:
   Store& store_;

@@ -79,7 +79,7 @@ struct SimVfs::Methods {
   static int lock(sqlite3_file* file, int level);
   static int unlock(sqlite3_file* file, int level);
   static int check_reserved(sqlite3_file* file, int* out);
-  static int control(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
+  static int control(sqlite3_file* file, int operation, void* arg);
   static int sector_size(sqlite3_file*) { return static_cast<int>(kSectorBytes); }
   static int characteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
@@ -169,6 +169,7 @@ int SimVfs::Methods::close(sqlite3_file* file) {
 int SimVfs::Methods::read(sqlite3_file* file, void* out, int amount, sqlite3_int64 offset) {
   const Handle& from = handle(file);
   if (from.vfs->frozen_) return SQLITE_IOERR_READ;
+  ++from.vfs->reads_;
   const std::string& bytes = from.file->bytes;
   const auto start = std::min(static_cast<std::size_t>(offset), bytes.size());
   const auto wanted = static_cast<std::size_t>(amount);
@@ -184,6 +185,7 @@ int SimVfs::Methods::write(sqlite3_file* file, const void* in, int amount, sqlit
   SimVfs& me = *to.vfs;
   if (me.frozen_) return SQLITE_IOERR_WRITE;
   if (to.read_only) return SQLITE_READONLY;
+  if (me.write_errno_ != 0) return SQLITE_IOERR_WRITE;
   DiskImage::Write write;
   write.offset = static_cast<std::size_t>(offset);
   write.bytes.assign(static_cast<const char*>(in), static_cast<std::size_t>(amount));
@@ -223,6 +225,12 @@ int SimVfs::Methods::sync(sqlite3_file* file, int) {
   }
   to.file->pending.clear();
   to.file->entry_synced = true;
+  return SQLITE_OK;
+}
+
+int SimVfs::Methods::control(sqlite3_file* file, int operation, void* arg) {
+  if (operation != SQLITE_FCNTL_LAST_ERRNO) return SQLITE_NOTFOUND;
+  *static_cast<int*>(arg) = handle(file).vfs->write_errno_;
   return SQLITE_OK;
 }
 

@@ -77,6 +77,8 @@ class SimVfs {
   const DiskFaultsFired& fired() const { return fired_; }
   /// While set, every write answers "disk full".
   void set_full(bool full) { full_ = full; }
+  /// While not 0, every write fails with this errno.
+  void fail_writes_with(int errno_value) { write_errno_ = errno_value; }
   /// Files that are opened from now on cannot be written.
   void set_read_only(bool read_only) { read_only_ = read_only; }
 
@@ -89,6 +91,7 @@ class SimVfs {
   bool frozen() const { return frozen_; }
   /// Writes, syncs, truncations and deletions so far.
   std::uint64_t operations() const { return operations_; }
+  std::uint64_t reads() const { return reads_; }
 
  private:
   struct Methods;  // the C face that SQLite calls
@@ -104,6 +107,8 @@ class SimVfs {
   std::vector<const void*> open_files_;
   std::uint64_t operations_ = 0;
   std::uint64_t freeze_in_ = 0;
+  std::uint64_t reads_ = 0;
+  int write_errno_ = 0;
   bool full_ = false;
   bool read_only_ = false;
   bool frozen_ = false;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <cerrno>
 #include <utility>
 
 namespace berth::server {
@@ -13,8 +14,38 @@ struct Meaning {
   const char* code;
 };
 
-Meaning meaning_of(int extended_code) {
-  switch (extended_code & 0xff) {
+/// The errno of the last failure on the file that `pointer` names.
+int last_errno_of(sqlite3* handle, int pointer) {
+  sqlite3_file* file = nullptr;
+  int value = 0;
+  if (sqlite3_file_control(handle, "main", pointer, &file) != SQLITE_OK) return 0;
+  if (file == nullptr || file->pMethods == nullptr) return 0;
+  const int code = file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &value);
+  return code == SQLITE_OK ? value : 0;
+}
+
+/// SQLite 3.40 does not keep the errno of a COMMIT that failed, but its files do; in a WAL store
+/// the journal is what a commit writes.
+int errno_of(sqlite3* handle, int extended_code) {
+  const int code = extended_code & 0xff;
+  if (code != SQLITE_IOERR && code != SQLITE_CANTOPEN) return 0;
+  if (const int value = sqlite3_system_errno(handle); value != 0) return value;
+  if (const int value = last_errno_of(handle, SQLITE_FCNTL_JOURNAL_POINTER); value != 0) {
+    return value;
+  }
+  return last_errno_of(handle, SQLITE_FCNTL_FILE_POINTER);
+}
+
+/// `errno_value` says more than SQLite, for which all but ENOSPC is an error of the disk.
+Meaning meaning_of(int extended_code, int errno_value) {
+  const int code = extended_code & 0xff;
+  if (code == SQLITE_IOERR && (errno_value == EDQUOT || errno_value == EFBIG)) {
+    return {ErrorKind::unavailable, "store_full"};
+  }
+  if (code == SQLITE_IOERR && errno_value == EROFS) {
+    return {ErrorKind::unavailable, "store_read_only"};
+  }
+  switch (code) {
     case SQLITE_FULL:
       return {ErrorKind::unavailable, "store_full"};
     case SQLITE_READONLY:
@@ -171,10 +202,11 @@ Result<void> SqliteDb::checkpoint() {
 }
 
 Error SqliteDb::error(int code, std::string_view what) const {
-  const Meaning meaning = meaning_of(code);
+  const int errno_value = errno_of(handle_, code);
+  const Meaning meaning = meaning_of(code, errno_value);
   Error error = make_error(meaning.kind, meaning.code,
                            fmt::format("{}: {} ({})", what, sqlite3_errmsg(handle_), code));
-  error.errno_value = sqlite3_system_errno(handle_);
+  error.errno_value = errno_value;
   return error;
 }
 

@@ -58,8 +58,9 @@ class ResetAtExit {
   SqliteStatement& statement_;
 };
 
-/// Not thread-safe. Errors of all calls, by what SQLite said: `unavailable` with code "store_full"
-/// (disk full), "store_read_only", "store_io" or "store_cannot_open"; `conflict` "store_locked"
+/// Not thread-safe. Errors of all calls, by what SQLite and the system said: `unavailable` with
+/// code "store_full" (no room on the disk, in the quota or below the limit of a file's size),
+/// "store_read_only", "store_io" or "store_cannot_open"; `conflict` "store_locked"
 /// (another process has it); `internal` "store_corrupt", "store_constraint" or "store_failed".
 class SqliteDb {
  public:
@@ -86,6 +87,8 @@ class SqliteDb {
 
   /// The last failure as ours; `what` names the step.
   Error error(int code, std::string_view what) const;
+  /// For what only SQLite itself can do with it; stays this object's.
+  sqlite3* handle() const { return handle_; }
 
  private:
   explicit SqliteDb(sqlite3* handle) : handle_(handle) {}

@@ -7,6 +7,7 @@
 #include <berth/server/store/records.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +50,24 @@ struct SessionQuery {
   bool include_archived = false;
   SessionNo before_no = 0;  ///< Keyset: numbers below it, newest first; 0 = from the newest.
   int limit = 100;
+};
+
+/// Is shown what a store holds, see Store::visit(). An error ends the visit and is its answer.
+class StoreVisitor {
+ public:
+  virtual ~StoreVisitor() = default;
+  virtual Result<void> on_record(const Record& record) = 0;
+  virtual Result<void> on_run(const EventRun& run) = 0;
+};
+
+/// A copy of a store that grows while the store goes on. Called on the store's lane and gone before
+/// the store is; one that is dropped before its end leaves a file that is no store.
+class StoreBackup {
+ public:
+  virtual ~StoreBackup() = default;
+  /// Copies about `bytes_max` more; true while something is left. After false the file is whole, on
+  /// the disk, and holds all that was committed before this call.
+  virtual Result<bool> copy(std::size_t bytes_max) = 0;
 };
 
 /// Blocking; every call on the one thread of the `store` lane (the first one, open(), too).
@@ -98,6 +117,15 @@ class Store {
   /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB,
   /// bounded by `bytes_max`; false when there is nothing left to do.
   virtual Result<bool> compact(std::size_t bytes_max) = 0;
+
+  /// Begins a copy of the store at `path`, an absent or empty file. Error `conflict`
+  /// ("backup_exists") when something is there.
+  virtual Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) = 0;
+  /// Shows everything: all sessions, then all turns, bindings, interactions and changes, then each
+  /// session's log in its order. Takes the time that it takes: for a store that serves nobody.
+  virtual Result<void> visit(StoreVisitor& visitor) = 0;
+  /// Looks at every page and every event; what is damaged, in words. As long as visit().
+  virtual Result<std::vector<std::string>> check() = 0;
 };
 
 }  // namespace berth::server

@@ -3,9 +3,12 @@
 #include "store_worlds.h"
 
 #include <berth/server/store/sqlite_db.h>
+#include <berth/server/store/sqlite_schema.h>
 
 #include <gtest/gtest.h>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 
 namespace berth::server {
@@ -44,60 +47,63 @@ TEST(SqliteStore, RefusesAStoreOfALaterBerthAndLeavesItAlone) {
   EXPECT_EQ(*(*db)->integer_of("SELECT epoch FROM owner"), 1);
 }
 
-TEST(SqliteStore, BringsAStoreOfVersionOneUpToDateAndKeepsWhatIsInIt) {
+/// What tells two schemas apart.
+std::string schema_of(const std::string& path) {
+  auto db = SqliteDb::open(path, "");
+  return *(*db)->value_of(
+      "SELECT group_concat(sql, char(10)) FROM "
+      "(SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name)");
+}
+
+/// The parameter is the schema version of a berth that was released: tests/data/stores has a store
+/// of each.
+class OldStore : public testing::TestWithParam<std::int64_t> {};
+
+TEST_P(OldStore, BecomesACurrentOneAndKeepsWhatIsInIt) {
+  const std::string name = fmt::format("{}/stores/v{}.sql", BERTH_TEST_DATA, GetParam());
+  std::ifstream file(name);
+  const std::string sql((std::istreambuf_iterator<char>(file)), {});
+  ASSERT_FALSE(sql.empty()) << name << ": each version of the schema leaves a store there";
   FileWorld world;
-  opened(world.restart());
-  Store& migrated = world.restart();  // gives the lock back
+  Store& store = world.restart();
   {
-    // Undo the second migration: a version 1 database as it was, with a row of each kind.
     auto db = SqliteDb::open(world.path(), "");
-    const std::pair<const char*, const char*> added[] = {{"sessions", "rules"},
-                                                         {"sessions", "mcp_servers"},
-                                                         {"sessions", "additional_directories"},
-                                                         {"turns", "snapshot_before"},
-                                                         {"bindings", "native_history"},
-                                                         {"bindings", "told_turn"},
-                                                         {"bindings", "failure"},
-                                                         {"bindings", "usage"},
-                                                         {"interactions", "agent"},
-                                                         {"interactions", "child"},
-                                                         {"interactions", "expires_ms"},
-                                                         {"changes", "touched"}};
-    ASSERT_TRUE((*db)->run("DROP INDEX sessions_ending"));
-    for (const auto& [table, column] : added) {
-      ASSERT_TRUE((*db)->run(std::string("ALTER TABLE ") + table + " DROP COLUMN " + column));
-    }
-    ASSERT_TRUE((*db)->run(
-        "INSERT INTO sessions VALUES(1,'default','s','k',0,'t','one','ask','none','','/d','','','',"
-        "'{}',1,1,1,0);"
-        "INSERT INTO turns VALUES(1,1,'trn_a',5,'one','[]','','','end_turn','','',2,1,1,1);"
-        "INSERT INTO bindings VALUES(1,'one',0,'native',3,1,'','','',0,0,1);"
-        "INSERT INTO interactions VALUES(1,'int_a','trn_a','permission','{}',0,'','',1,0);"
-        "PRAGMA user_version=1"));
+    ASSERT_TRUE((*db)->run(sql));
   }
-  const OwnerEpoch epoch = opened(migrated);
-  Result<SessionSnapshot> loaded = migrated.load_session(1);
+  EXPECT_EQ(opened(store), 8) << "one above the old owner's";
+  EXPECT_EQ(*store.last_session_no(), 1);
+  Result<SessionSnapshot> loaded = store.load_session(1);
   ASSERT_TRUE(loaded.has_value()) << loaded.error().message;
-  EXPECT_EQ(loaded->session.id, "s");
-  EXPECT_EQ(loaded->session.rules, "");
+  EXPECT_EQ(loaded->session.id, "old");
+  EXPECT_EQ(loaded->session.title, "title of sessions");
+  ASSERT_EQ(loaded->open_turns.size(), 1U);
+  EXPECT_EQ(loaded->open_turns[0].prompt, "prompt of turns");
   ASSERT_EQ(loaded->bindings.size(), 1U);
-  EXPECT_EQ(loaded->bindings[0].native_session_id, "native");
-  EXPECT_TRUE(loaded->bindings[0].continuation_owed);
-  EXPECT_EQ(loaded->bindings[0].told_turn, 0);
+  EXPECT_EQ(loaded->bindings[0].native_session_id, "native_session_id of bindings");
   ASSERT_EQ(loaded->open_interactions.size(), 1U);
-  EXPECT_EQ(loaded->open_interactions[0].expires_ms, 0);
-  // And what the new columns hold comes back.
+  ASSERT_TRUE(loaded->change.has_value());
+  EXPECT_EQ(loaded->change->summary, "summary of changes");
+  EXPECT_EQ(loaded->last_seq, 3U);
+  EXPECT_EQ(*store.check(), std::vector<std::string>());
+  if (GetParam() == 1) {  // columns that it did not have
+    EXPECT_EQ(loaded->session.rules, "");
+    EXPECT_EQ(loaded->bindings[0].told_turn, 0);
+    EXPECT_EQ(loaded->open_interactions[0].expires_ms, 0);
+  }
   CommitBatch batch;
   BindingRow binding = loaded->bindings[0];
   binding.told_turn = 7;
-  binding.native_history = R"([{"id":"a"}])";
   batch.records.emplace_back(binding);
-  EXPECT_EQ(migrated.commit(batch, epoch).outcome, CommitOutcome::committed);
-  loaded = migrated.load_session(1);
-  ASSERT_TRUE(loaded.has_value());
-  EXPECT_EQ(loaded->bindings[0].told_turn, 7);
-  EXPECT_EQ(loaded->bindings[0].native_history, R"([{"id":"a"}])");
+  EXPECT_EQ(store.commit(batch, 8).outcome, CommitOutcome::committed);
+  EXPECT_EQ(store.load_session(1)->bindings[0].told_turn, 7);
+  FileWorld fresh;
+  opened(fresh.restart());
+  world.restart();  // both are closed
+  fresh.restart();
+  EXPECT_EQ(schema_of(world.path()), schema_of(fresh.path()));
 }
+
+INSTANTIATE_TEST_SUITE_P(Versions, OldStore, testing::Range<std::int64_t>(1, kSchemaVersion + 1));
 
 TEST(SqliteStore, RefusesSomebodyElsesDatabase) {
   FileWorld world;

@@ -2,19 +2,9 @@
 #include "store_worlds.h"
 
 #include <gtest/gtest.h>
-#include <functional>
 
 namespace berth::server {
 namespace {
-
-struct WorldKind {
-  const char* name;
-  std::function<std::unique_ptr<StoreWorld>()> make;
-};
-
-void PrintTo(const WorldKind& kind, std::ostream* out) {
-  *out << kind.name;
-}
 
 class StoreContract : public testing::TestWithParam<WorldKind> {
  protected:
@@ -425,13 +415,8 @@ TEST_P(StoreContract, CompactingChangesNothingThatCanBeSeen) {
   EXPECT_EQ(read(1, 0).frames, frames_of(1, 1, kEvents + 40, 300));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Stores, StoreContract,
-    testing::Values(WorldKind{"SqliteOnSimDisk", [] { return std::make_unique<SimWorld>(); }},
-                    WorldKind{"SqliteOnFiles", [] { return std::make_unique<FileWorld>(); }},
-                    WorldKind{"SqliteWithLostAnswers",
-                              [] { return std::make_unique<LostAnswerWorld>(); }}),
-    [](const auto& kind) { return kind.param.name; });
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(store_worlds()),
+                         [](const auto& kind) { return kind.param.name; });
 
 }  // namespace
 }  // namespace berth::server

@@ -12,8 +12,11 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <vector>
 
 namespace berth::server {
 
@@ -29,6 +32,10 @@ class StoreWorld {
   virtual ~StoreWorld() = default;
   /// A new store, not open yet; the one before is gone.
   virtual Store& restart() = 0;
+  /// The name of another file on the same disk.
+  virtual std::string second_path() const = 0;
+  /// A store in that file, not open yet; lives as long as the world.
+  virtual Store& second() = 0;
 };
 
 /// The real SQLite on the simulated disk.
@@ -40,10 +47,17 @@ class SimWorld : public StoreWorld {
 
   Store& restart() override {
     store_.reset();
+    second_.reset();
     vfs_.reset();
     vfs_ = std::make_unique<SimVfs>("store-world", disk_, random_, clock_);
     store_ = std::make_unique<SqliteStore>(options());
     return *store_;
+  }
+  std::string second_path() const override { return "/second.db"; }
+  Store& second() override {
+    second_ =
+        std::make_unique<SqliteStore>(SqliteOptions{second_path(), "store-world", durability_});
+    return *second_;
   }
   /// The process dies where it is; what is on the disk stays.
   void kill() {
@@ -62,6 +76,7 @@ class SimWorld : public StoreWorld {
   std::shared_ptr<DiskImage> disk_;
   std::unique_ptr<SimVfs> vfs_;
   std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<SqliteStore> second_;
 };
 
 /// The same behind a wire that loses every second answer.
@@ -71,11 +86,17 @@ class LostAnswerWorld final : public StoreWorld {
     lossy_ = std::make_unique<LostAnswerStore>(below_.restart(), random_, 2);
     return *lossy_;
   }
+  std::string second_path() const override { return below_.second_path(); }
+  Store& second() override {
+    lossy_second_ = std::make_unique<LostAnswerStore>(below_.second(), random_, 2);
+    return *lossy_second_;
+  }
 
  private:
   Prng random_{7};
   SimWorld below_;
   std::unique_ptr<LostAnswerStore> lossy_;
+  std::unique_ptr<LostAnswerStore> lossy_second_;
 };
 
 /// The real SQLite on real files.
@@ -87,6 +108,7 @@ class FileWorld final : public StoreWorld {
   }
   ~FileWorld() override {
     store_.reset();
+    second_.reset();
     std::error_code ignored;
     if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
   }
@@ -95,12 +117,34 @@ class FileWorld final : public StoreWorld {
     store_ = std::make_unique<SqliteStore>(SqliteOptions{path()});
     return *store_;
   }
+  std::string second_path() const override { return folder_ + "/second.db"; }
+  Store& second() override {
+    second_ = std::make_unique<SqliteStore>(SqliteOptions{second_path()});
+    return *second_;
+  }
   std::string path() const { return folder_ + "/store.db"; }
 
  private:
   std::string folder_;
   std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<SqliteStore> second_;
 };
+
+/// Each implementation and decorator, for the tests of what all of them promise.
+struct WorldKind {
+  const char* name;
+  std::function<std::unique_ptr<StoreWorld>()> make;
+};
+
+inline void PrintTo(const WorldKind& kind, std::ostream* out) {
+  *out << kind.name;
+}
+
+inline std::vector<WorldKind> store_worlds() {
+  return {{"SqliteOnSimDisk", [] { return std::make_unique<SimWorld>(); }},
+          {"SqliteOnFiles", [] { return std::make_unique<FileWorld>(); }},
+          {"SqliteWithLostAnswers", [] { return std::make_unique<LostAnswerWorld>(); }}};
+}
 
 /// What `count` events of a session look like in the log from `first_seq` on; a function of its
 /// arguments.

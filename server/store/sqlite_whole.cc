@@ -1,0 +1,166 @@
+// What is done with a SQLite store as a whole: copied, shown, checked.
+#include <berth/server/store/sqlite_rows.h>
+#include <berth/server/store/sqlite_store.h>
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr std::size_t kSqlitePageBytes = 4096;
+/// Damage that is listed; after so much of it nobody reads on.
+constexpr std::size_t kProblemsMax = 100;
+
+class SqliteBackup final : public StoreBackup {
+ public:
+  static Result<std::unique_ptr<StoreBackup>> begin(SqliteDb& source, const std::string& path,
+                                                    const std::string& vfs) {
+    Result<std::unique_ptr<SqliteDb>> target = SqliteDb::open(path, vfs);
+    if (!target) return fail(std::move(target.error()));
+    SqliteDb& db = **target;
+    // It is new, so there is nothing to go back to; the end waits for the disk.
+    Result<void> ready =
+        db.run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=OFF; PRAGMA synchronous=FULL");
+    Result<std::int64_t> tables = db.integer_of("SELECT count(*) FROM sqlite_schema");
+    const bool strange = !tables && std::string_view(tables.error().code) == "store_corrupt";
+    if (strange || (tables && *tables > 0)) {
+      return fail(ErrorKind::conflict, "backup_exists", path + ": there is something already");
+    }
+    if (!tables) return fail(std::move(tables.error()));
+    if (!ready) return fail(std::move(ready.error()));
+    sqlite3_backup* backup = sqlite3_backup_init(db.handle(), "main", source.handle(), "main");
+    if (backup == nullptr) return fail(db.error(sqlite3_errcode(db.handle()), "backup"));
+    return std::unique_ptr<StoreBackup>(new SqliteBackup(std::move(*target), backup));
+  }
+  ~SqliteBackup() override { sqlite3_backup_finish(backup_); }
+
+  /// What the source's own connection commits in between goes into the copy, too.
+  Result<bool> copy(std::size_t bytes_max) override {
+    const auto pages = static_cast<int>(std::max(bytes_max / kSqlitePageBytes, std::size_t{1}));
+    const int code = sqlite3_backup_step(backup_, pages);
+    if (code == SQLITE_OK) return true;
+    if (code == SQLITE_DONE) return false;
+    return fail(target_->error(code, "backup"));
+  }
+
+ private:
+  SqliteBackup(std::unique_ptr<SqliteDb> target, sqlite3_backup* backup)
+      : target_(std::move(target)), backup_(backup) {}
+  std::unique_ptr<SqliteDb> target_;
+  sqlite3_backup* backup_;
+};
+
+template <typename Row>
+Result<void> show_rows(SqliteDb& db, StoreVisitor& visitor) {
+  using Columns = detail::Columns<Row>;
+  Result<SqliteStatement> rows =
+      db.prepare(detail::select_from<Row>() + " ORDER BY " + Columns::kKey);
+  if (!rows) return fail(std::move(rows.error()));
+  while (true) {
+    Result<bool> more = rows->step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return {};
+    Result<void> shown = visitor.on_record(detail::read_row<Row>(*rows));
+    if (!shown) return shown;
+  }
+}
+
+Result<void> show_log(SqliteDb& db, StoreVisitor& visitor) {
+  Result<SqliteStatement> rows = db.prepare(
+      "SELECT session, first_seq, count, frames FROM events ORDER BY session, first_seq");
+  if (!rows) return fail(std::move(rows.error()));
+  while (true) {
+    Result<bool> more = rows->step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return {};
+    EventRun run;
+    run.session = rows->integer(0);
+    run.first_seq = static_cast<std::uint64_t>(rows->integer(1));
+    run.count = static_cast<std::uint32_t>(rows->integer(2));
+    run.frames = rows->bytes(3);
+    Result<void> shown = visitor.on_run(run);
+    if (!shown) return shown;
+  }
+}
+
+/// Each session's log is gapless from 1 on, and each frame says the number that it has.
+class LogCheck final : public StoreVisitor {
+ public:
+  explicit LogCheck(std::vector<std::string>& problems) : problems_(problems) {}
+
+  Result<void> on_record(const Record&) override { return {}; }
+  Result<void> on_run(const EventRun& run) override {
+    if (run.session != session_) next_ = 1;
+    session_ = run.session;
+    if (run.first_seq != next_) {
+      tell(run, fmt::format("events {} to {} are missing or overlap", next_, run.first_seq));
+    }
+    next_ = run.first_seq + run.count;
+    std::string_view rest = run.frames;
+    for (std::uint64_t seq = run.first_seq; seq < next_; ++seq) {
+      const std::string id = fmt::format("id: {}\n", seq);
+      const std::size_t end = rest.find("\n\n");
+      if (!rest.starts_with(id) || end == std::string_view::npos) {
+        tell(run, fmt::format("event {} is damaged", seq));
+        return {};
+      }
+      rest.remove_prefix(end + 2);
+    }
+    if (!rest.empty()) tell(run, fmt::format("bytes behind event {}", next_ - 1));
+    return {};
+  }
+
+ private:
+  void tell(const EventRun& run, const std::string& what) {
+    if (problems_.size() < kProblemsMax) {
+      problems_.push_back(fmt::format("session {}: {}", run.session, what));
+    }
+  }
+  std::vector<std::string>& problems_;
+  SessionNo session_ = 0;
+  std::uint64_t next_ = 1;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StoreBackup>> SqliteStore::begin_backup(const std::string& path) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return SqliteBackup::begin(*db_, path, options_.vfs);
+}
+
+Result<void> SqliteStore::visit(StoreVisitor& visitor) {
+  Result<void> done = require_open();
+  if (done) done = show_rows<SessionRow>(*db_, visitor);
+  if (done) done = show_rows<TurnRow>(*db_, visitor);
+  if (done) done = show_rows<BindingRow>(*db_, visitor);
+  if (done) done = show_rows<InteractionRow>(*db_, visitor);
+  if (done) done = show_rows<ChangeRow>(*db_, visitor);
+  if (done) done = show_log(*db_, visitor);
+  return done;
+}
+
+Result<std::vector<std::string>> SqliteStore::check() {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  std::vector<std::string> problems;
+  {
+    Result<SqliteStatement> rows =
+        db_->prepare(fmt::format("PRAGMA integrity_check({})", kProblemsMax));
+    if (!rows) return fail(std::move(rows.error()));
+    while (true) {
+      Result<bool> more = rows->step();
+      if (!more) return fail(std::move(more.error()));
+      if (!*more) break;
+      if (rows->bytes(0) != "ok") problems.emplace_back(rows->bytes(0));
+    }
+  }
+  LogCheck log(problems);
+  Result<void> done = show_log(*db_, log);
+  if (!done) return fail(std::move(done.error()));
+  return problems;
+}
+
+}  // namespace berth::server
