@@ -5,6 +5,7 @@
 #include <berth/server/agents/probe.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/rows_json.h>
 
 #include <utility>
@@ -12,19 +13,6 @@
 namespace berth::server {
 
 namespace {
-
-void put_text(JsonWriter& writer, std::string_view name, std::string_view text) {
-  writer.key(name);
-  if (text.empty()) {
-    writer.null();
-  } else {
-    writer.string(text);
-  }
-}
-
-void put_json(JsonWriter& writer, std::string_view name, std::string_view json) {
-  writer.member_raw(name, json.empty() ? "null" : json);
-}
 
 void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& context) {
   const BindingRow& row = bound.row();

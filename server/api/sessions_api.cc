@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/rows_json.h>
 
 #include <utility>
@@ -83,12 +84,9 @@ Api::Answer Api::list_sessions(ApiCall* call) {
     const Session* live = directory_.loaded(row.no);
     writer.raw(live != nullptr ? session_view_json(*live) : session_json(row, {}));
   }
-  writer.end_array().key("next");
-  if (rows->size() < *limit || rows->empty()) {
-    writer.null();
-  } else {
-    writer.string(std::to_string(rows->back().no));
-  }
+  writer.end_array();
+  const bool more = !rows->empty() && rows->size() >= *limit;
+  put_text(writer, "next", more ? std::to_string(rows->back().no) : std::string());
   writer.end_object();
   co_return json_response(200, std::move(body));
 }

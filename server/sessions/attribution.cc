@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/json_members.h>
 
 #include <algorithm>
 #include <utility>
@@ -101,12 +102,8 @@ std::string touchers_json(const std::vector<Toucher>& touchers) {
   JsonWriter writer(out);
   writer.begin_array();
   for (const Toucher& toucher : touchers) {
-    writer.begin_object().member_int64("turn", toucher.turn).key("agent");
-    if (toucher.agent.empty()) {
-      writer.null();
-    } else {
-      writer.string(toucher.agent);
-    }
+    writer.begin_object().member_int64("turn", toucher.turn);
+    put_text(writer, "agent", toucher.agent);
     writer.end_object();
   }
   writer.end_array();

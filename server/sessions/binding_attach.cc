@@ -2,6 +2,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/binding.h>
+#include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/session.h>
 
 #include <utility>
@@ -100,16 +101,11 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
       .member("native_session_id", attached.native_session_id)
       .member_int64("pid", attached.process.pid)
       .member_int64("attach_epoch", attach_epoch)
-      .member_int64("protocol_version", attached.protocol_version)
-      .member_raw("agent_info", attached.agent_info.empty() ? "null" : attached.agent_info)
-      .member_raw("capabilities", attached.capabilities.empty() ? "null" : attached.capabilities)
-      .member_raw("agent_error", attached.agent_error.empty() ? "null" : attached.agent_error);
-  writer.key("reason");
-  if (attached.reason.empty()) {
-    writer.null();
-  } else {
-    writer.string(attached.reason);
-  }
+      .member_int64("protocol_version", attached.protocol_version);
+  put_json(writer, "agent_info", attached.agent_info);
+  put_json(writer, "capabilities", attached.capabilities);
+  put_json(writer, "agent_error", attached.agent_error);
+  put_text(writer, "reason", attached.reason);
   writer.member_bool("continuation_owed", row_.continuation_owed);
   writer.key("config_failures").begin_array();
   for (const std::string& what : attached.config_failures) writer.string(what);

@@ -3,6 +3,7 @@
 #include <berth/core/clock.h>
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/json_members.h>
 
 #include <algorithm>
 #include <set>
@@ -26,15 +27,6 @@ Totals totals_of(const std::vector<ChangedFile>& files) {
     totals.deletions += file.deletions;
   }
   return totals;
-}
-
-void put_text(JsonWriter& writer, std::string_view name, std::string_view text) {
-  writer.key(name);
-  if (text.empty()) {
-    writer.null();
-  } else {
-    writer.string(text);
-  }
 }
 
 void put_file(JsonWriter& writer, const ChangedFile& file) {

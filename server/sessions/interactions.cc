@@ -2,9 +2,9 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/json_members.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -49,15 +49,6 @@ Result<std::string> choose_option(std::string_view request, std::string_view opt
 // --- forms ---
 
 namespace {
-
-std::optional<double> number_in(const JsonView& value) {
-  if (!value.present() || value.as_string().has_value()) return std::nullopt;
-  const std::string raw = value.raw();
-  double number = 0;
-  const auto parsed = std::from_chars(raw.data(), raw.data() + raw.size(), number);
-  if (parsed.ec != std::errc() || parsed.ptr != raw.data() + raw.size()) return std::nullopt;
-  return number;
-}
 
 /// The values that a schema of strings allows; empty = any.
 std::vector<std::string_view> choices_of(const JsonView& schema) {

@@ -1,8 +1,8 @@
 #include <berth/server/sessions/rows_json.h>
 
-#include <berth/core/clock.h>
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/json_members.h>
 
 namespace berth::server {
 
@@ -82,30 +82,6 @@ std::string_view to_string(InteractionState state) {
 }
 
 namespace {
-
-void put_time(JsonWriter& writer, std::string_view name, std::int64_t ms) {
-  writer.key(name);
-  if (ms == 0) {
-    writer.null();
-    return;
-  }
-  std::string text;
-  append_rfc3339(text, WallTime(ms));
-  writer.string(text);
-}
-
-void put_text(JsonWriter& writer, std::string_view name, std::string_view text) {
-  writer.key(name);
-  if (text.empty()) {
-    writer.null();
-  } else {
-    writer.string(text);
-  }
-}
-
-void put_json(JsonWriter& writer, std::string_view name, std::string_view json) {
-  writer.member_raw(name, json.empty() ? "null" : json);
-}
 
 void put_workspace(JsonWriter& writer, const SessionRow& row, std::string_view kept = {}) {
   writer.key("workspace").begin_object().member("mode", row.workspace_mode);

@@ -1,6 +1,7 @@
 // The ends of things: close, delete, archive, and the ways back.
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/continuation.h>
+#include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/session.h>
 
 #include <utility>
@@ -23,18 +24,10 @@ namespace {
 std::string closed_json(bool removed, std::string_view reason, const WorkspaceRemoval& removal) {
   std::string data;
   JsonWriter writer(data);
-  const auto put = [&writer](std::string_view name, std::string_view text) {
-    writer.key(name);
-    if (text.empty()) {
-      writer.null();
-    } else {
-      writer.string(text);
-    }
-  };
   writer.begin_object().member("workspace", removed ? "removed" : "kept");
-  put("reason", reason);
-  put("salvage_ref", removal.salvage_ref);
-  put("branch_kept", removal.branch_kept);
+  put_text(writer, "reason", reason);
+  put_text(writer, "salvage_ref", removal.salvage_ref);
+  put_text(writer, "branch_kept", removal.branch_kept);
   writer.end_object();
   return data;
 }

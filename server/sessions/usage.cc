@@ -1,9 +1,9 @@
 #include <berth/server/sessions/usage.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/server/sessions/json_members.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -16,15 +16,6 @@ constexpr double kBillion = 1e9;
 constexpr double kAmountMax = 1e9;  // more than any turn costs; keeps sums far from overflow
 constexpr std::int64_t kTokensMax = std::int64_t{1} << 48;
 constexpr std::size_t kCurrencyMax = 8;
-
-std::optional<double> number_in(const JsonView& value) {
-  if (!value.present() || value.as_string().has_value()) return std::nullopt;
-  const std::string raw = value.raw();
-  double number = 0;
-  const auto parsed = std::from_chars(raw.data(), raw.data() + raw.size(), number);
-  if (parsed.ec != std::errc() || parsed.ptr != raw.data() + raw.size()) return std::nullopt;
-  return number;
-}
 
 struct Money {
   std::string currency;

@@ -10,17 +10,14 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
-import recipes
+from opencode_rig import OpencodeRig
 from berth_client import session_path, text_of
-from berth_server import Server, describe, make_repository, processes_with, wait_until
-from model_server import ModelServer
+from berth_server import describe, wait_until
 from summary import figure, main
 
 # From the death of the agent to the client's sight of the ending. It counts from the moment when
@@ -29,48 +26,7 @@ from summary import figure, main
 ENDED_WITHIN_MS = 100
 
 
-class Opencode(unittest.TestCase):
-    """Each test has its own home, repository, model server, berth and agent."""
-
-    ask = False
-
-    def setUp(self):
-        scratch = tempfile.TemporaryDirectory(prefix="berth-opencode-")
-        self.addCleanup(scratch.cleanup)
-        self.home = os.path.join(scratch.name, "home")
-        os.mkdir(self.home)
-        self.repository = make_repository(os.path.join(scratch.name, "repository"))
-        self.model = self.enterContext(ModelServer(log=os.path.join(scratch.name, "model.log")))
-        recipe = recipes.opencode(recipes.DEFAULT_AGENTS_DIR, self.home, self.model.port, self.ask)
-        self.assertTrue(os.path.exists(recipe.command), "run tests/real_agents/install.sh first")
-        self.addCleanup(self.expect_no_agent_left)  # runs when berth has stopped
-        self.server = self.enterContext(Server(recipe.to_toml("opencode")))
-        self.client = self.server.client
-
-    def open(self, **options):
-        """A session on the repository and its stream: (id, EventStream)."""
-        session = self.client.open(agent="opencode", repository=self.repository, **options)["id"]
-        return session, self.enterContext(self.client.events(session))
-
-    def turn(self, session, stream, prompt):
-        """Runs a turn to its ending: (that event, events of the turn, ms from prompt to ending)."""
-        start, before = time.monotonic(), len(stream.seen)
-        turn = self.client.prompt(session, prompt)["id"]
-        ended = stream.wait_for("turn.ended", timeout=90, turn=turn)
-        return ended, stream.seen[before:], (ended.arrived - start) * 1000
-
-    def expect_no_agent_left(self):
-        left = self.agent_processes()
-        names = describe(left)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        self.assertEqual(names, [], "berth has stopped, its agents have not")
-
-    def agent_processes(self):
-        return processes_with(f"HOME={self.home}")
-
-
-class OpencodeTurns(Opencode):
+class OpencodeTurns(OpencodeRig):
 
     def test_a_turn_streams_and_writes_a_file_and_the_next_one_is_warm(self):
         session, stream = self.open(permission="allow")
@@ -125,7 +81,7 @@ class OpencodeTurns(Opencode):
         self.assertEqual(self.client.agents(session)[0]["pid"], pid)
 
 
-class OpencodeAsks(Opencode):
+class OpencodeAsks(OpencodeRig):
 
     ask = True
 
@@ -144,7 +100,7 @@ class OpencodeAsks(Opencode):
         self.assertEqual([file["path"] for file in recorded.data["files"]], ["notes.md"])
 
 
-class OpencodeDies(Opencode):
+class OpencodeDies(OpencodeRig):
 
     def test_kill_in_mid_turn_interrupts_at_once_and_the_next_prompt_resumes(self):
         session, stream = self.open(permission="allow")
@@ -219,9 +175,6 @@ class OpencodeDies(Opencode):
             return killed, time.monotonic()
         finally:
             os.close(handle)
-
-    def sleepers(self):
-        return [line for line in describe(self.agent_processes()) if "sleep 1000" in line]
 
 
 if __name__ == "__main__":

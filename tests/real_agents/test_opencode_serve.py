@@ -11,18 +11,15 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
-import recipes
+from opencode_rig import OpencodeRig
 from berth_client import session_path, text_of
-from berth_server import Server, describe, make_repository, processes_with, wait_until
-from model_server import ModelServer
+from berth_server import describe, wait_until
 from summary import figure, main
 
 FULL = bool(os.environ.get("BERTH_FULL"))
@@ -30,63 +27,18 @@ RACES = int(os.environ.get("BERTH_OPENCODE_RACES") or (1000 if FULL else 40))
 RACING_SESSIONS = 4
 
 
-class OpencodeServe(unittest.TestCase):
-    """Each test has its own home, repository, model server, berth and opencode."""
+class OpencodeServe(OpencodeRig):
 
-    ask = False
+    profile = "serve"
+    extra = 'driver = "opencode"\n'
     cut_every = None
-    extra = ""
 
-    def setUp(self):
-        scratch = tempfile.TemporaryDirectory(prefix="berth-opencode-serve-")
-        self.addCleanup(scratch.cleanup)
-        self.scratch = scratch.name
-        self.home = os.path.join(scratch.name, "home")
-        os.mkdir(self.home)
-        self.repository = make_repository(os.path.join(scratch.name, "repository"))
-        self.model = self.enterContext(ModelServer(log=os.path.join(scratch.name, "model.log")))
-        recipe = recipes.opencode(recipes.DEFAULT_AGENTS_DIR, self.home, self.model.port, self.ask)
-        self.assertTrue(os.path.exists(recipe.command), "run tests/real_agents/install.sh first")
+    def adapt(self, recipe):
         recipe.args = ["serve"]
         if self.cut_every:
             proxy = os.path.join(HERE, "cutting_proxy.py")
             recipe.args = [proxy, str(self.cut_every), recipe.command, "serve"]
             recipe.command = sys.executable
-        self.addCleanup(self.expect_no_agent_left)  # runs when berth has stopped
-        self.server = self.enterContext(
-            Server(recipe.to_toml("serve", 'driver = "opencode"\n' + self.extra)))
-        self.client = self.server.client
-
-    def open(self, **options):
-        """A session in a worktree of the repository and its stream: (id, EventStream)."""
-        options.setdefault("repository", self.repository)
-        session = self.client.open(agent="serve", **options)["id"]
-        return session, self.enterContext(self.client.events(session))
-
-    def turn(self, session, stream, prompt, timeout=90):
-        """Runs a turn to its ending: (that event, events of the turn, ms from prompt to ending)."""
-        start, before = time.monotonic(), len(stream.seen)
-        turn = self.client.prompt(session, prompt)["id"]
-        ended = stream.wait_for("turn.ended", timeout=timeout, turn=turn)
-        return ended, stream.seen[before:], (ended.arrived - start) * 1000
-
-    def answer(self, session, stream, kind):
-        opened = stream.wait_for("interaction.opened", timeout=90)
-        self.client.post(session_path(session, "interactions", opened.data["id"]), {"kind": kind})
-        return opened
-
-    def pid_of(self, session):
-        return self.client.agents(session)[0]["pid"]
-
-    def expect_no_agent_left(self):
-        left = self.agent_processes()
-        names = describe(left)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        self.assertEqual(names, [], "berth has stopped, its agents have not")
-
-    def agent_processes(self):
-        return processes_with(f"HOME={self.home}")
 
 
 class Turns(OpencodeServe):
@@ -238,8 +190,7 @@ class Dies(OpencodeServe):
         self.turn(other, other_stream, "Hi. [[say Other.]]")
         stray = "[[shell setsid sleep 1000 > /dev/null 2>&1 & echo started]]"
         self.turn(session, stream, f"A tool that makes its own session. {stray} [[say Done.]]")
-        wait_until(lambda: [line for line in describe(self.agent_processes())
-                            if "sleep 1000" in line], 10, lambda: "no stray process to look for")
+        wait_until(self.sleepers, 10, lambda: "no stray process to look for")
         native = self.client.agents(session)[0]["native_session_id"]
         pid = self.pid_of(session)
         self.assertEqual(self.pid_of(other), pid)
@@ -291,7 +242,8 @@ class Dies(OpencodeServe):
 
 class Recycles(OpencodeServe):
 
-    extra = "server_memory_max = 100000000\n"  # any opencode is above it: a generation a session
+    # Any opencode is above it: a generation a session.
+    extra = OpencodeServe.extra + "server_memory_max = 100000000\n"
 
     def test_a_server_above_its_memory_drains_and_new_sessions_get_a_new_one(self):
         first, first_stream = self.open()
