@@ -204,6 +204,8 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.number("server_memory_max", profile.server_memory_max);
   reader.boolean("warm", profile.warm);
   reader.boolean("pinned", profile.pinned);
+  reader.number("sessions_per_process", profile.sessions_per_process);
+  reader.boolean("acp_v2", profile.acp_v2);
   reader.refuse_unknown();
   bool known_driver = false;
   for (const Driver candidate :

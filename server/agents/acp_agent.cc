@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_errors.h>
 
 #include <utility>
@@ -21,20 +22,25 @@ constexpr Duration kCloseWait = std::chrono::seconds(1);
 
 }  // namespace
 
-AcpAgent::AcpAgent(io::Platform& platform, JsonScanner& scanner, NativeSessions& natives,
-                   const AgentProfile& profile, std::string tag, AgentSink& sink)
+AcpAgent::AcpAgent(io::Platform& platform, AcpProcesses& processes, NativeSessions& natives,
+                   const AgentProfile& profile, AgentSink& sink)
     : platform_(platform),
-      scanner_(scanner),
+      processes_(processes),
       natives_(natives),
       profile_(profile),
-      tag_(std::move(tag)),
       sink_(sink),
       scope_(platform.reactor()),
       filter_({profile.strip, profile.strip_between}),
+      started_(platform.reactor()),
+      over_(platform.reactor()),
       alarm_(platform.reactor()) {}
 
 AcpAgent::~AcpAgent() {
   BERTH_ASSERT(state_ == State::none);
+}
+
+Task<RpcReply> AcpAgent::call(std::string method, std::string params) {
+  return connection().call(std::move(method), std::move(params), profile_.timeouts.session, self());
 }
 
 // --- the prompt ---
@@ -45,56 +51,79 @@ void AcpAgent::prompt(std::string turn, std::string blocks) {
   prompt_call_.cancelled = false;
   prompt_call_.turn = std::move(turn);
   replay_.prompted(blocks);
+  translator_.prompted();
   said_ = {};
   // A turn may take hours: its end is the answer, the end of the process, or a cancel and its
   // grace.
-  connection_->call("session/prompt",
+  connection().call("session/prompt",
                     acp::prompt_params(native_session_id_, acp::blocks_for(blocks, capabilities_)),
-                    Duration{}, prompt_call_);
+                    Duration{}, prompt_call_, self());
 }
 
 void AcpAgent::on_prompt_reply(RpcReply reply) {
+  if (!reply.ok()) {
+    translator_.given_up();
+    // Without an error the process ended: on_exited says so.
+    return reply.error.empty() ? forget_turn() : end_turn(prompt_error(reply.error));
+  }
+  const Result<JsonDoc> result = JsonDoc::parse(reply.result);
+  const JsonView root = result.has_value() ? result->root() : JsonView();
+  if (v2_) {  // it was taken, no more
+    std::optional<PromptEnd> end = translator_.taken(root.get_string("messageId").value_or(""));
+    if (end.has_value()) end_turn(std::move(*end));
+    return;
+  }
+  PromptEnd end;
+  end.stop_reason = root.get_string("stopReason").value_or("");
+  if (root.find("usage").is_object()) end.usage = root.raw("usage");
+  if (end.stop_reason.empty()) {
+    end.error = make_error(ErrorKind::invalid, "agent_error",
+                           "session/prompt: the result has no stopReason");
+  }
+  end_turn(std::move(end));
+}
+
+PromptEnd AcpAgent::prompt_error(const std::string& error) const {
+  PromptEnd end;
+  end.agent_error = error;
+  const Result<JsonDoc> doc = JsonDoc::parse(error);
+  const JsonView root = doc.has_value() ? doc->root() : JsonView();
+  if (root.get_int64("code") == kRequestCancelled) {
+    end.stop_reason = "cancelled";
+  } else if (acp::is_login_error(error)) {
+    end.error = make_error(ErrorKind::denied, "agent_needs_login",
+                           acp::login_instructions(profile_, auth_methods_));
+  } else {
+    end.error = make_error(
+        ErrorKind::invalid, "agent_error",
+        "the agent failed: " + std::string(root.get_string("message").value_or("(no words)")));
+  }
+  return end;
+}
+
+/// The turn is over for this agent, whether or not anybody is told.
+void AcpAgent::forget_turn() {
   prompt_call_.open = false;
   if (silent_) return;
   show_all(replay_.turn_over());
   if (replays()) natives_.said(native_session_id_, std::move(said_));
-  if (!reply.ok() && reply.error.empty()) return;  // the process ended: on_exited says so
+}
+
+void AcpAgent::end_turn(PromptEnd end) {
+  forget_turn();
+  if (silent_) return;
   for (const UpdateFilter::Update& held : filter_.finish()) {
     sink_.on_update(attach_epoch_, {held.json, held.kind, {}, false});
   }
-  PromptEnd end;
-  if (reply.ok()) {
-    const Result<JsonDoc> result = JsonDoc::parse(reply.result);
-    if (result.has_value()) {
-      end.stop_reason = result->root().get_string("stopReason").value_or("");
-      if (result->root().find("usage").is_object()) end.usage = result->root().raw("usage");
-    }
-    if (end.stop_reason.empty()) {
-      end.error = make_error(ErrorKind::invalid, "agent_error",
-                             "session/prompt: the result has no stopReason");
-    }
-  } else {
-    const Result<JsonDoc> error = JsonDoc::parse(reply.error);
-    const JsonView root = error.has_value() ? error->root() : JsonView();
-    end.agent_error = reply.error;
-    if (prompt_call_.cancelled || root.get_int64("code") == kRequestCancelled) {
-      end.stop_reason = "cancelled";  // some agents fail a prompt that was cancelled
-    } else if (acp::is_login_error(reply.error)) {
-      end.error = make_error(ErrorKind::denied, "agent_needs_login",
-                             acp::login_instructions(profile_, auth_methods_));
-    } else {
-      end.error = make_error(
-          ErrorKind::invalid, "agent_error",
-          "the agent failed: " + std::string(root.get_string("message").value_or("(no words)")));
-    }
-  }
+  // Some agents fail a prompt that was cancelled.
+  if (prompt_call_.cancelled && end.stop_reason.empty()) end.stop_reason = "cancelled";
   sink_.on_prompt_ended(attach_epoch_, prompt_call_.turn, std::move(end));
 }
 
 void AcpAgent::cancel(std::string_view turn) {
   if (state_ != State::live || !prompt_call_.open || prompt_call_.turn != turn) return;
   if (std::exchange(prompt_call_.cancelled, true)) return;
-  connection_->notify("session/cancel", acp::session_params(native_session_id_));
+  connection().notify("session/cancel", acp::session_params(native_session_id_));
 }
 
 bool AcpAgent::steer(std::string_view turn, std::string_view blocks) {
@@ -106,9 +135,8 @@ bool AcpAgent::steer(std::string_view turn, std::string_view blocks) {
 
 Task<void> AcpAgent::send_steer(std::string blocks) {
   const std::int64_t epoch = attach_epoch_;
-  RpcReply reply = co_await connection_->call("_session/steering",
-                                              acp::steering_params(native_session_id_, blocks),
-                                              profile_.timeouts.session);
+  RpcReply reply =
+      co_await call("_session/steering", acp::steering_params(native_session_id_, blocks));
   if (silent_) co_return;
   const Result<JsonDoc> result =
       JsonDoc::parse(reply.ok() ? std::string_view(reply.result) : std::string_view("{}"));
@@ -130,17 +158,21 @@ Task<void> AcpAgent::send_steer(std::string blocks) {
 
 void AcpAgent::answer(std::uint64_t reply_id, const AgentAnswer& answer) {
   const auto found = open_questions_.find(reply_id);
-  if (found == open_questions_.end() || connection_ == nullptr) return;
+  if (found == open_questions_.end() || process_ == nullptr) return;
   const OpenQuestion question = std::move(found->second);
   open_questions_.erase(found);
-  connection_->reply(question.raw_id, question.kind == QuestionKind::elicitation
+  answer_raw(question, answer);
+}
+
+void AcpAgent::answer_raw(const OpenQuestion& question, const AgentAnswer& answer) {
+  connection().reply(question.raw_id, question.kind == QuestionKind::elicitation
                                           ? acp::elicitation_result(answer)
                                           : acp::permission_result(answer));
 }
 
 Task<void> AcpAgent::send_config(std::string method, std::string params, std::string what) {
   const std::int64_t epoch = attach_epoch_;
-  RpcReply reply = co_await connection_->call(method, params, profile_.timeouts.session);
+  RpcReply reply = co_await call(method, params);
   if (silent_ || reply.ok() || reply.error.empty()) co_return;
   std::string report;
   JsonWriter(report)
@@ -160,13 +192,12 @@ void AcpAgent::set_mode(std::string_view mode) {
 
 void AcpAgent::set_config_option(std::string_view id, std::string_view json_value) {
   if (state_ != State::live) return;
-  scope_.spawn(send_config("session/set_config_option",
-                           acp::set_config_params(native_session_id_, id, json_value),
-                           std::string(id)));
+  scope_.spawn(
+      send_config("session/set_config_option", config_call(id, json_value), std::string(id)));
 }
 
 void AcpAgent::resume_reading() {
-  if (connection_ != nullptr) connection_->resume_reading();
+  if (process_ != nullptr) connection().resume_reading();
 }
 
 void AcpAgent::end(bool at_once) {
@@ -174,19 +205,40 @@ void AcpAgent::end(bool at_once) {
   expected_end_ = true;
   give_up_ = true;
   alarm_.rung.set();
-  if (connection_ == nullptr) return;
-  if (at_once || state_ != State::live || !capabilities_.close || prompt_call_.open) {
-    connection_->end(at_once);
-    return;
-  }
+  if (process_ == nullptr || over_.is_set()) return;
+  const bool close = !at_once && state_ == State::live && capabilities_.close && !prompt_call_.open;
+  if (!close) return leave_process(at_once);
   if (std::exchange(close_call_.open, true)) return;
-  connection_->call("session/close", acp::session_params(native_session_id_), kCloseWait,
-                    close_call_);
+  connection().call("session/close", acp::session_params(native_session_id_), kCloseWait,
+                    close_call_, self());
 }
 
 void AcpAgent::on_session_closed() {
   close_call_.open = false;
-  if (connection_ != nullptr) connection_->end(false);
+  if (process_ != nullptr && connection().running()) leave_process(false);
+}
+
+/// Ends the process if nobody else has a seat in it; else it is only left.
+void AcpAgent::leave_process(bool at_once) {
+  if (process_->is_alone(*this)) {
+    connection().end(at_once);
+    return;
+  }
+  left_ = true;
+  if (prompt_call_.open) {
+    // It did not answer its cancel, or was never asked: who knows what it still does.
+    process_->retire();
+    if (!prompt_call_.cancelled) {
+      connection().notify("session/cancel", acp::session_params(native_session_id_));
+    }
+  }
+  if (capabilities_.close && !native_session_id_.empty() && (at_once || prompt_call_.open)) {
+    process_->close_behind(native_session_id_);
+  }
+  for (const auto& [reply_id, question] : std::exchange(open_questions_, {})) {
+    answer_raw(question, AgentAnswer());
+  }
+  process_->leave(*this);
 }
 
 Task<void> AcpAgent::shutdown() {
@@ -196,10 +248,19 @@ Task<void> AcpAgent::shutdown() {
 }
 
 std::string AcpAgent::stderr_tail() const {
-  return connection_ == nullptr ? std::string() : connection_->stderr_tail();
+  return process_ == nullptr ? std::string() : connection().stderr_tail();
 }
 
 // --- what the agent says ---
+
+void AcpAgent::take_any_update(const AgentUpdate& update) {
+  if (!v2_) return take_update(update);
+  for (const acp2::Translator::Update& told : translator_.take(update.kind, update.update)) {
+    take_update({told.json, told.kind, told.tool_call_id, update.has_raw_cr});
+  }
+  std::optional<PromptEnd> end = translator_.take_end();
+  if (end.has_value() && prompt_call_.open) end_turn(std::move(*end));
+}
 
 void AcpAgent::take_update(const AgentUpdate& update) {
   if (state_ == State::attaching && update.kind == profile_.replay_ends_with) {
@@ -211,7 +272,7 @@ void AcpAgent::take_update(const AgentUpdate& update) {
       show_update(update);
       return;
     case ReplayGuard::Fate::drop:
-      last_replayed_ = notifications_;
+      last_replayed_ = connection().notifications();
       return;
     case ReplayGuard::Fate::hold:
       return;
@@ -241,13 +302,12 @@ void AcpAgent::show_update(const AgentUpdate& update) {
 }
 
 void AcpAgent::on_notification(const RoutedLine& line) {
-  ++notifications_;
   if (silent_) return;
   if (line.method == "session/update") {
     // Before the answer to session/new the id is not known yet, and some agents already speak.
     const bool ours = native_session_id_.empty() || line.session_id == native_session_id_;
     if (ours && !line.update.empty()) {
-      take_update({line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
+      take_any_update({line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
       return;
     }
   }
@@ -264,16 +324,31 @@ void AcpAgent::on_notification(const RoutedLine& line) {
   sink_.on_foreign_message(attach_epoch_, line.method, line.params.empty() ? "{}" : line.params);
 }
 
+void AcpAgent::on_early_update(const AgentUpdate& update) {
+  if (!silent_) take_any_update(update);
+}
+
+void AcpAgent::on_over() {
+  if (prompt_call_.open) forget_turn();  // in v2 its call was answered long ago
+  started_.set();
+  over_.set();
+}
+
 void AcpAgent::ask(const RoutedLine& line, QuestionKind kind, std::string_view child) {
   const std::string raw_id(line.id.json);
   if (open_questions_.size() >= kQuestionsMax) {
-    connection_->reply_error(raw_id, kInternalError, "too many open questions");
+    connection().reply_error(raw_id, kInternalError, "too many open questions");
     return;
   }
   show_all(replay_.release());  // an agent that asks is at its new work
   const std::uint64_t reply_id = next_reply_id_++;
   open_questions_.emplace(reply_id, OpenQuestion{raw_id, kind});
-  sink_.on_question(attach_epoch_, {kind, reply_id, line.params, child});
+  std::string in_v1;
+  if (v2_ && kind == QuestionKind::permission) {
+    const Result<JsonDoc> params = JsonDoc::parse(line.params);
+    if (params.has_value()) in_v1 = acp2::permission_params(params->root());
+  }
+  sink_.on_question(attach_epoch_, {kind, reply_id, in_v1.empty() ? line.params : in_v1, child});
 }
 
 void AcpAgent::on_request(const RoutedLine& line) {
@@ -283,11 +358,11 @@ void AcpAgent::on_request(const RoutedLine& line) {
     refuse(line);
     return;
   }
-  // All sessions of this process are this session or its sub-agents'. An elicitation may belong to
-  // a request of ours instead, as in a login.
+  // What comes here is of this session or its sub-agents'. An elicitation may belong to a request
+  // of ours instead, as in a login.
   const bool scoped = !line.session_id.empty() || elicitation;
   if (line.params.empty() || !scoped) {
-    connection_->reply_error(line.id.json, kInvalidParams, "sessionId is missing");
+    connection().reply_error(line.id.json, kInvalidParams, "sessionId is missing");
     return;
   }
   const bool own = native_session_id_.empty() || line.session_id == native_session_id_;
@@ -297,7 +372,7 @@ void AcpAgent::on_request(const RoutedLine& line) {
 
 void AcpAgent::refuse(const RoutedLine& line) {
   // At once: an agent that waits for this answer stands still.
-  connection_->reply_error(line.id.json, kMethodNotFound,
+  connection().reply_error(line.id.json, kMethodNotFound,
                            "berth does not offer " + std::string(line.method));
   if (silent_) return;
   if (!line.method.starts_with("fs/") && !line.method.starts_with("terminal/")) {

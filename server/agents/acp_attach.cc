@@ -1,9 +1,9 @@
 // How an agent comes to its native session: start, initialize, restore or make, configure.
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_agent.h>
 #include <berth/server/agents/acp_errors.h>
-#include <berth/server/agents/probe.h>
 
 #include <utility>
 
@@ -21,28 +21,21 @@ constexpr Duration kReplayEndWait = std::chrono::seconds(10);
 
 }  // namespace
 
-io::LaunchSpec AcpAgent::launch_spec(const AttachSpec& spec) const {
-  io::LaunchSpec launch;
-  launch.command = profile_.command;
-  launch.arguments = profile_.arguments;
-  launch.environment = agent_environment(platform_.environment(), profile_);
-  launch.working_directory =
-      profile_.working_directory.empty() ? spec.directory : profile_.working_directory;
-  launch.tag = tag_ + "-" + spec.session_key;
-  return launch;
-}
-
 void AcpAgent::attach(AttachSpec spec) {
   BERTH_ASSERT(state_ == State::none);
   state_ = State::attaching;
   attach_epoch_ = spec.attach_epoch;
   expected_end_ = false;
   give_up_ = false;
+  left_ = false;
+  started_.reset();
+  over_.reset();
   replay_.reset();
-  notifications_ = 0;
   last_replayed_ = 0;
   native_session_id_.clear();
   capabilities_ = {};
+  v2_ = false;
+  translator_.reset();
   auth_methods_.clear();
   mode_option_.clear();
   modes_.clear();
@@ -62,36 +55,39 @@ Task<void> AcpAgent::pause(Duration duration) {
 
 Task<void> AcpAgent::run(AttachSpec spec) {
   if (profile_.waits_for_next_minute) co_await wait_for_next_minute(&spec);
-  RpcLimits limits;
-  limits.line_max = profile_.line_max;
-  limits.exit_grace = profile_.timeouts.exit_grace;
-  RpcPeer& peer = *this;
-  connection_ = std::make_unique<RpcConnection>(platform_, scanner_, peer, limits);
   AttachFailure failure;
   Attached attached;
   Result<void> ready =
       fail(ErrorKind::cancelled, "agent_ended", "the agent was not wanted any more");
-  if (!give_up_) ready = connection_->start(launch_spec(spec));
+  if (!give_up_) ready = take_seat(spec);
   if (ready.has_value()) {
-    attached.process = connection_->process_id();
+    attached.process = connection().process_id();
     ready = co_await handshake(&spec, &attached, &failure);
     if (!ready.has_value()) {
-      // Whatever failed: what was spawned is killed and reaped before anybody hears of it.
+      // Whatever failed: what was spawned is killed and reaped before anybody hears of it. Where
+      // others have a seat in it, no further one gets any.
       if (ready.error().kind != ErrorKind::unavailable) expected_end_ = true;
-      connection_->end(true);
-      co_await connection_->closed().wait();
+      if (ready.error().kind == ErrorKind::timed_out) process_->retire();
+      if (!over_.is_set()) leave_process(true);
+      co_await over_.wait();
     }
   }
   if (ready.has_value()) {
     state_ = State::live;
     if (!silent_) sink_.on_attached(attach_epoch_, attached);
     if (!silent_) show_session_state();
-    co_await connection_->closed().wait();
+    co_await over_.wait();
   }
-  AgentExit exit{connection_->process_id(), connection_->exit_status(), expected_end_,
-                 connection_->stderr_tail()};
+  AgentExit exit;
+  exit.expected = expected_end_;
+  exit.process_goes_on = left_;
+  if (process_ != nullptr) {
+    exit.process = connection().process_id();
+    exit.status = connection().exit_status();
+    exit.stderr_tail = connection().stderr_tail();
+  }
   failure.stderr_tail = exit.stderr_tail;
-  connection_.reset();
+  process_.reset();
   open_questions_.clear();
   state_ = State::none;
   if (silent_) co_return;
@@ -101,6 +97,20 @@ Task<void> AcpAgent::run(AttachSpec spec) {
     failure.error = std::move(ready.error());
     sink_.on_attach_failed(attach_epoch_, std::move(failure));
   }
+}
+
+Result<void> AcpAgent::take_seat(const AttachSpec& spec) {
+  process_ = processes_.acquire();
+  const bool is_new = process_->is_empty();
+  process_->sit(*this);
+  if (is_new) return process_->start(processes_.launch_spec(spec));
+  if (process_->initialized() != nullptr) started_.set();
+  return {};
+}
+
+void AcpAgent::name_session(std::string_view native_session_id) {
+  native_session_id_ = native_session_id;
+  if (!over_.is_set()) process_->name(*this, native_session_id_);
 }
 
 Task<void> AcpAgent::wait_for_next_minute(const AttachSpec* spec) {
@@ -136,28 +146,40 @@ Error AcpAgent::attach_error(std::string_view method, const RpcReply& reply,
 
 Task<Result<void>> AcpAgent::handshake(const AttachSpec* spec, Attached* attached,
                                        AttachFailure* failure) {
-  RpcReply reply = co_await connection_->call("initialize", acp::initialize_params(),
-                                              profile_.timeouts.initialize);
+  co_await started_.wait();
+  if (give_up_ || process_->initialized() == nullptr) {
+    co_return fail(ErrorKind::unavailable, "agent_ended", "the agent was not wanted any more");
+  }
+  const RpcReply reply = *process_->initialized();
   if (!reply.ok()) co_return fail(attach_error("initialize", reply, failure));
   const Result<JsonDoc> result = JsonDoc::parse(reply.result);
   if (!result.has_value())
     co_return fail(ErrorKind::invalid, "agent_error", "initialize: bad result");
   const JsonView root = result->root();
   attached->protocol_version = static_cast<int>(root.get_int64("protocolVersion").value_or(0));
-  if (attached->protocol_version != acp::kProtocolVersion) {
+  v2_ = profile_.acp_v2 && attached->protocol_version == acp2::kProtocolVersion;
+  if (!v2_ && attached->protocol_version != acp::kProtocolVersion) {
     co_return fail(ErrorKind::unsupported, "protocol_version",
                    "the agent speaks ACP version " + std::to_string(attached->protocol_version) +
-                       ", berth speaks 1");
+                       ", berth speaks " + (profile_.acp_v2 ? "1 and 2" : "1"));
   }
-  capabilities_ = acp::read_capabilities(root);
-  if (root.find("authMethods").is_array()) auth_methods_ = root.raw("authMethods");
-  if (root.find("agentInfo").is_object()) attached->agent_info = root.raw("agentInfo");
-  if (root.find("agentCapabilities").is_object())
-    attached->capabilities = root.raw("agentCapabilities");
+  read_hello(root, attached);
   Result<void> opened = co_await open_native_session(spec, attached, failure);
   if (!opened.has_value()) co_return fail(std::move(opened.error()));
   co_await restore_config(spec, attached);
   co_return Result<void>();
+}
+
+/// What the agent says of itself in its answer to initialize.
+void AcpAgent::read_hello(const JsonView& root, Attached* attached) {
+  capabilities_ = v2_ ? acp2::read_capabilities(root) : acp::read_capabilities(root);
+  if (root.find("authMethods").is_array()) {
+    auth_methods_ = v2_ ? acp2::auth_methods(root) : root.raw("authMethods");
+  }
+  const JsonView info = root.find(v2_ ? "info" : "agentInfo");
+  if (info.is_object()) attached->agent_info = info.raw();
+  const JsonView capabilities = root.find(v2_ ? "capabilities" : "agentCapabilities");
+  if (capabilities.is_object()) attached->capabilities = capabilities.raw();
 }
 
 /// One of session/new, resume and load: what may pass is tried again, what the agent does not take
@@ -166,8 +188,8 @@ Task<RpcReply> AcpAgent::open_call(std::string method, acp::OpenParams* params,
                                    Attached* attached) {
   Duration wait = kTransientWait;
   for (int retries = 0;; ++retries) {
-    RpcReply reply =
-        co_await connection_->call(method, acp::open_params(*params), profile_.timeouts.session);
+    std::string opening = v2_ ? acp2::open_params(*params) : acp::open_params(*params);
+    RpcReply reply = co_await call(method, std::move(opening));
     if (reply.error.empty()) co_return reply;
     const acp::Failure why = acp::classify(reply.error, profile_);
     if (why == acp::Failure::transient && retries < kTransientRetries && !give_up_) {
@@ -182,12 +204,14 @@ Task<RpcReply> AcpAgent::open_call(std::string method, acp::OpenParams* params,
 }
 
 /// True when the native session is back, false when the next rung is to be tried.
-Task<Result<bool>> AcpAgent::restore(const acp::OpenParams* wanted, Rung rung, Attached* attached,
-                                     AttachFailure* failure) {
+Task<Result<bool>> AcpAgent::restore(const AttachSpec* spec, const acp::OpenParams* wanted,
+                                     Rung rung, Attached* attached, AttachFailure* failure) {
   const std::string method = rung == Rung::resume ? "session/resume" : "session/load";
   acp::OpenParams params = *wanted;
-  native_session_id_ = params.native_session_id;
-  replay_.begin(natives_.last_said(native_session_id_));
+  Said last = natives_.last_said(params.native_session_id);
+  if (last.empty() && rung == Rung::load && spec->last_said) last = co_await spec->last_said();
+  name_session(params.native_session_id);
+  replay_.begin(std::move(last));
   RpcReply reply = co_await open_call(method, &params, attached);
   replay_.answered(last_replayed_ > reply.notifications_before);
   if (!reply.ok()) replay_.reset();
@@ -234,13 +258,13 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
       attached->reason = "the agent can neither resume nor load sessions";
     for (const Rung rung : {Rung::resume, Rung::load}) {
       if (rung == Rung::resume ? !capabilities_.resume : !capabilities_.load) continue;
-      Result<bool> restored = co_await restore(&params, rung, attached, failure);
+      Result<bool> restored = co_await restore(spec, &params, rung, attached, failure);
       if (!restored.has_value()) co_return fail(std::move(restored.error()));
       if (*restored) co_return Result<void>();
     }
     attached->rung = Rung::history;
   }
-  native_session_id_.clear();
+  name_session({});
   params.native_session_id.clear();
   RpcReply reply = co_await open_call("session/new", &params, attached);
   if (!reply.ok()) co_return fail(attach_error("session/new", reply, failure));
@@ -250,7 +274,7 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
   if (!id.has_value() || id->empty()) {
     co_return fail(ErrorKind::invalid, "agent_error", "session/new: the result has no sessionId");
   }
-  native_session_id_ = *id;
+  name_session(*id);
   attached->native_session_id = native_session_id_;
   natives_.made(native_session_id_, platform_.reactor().clock().wall().count());
   read_session_state(result->root());
@@ -262,11 +286,12 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
 void AcpAgent::read_session_state(const JsonView& result) {
   if (result.find("modes").is_object()) modes_ = result.raw("modes");
   if (!result.find("configOptions").is_array()) return;
-  config_options_ = result.raw("configOptions");
+  const JsonView options = result.find("configOptions");
+  config_options_ = v2_ ? acp2::config_options(options) : options.raw();
   mode_option_.clear();
-  for (const JsonView& option : result.elements("configOptions")) {
+  for (const JsonView& option : options.elements()) {
     if (option.get_string("category").value_or("") != "mode") continue;
-    mode_option_ = option.get_string("id").value_or("");
+    mode_option_ = option.get_string(v2_ ? "configId" : "id").value_or("");
     break;
   }
 }
@@ -306,16 +331,21 @@ std::string AcpAgent::mode_call(std::string_view mode, std::string* method) cons
     std::string value;
     JsonWriter(value).string(mode);
     *method = "session/set_config_option";
-    return acp::set_config_params(native_session_id_, mode_option_, value);
+    return config_call(mode_option_, value);
   }
   *method = "session/set_mode";
   return acp::set_mode_params(native_session_id_, mode);
 }
 
+std::string AcpAgent::config_call(std::string_view id, std::string_view json_value) const {
+  return v2_ ? acp2::set_config_params(native_session_id_, id, json_value)
+             : acp::set_config_params(native_session_id_, id, json_value);
+}
+
 Task<bool> AcpAgent::restore_mode(std::string mode, Attached* attached) {
   std::string method;
   const std::string params = mode_call(mode, &method);
-  RpcReply reply = co_await connection_->call(method, params, profile_.timeouts.session);
+  RpcReply reply = co_await call(method, params);
   if (reply.ok()) co_return true;
   attached->config_failures.push_back("mode: " + reply.error + reply.failure.message);
   co_return false;
@@ -341,10 +371,8 @@ Task<void> AcpAgent::restore_config(const AttachSpec* spec, Attached* attached) 
   if (!config.has_value()) co_return;
   for (const auto& member : config->root().members()) {
     const std::string id(member.first);
-    RpcReply reply = co_await connection_->call(
-        "session/set_config_option",
-        acp::set_config_params(native_session_id_, id, member.second.raw()),
-        profile_.timeouts.session);
+    RpcReply reply =
+        co_await call("session/set_config_option", config_call(id, member.second.raw()));
     if (!reply.ok()) {
       attached->config_failures.push_back(id + ": " + reply.error + reply.failure.message);
       continue;

@@ -7,23 +7,18 @@
 
 namespace berth::server::acp {
 
+std::string_view client_capabilities() {
+  return R"({"fs":{"readTextFile":false,"writeTextFile":false},"terminal":false,)"
+         R"("session":{"configOptions":{"boolean":{}},"notices":{},"compaction":{}},)"
+         R"("auth":{"terminal":true},"elicitation":{"form":{},"url":{}}})";
+}
+
 std::string initialize_params() {
   std::string out;
   JsonWriter(out)
       .begin_object()
       .member_int64("protocolVersion", kProtocolVersion)
-      .key("clientCapabilities")
-      .begin_object()
-      .key("fs")
-      .begin_object()
-      .member_bool("readTextFile", false)
-      .member_bool("writeTextFile", false)
-      .end_object()
-      .member_bool("terminal", false)
-      .member_raw("session", R"({"configOptions":{"boolean":{}},"notices":{},"compaction":{}})")
-      .member_raw("auth", R"({"terminal":true})")
-      .member_raw("elicitation", R"({"form":{},"url":{}})")
-      .end_object()
+      .member_raw("clientCapabilities", client_capabilities())
       .key("clientInfo")
       .begin_object()
       .member("name", "berth")

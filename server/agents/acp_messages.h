@@ -18,6 +18,8 @@ inline constexpr int kProtocolVersion = 1;
 /// initialize: neither fs nor terminal is offered, agents use tools of their own. Terminal logins
 /// are asked for so that a person can be told of them; berth runs none.
 std::string initialize_params();
+/// What berth offers of itself, as an object.
+std::string_view client_capabilities();
 
 /// What an agent said that it can do; absent is no.
 struct Capabilities {

@@ -4,8 +4,10 @@
 #include <berth/core/result.h>
 #include <berth/core/task.h>
 #include <berth/io/process_host.h>
+#include <berth/server/agents/said.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +30,9 @@ struct AttachSpec {
   std::string config;             ///< JSON object of wanted config option values, empty = none.
   std::string mcp_servers;        ///< JSON array as ACP's session/new takes it, empty = none.
   std::vector<std::string> additional_directories;  ///< Absolute; besides `directory`.
+  /// Reads from the log what the agent said last in this session; empty when it said nothing. For a
+  /// port that was not there when it was said. May be null.
+  std::function<Task<Said>()> last_said;
 };
 
 /// What attaching gave. Views of JSON are valid during the call.
@@ -98,6 +103,7 @@ struct AgentExit {
   io::ExitStatus status;
   bool expected = false;  ///< We asked for it.
   std::string stderr_tail;
+  bool process_goes_on = false;  ///< It serves other sessions and was only left.
 };
 
 /// The session's side. Every call names the attach it belongs to; what carries an old epoch is

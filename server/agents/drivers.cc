@@ -31,8 +31,14 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
     return fail(ErrorKind::invalid, "unknown_agent", "no agent profile " + profile);
   }
   switch (found->driver) {
-    case Driver::acp:
-      return std::make_unique<AcpAgent>(platform_, scanner_, natives_, *found, tag_, sink);
+    case Driver::acp: {
+      std::unique_ptr<AcpProcesses>& processes = acp_[profile];
+      if (processes == nullptr) {
+        processes =
+            std::make_unique<AcpProcesses>(platform_, scanner_, *found, state_directory_, tag_);
+      }
+      return std::make_unique<AcpAgent>(platform_, *processes, natives_, *found, sink);
+    }
     case Driver::opencode: {
       std::unique_ptr<opencode::Servers>& servers = opencode_[profile];
       if (servers == nullptr) {

@@ -15,6 +15,7 @@
 
 namespace berth::server {
 
+class AcpProcesses;
 namespace opencode {
 class Servers;
 }
@@ -49,7 +50,9 @@ class Drivers final : public AgentFactory {
   NativeSessions natives_;
   std::string state_directory_;
   std::string tag_;
-  std::map<std::string, std::unique_ptr<opencode::Servers>> opencode_;  // by profile
+  // By profile:
+  std::map<std::string, std::unique_ptr<AcpProcesses>> acp_;
+  std::map<std::string, std::unique_ptr<opencode::Servers>> opencode_;
 };
 
 }  // namespace berth::server

@@ -2,7 +2,7 @@
 // process of the agent to the next.
 #pragma once
 
-#include <berth/server/agents/replay_guard.h>
+#include <berth/server/agents/said.h>
 
 #include <cstdint>
 #include <map>
@@ -13,8 +13,9 @@
 namespace berth::server {
 
 /// In memory: after a restart of berth less is known, and nothing may depend on it but how well old
-/// is told from new. Some agents lose a session that is loaded too early, hence the ages; what was
-/// not told of was made before this began, at the latest.
+/// is told from new (what was said last is then read from the log: AttachSpec::last_said). Some
+/// agents lose a session that is loaded too early, hence the ages; what was not told of was made
+/// before this began, at the latest.
 class NativeSessions {
  public:
   /// `began_ms` is now, in milliseconds since 1970, as all times here.

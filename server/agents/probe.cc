@@ -2,7 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
-#include <berth/server/agents/acp_messages.h>
+#include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/rpc_connection.h>
 
 #include <utility>
@@ -21,10 +21,12 @@ class DeafPeer final : public RpcPeer {
   }
   void on_junk(const char*, std::uint64_t, std::string_view) override {}
   bool wants_more() override { return true; }
+  void on_gone() override {}
 };
 
 std::string report_of(const AgentProfile& profile, const JsonView& result, std::int64_t ms) {
   std::string out;
+  const bool v2 = result.get_int64("protocolVersion") == acp2::kProtocolVersion;
   const auto raw_or_null = [&](std::string_view field) {
     std::string raw = result.find(field).present() ? result.find(field).raw() : std::string("null");
     return raw;
@@ -34,8 +36,8 @@ std::string report_of(const AgentProfile& profile, const JsonView& result, std::
       .member("agent", profile.name)
       .member_bool("ok", true)
       .member_int64("protocol_version", result.get_int64("protocolVersion").value_or(0))
-      .member_raw("agent_info", raw_or_null("agentInfo"))
-      .member_raw("capabilities", raw_or_null("agentCapabilities"))
+      .member_raw("agent_info", raw_or_null(v2 ? "info" : "agentInfo"))
+      .member_raw("capabilities", raw_or_null(v2 ? "capabilities" : "agentCapabilities"))
       .member_raw("auth_methods", raw_or_null("authMethods"))
       .member_bool("proved", profile.proved)
       .member_int64("ms", ms)
@@ -82,8 +84,9 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
     probe.error = std::move(spawned.error());
     co_return probe;
   }
+  std::string hello = profile.acp_v2 ? acp2::initialize_params() : acp::initialize_params();
   RpcReply reply =
-      co_await connection.call("initialize", acp::initialize_params(), profile.timeouts.initialize);
+      co_await connection.call("initialize", std::move(hello), profile.timeouts.initialize);
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                       platform.reactor().clock().now() - started)
                       .count();

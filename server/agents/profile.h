@@ -64,6 +64,12 @@ struct AgentProfile {
   std::vector<std::pair<std::string, std::string>> strip_between;
   bool warm = false;    ///< Started when a session of it is opened, if there is a place.
   bool pinned = false;  ///< Not ended for having idled, nor to make room for others.
+  /// acp: how many sessions one process serves at once. They share its environment, its working
+  /// directory (not theirs) and its death; the agent tells them apart.
+  std::size_t sessions_per_process = 1;
+  /// acp: ask for the draft version 2 of the protocol; an agent that does not speak it is spoken to
+  /// in version 1.
+  bool acp_v2 = false;
   bool proved = false;  ///< The tests run the real agent in the version that docs/agents.md names.
   std::size_t line_max = std::size_t{64} << 20;
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to

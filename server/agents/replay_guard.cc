@@ -10,22 +10,8 @@ namespace berth::server {
 
 namespace {
 
-constexpr std::size_t kSaidMax = std::size_t{64} << 10;
 constexpr std::string_view kUserMessage = "user_message_chunk";
 constexpr std::string_view kAgentMessage = "agent_message_chunk";
-
-void append_without_spaces(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    const bool space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
-    if (!space && out.size() < kSaidMax) out += c;
-  }
-}
-
-std::string text_of(std::string_view update) {
-  const Result<JsonDoc> doc = JsonDoc::parse(update);
-  if (!doc.has_value()) return {};
-  return std::string(doc->root().get_string("content.text").value_or(""));
-}
 
 }  // namespace
 
@@ -34,11 +20,6 @@ bool is_state_update(std::string_view kind) {
                                                      "current_mode_update", "config_option_update",
                                                      "session_info_update", "usage_update"};
   return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
-}
-
-void Said::note(const AgentUpdate& update) {
-  if (update.kind == kAgentMessage) append_without_spaces(text, text_of(update.update));
-  if (!update.tool_call_id.empty()) tool_calls.emplace(update.tool_call_id);
 }
 
 void ReplayGuard::reset() {
@@ -67,7 +48,7 @@ void ReplayGuard::prompted(std::string_view blocks) {
   const Result<JsonDoc> doc = JsonDoc::parse(blocks);
   if (!doc.has_value()) return;
   for (const JsonView& block : doc->root().elements()) {
-    append_without_spaces(prompt_, block.get_string("text").value_or(""));
+    append_said(prompt_, block.get_string("text").value_or(""));
   }
 }
 
@@ -109,7 +90,7 @@ ReplayGuard::Fate ReplayGuard::in_turn(const AgentUpdate& update) {
 
 bool ReplayGuard::is_prompt(const AgentUpdate& update) const {
   std::string text;
-  append_without_spaces(text, text_of(update.update));
+  append_said(text, text_in(update.update));
   return !text.empty() && text == prompt_;
 }
 
@@ -124,8 +105,8 @@ std::size_t ReplayGuard::end_of_last_answer() const {
       if (!last_.tool_calls.contains(update.tool_call_id)) return end;
       end = at + 1;
     } else if (update.kind == kAgentMessage) {
-      append_without_spaces(text, text_of(update.update));
-      if (text.size() >= kSaidMax || !last_.text.starts_with(text)) return end;
+      append_said(text, text_in(update.update));
+      if (text.size() >= Said::kTextMax || !last_.text.starts_with(text)) return end;
       if (text == last_.text) end = at + 1;
     }
   }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/said.h>
 
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,14 +12,6 @@ namespace berth::server {
 
 /// What tells of the present, not of what was said: shown also while a history is replayed.
 bool is_state_update(std::string_view kind);
-
-/// What an agent said in answer to one prompt, as far as a replay of it can be recognised.
-struct Said {
-  std::string text;                  ///< Of its messages, without white space, cut at 64 KiB.
-  std::set<std::string> tool_calls;  ///< Ids.
-
-  void note(const AgentUpdate& update);
-};
 
 /// The updates of one attach, after a session/load: what it replays is in the log already. The same
 /// after a session/resume, which should replay nothing.

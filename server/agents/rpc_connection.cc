@@ -3,6 +3,7 @@
 #include <berth/core/json_writer.h>
 
 #include <utility>
+#include <vector>
 
 namespace berth::server {
 
@@ -39,14 +40,14 @@ Result<void> RpcConnection::start(const io::LaunchSpec& spec) {
 // --- calls ---
 
 void RpcConnection::call(std::string_view method, std::string_view params, Duration timeout,
-                         RpcCall& call) {
+                         RpcCall& call, Owner owner) {
   if (!process_.running()) {
     call.on_reply(
         {{}, {}, make_error(ErrorKind::unavailable, "agent_ended", "the agent is not running"), 0});
     return;
   }
   const std::int64_t id = next_id_++;
-  Pending pending{&call, {}};
+  Pending pending{&call, owner, {}};
   if (timeout.count() > 0) pending.deadline = platform_.reactor().clock().now() + timeout;
   pending_.emplace(id, pending);
   std::string line;
@@ -72,9 +73,10 @@ class CallForCoroutine final : public RpcCall {
 
 }  // namespace
 
-Task<RpcReply> RpcConnection::call(std::string method, std::string params, Duration timeout) {
+Task<RpcReply> RpcConnection::call(std::string method, std::string params, Duration timeout,
+                                   Owner owner) {
   CallForCoroutine waiting(platform_.reactor());
-  call(method, params, timeout, waiting);
+  call(method, params, timeout, waiting, owner);
   co_await waiting.reply.wait();
   co_return waiting.reply.take();
 }
@@ -129,6 +131,38 @@ void RpcConnection::arm_deadline() {
   }
 }
 
+/// Advisory: nobody waits for it any more; an agent that does not know it ignores it.
+void RpcConnection::withdraw(std::int64_t id) {
+  std::string params;
+  JsonWriter(params).begin_object().member_int64("requestId", id).end_object();
+  notify("$/cancel_request", params);
+}
+
+void RpcConnection::abandon(Owner owner) {
+  std::vector<RpcCall*> abandoned;
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    if (it->second.owner != owner) {
+      ++it;
+      continue;
+    }
+    withdraw(it->first);
+    abandoned.push_back(it->second.call);
+    it = pending_.erase(it);
+  }
+  arm_deadline();
+  for (RpcCall* call : abandoned) {
+    call->on_reply({{},
+                    {},
+                    make_error(ErrorKind::unavailable, "agent_ended", "nobody waits any more"),
+                    notifications_});
+  }
+}
+
+RpcConnection::Owner RpcConnection::owner_of(std::int64_t id) const {
+  const auto found = pending_.find(id);
+  return found == pending_.end() ? nullptr : found->second.owner;
+}
+
 void RpcConnection::fail_expired() {
   const TimePoint now = platform_.reactor().clock().now();
   for (auto it = pending_.begin(); it != pending_.end();) {
@@ -137,10 +171,7 @@ void RpcConnection::fail_expired() {
       ++it;
       continue;
     }
-    // Advisory: nobody waits for it any more; an agent that does not know it ignores it.
-    std::string params;
-    JsonWriter(params).begin_object().member_int64("requestId", it->first).end_object();
-    notify("$/cancel_request", params);
+    withdraw(it->first);
     it = pending_.erase(it);
     pending.call->on_reply(
         {{},
@@ -215,6 +246,7 @@ void RpcConnection::on_gone() {
                                        "the agent ended: " + io::describe(exit_status())),
                             notifications_});
   }
+  peer_.on_gone();
 }
 
 }  // namespace berth::server

@@ -45,6 +45,9 @@ class RpcPeer {
   virtual void on_junk(const char* reason, std::uint64_t bytes, std::string_view head) = 0;
   /// False stops reading after this chunk, until resume_reading().
   virtual bool wants_more() = 0;
+  /// The process and its tree are gone, all it wrote was delivered and all calls were answered;
+  /// closed() is set right after.
+  virtual void on_gone() = 0;
 
  protected:
   ~RpcPeer() = default;
@@ -61,20 +64,33 @@ class RpcConnection final : private LinePeer {
   /// Spawns; an error leaves nothing behind and closed() is then done at once.
   Result<void> start(const io::LaunchSpec& spec);
 
+  /// Whose calls they are, where several share the process: any address that is theirs alone.
+  using Owner = const void*;
+
   /// Sends a request; `call` hears exactly once: answer, end of the process, or `timeout` (0 =
   /// none).
-  void call(std::string_view method, std::string_view params, Duration timeout, RpcCall& call);
+  void call(std::string_view method, std::string_view params, Duration timeout, RpcCall& call,
+            Owner owner = nullptr);
   /// The same for a coroutine.
-  Task<RpcReply> call(std::string method, std::string params, Duration timeout);
+  Task<RpcReply> call(std::string method, std::string params, Duration timeout,
+                      Owner owner = nullptr);
+  /// Nobody waits for the calls of `owner` any more: each hears what it would hear at the end of
+  /// the process.
+  void abandon(Owner owner);
+  /// Whose call has this id; null when nobody's has.
+  Owner owner_of(std::int64_t id) const;
   void notify(std::string_view method, std::string_view params);
   /// `raw_id` is the id as the process wrote it.
   void reply(std::string_view raw_id, std::string_view result);
   void reply_error(std::string_view raw_id, int code, std::string_view message);
 
+  /// How many came since the start, the one that is being told of included.
+  std::uint64_t notifications() const { return notifications_; }
+
   void resume_reading() { process_.resume_reading(); }
   /// See LineProcess::end.
   void end(bool at_once) { process_.end(at_once); }
-  bool ending() const { return process_.ending(); }
+  bool running() const { return process_.running(); }
 
   /// Set when the process and its tree are gone, all it wrote was delivered and all calls were
   /// answered.
@@ -86,6 +102,7 @@ class RpcConnection final : private LinePeer {
  private:
   struct Pending {
     RpcCall* call = nullptr;
+    Owner owner = nullptr;
     TimePoint deadline{};  // zero = none
   };
 
@@ -95,6 +112,7 @@ class RpcConnection final : private LinePeer {
   void on_gone() override;
   void send(std::string line);
   void fail_expired();
+  void withdraw(std::int64_t id);
   void arm_deadline();
 
   io::Platform& platform_;

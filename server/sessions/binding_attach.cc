@@ -2,6 +2,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/binding.h>
+#include <berth/server/sessions/continuation.h>
 #include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/session.h>
 
@@ -59,6 +60,7 @@ void Binding::on_start_granted() {
   spec.config = row_.config;
   spec.mcp_servers = session_.row().mcp_servers;
   spec.additional_directories = strings_in(session_.row().additional_directories);
+  spec.last_said = [this] { return read_last_said(context_, session_.session_no(), row_.agent); };
   port_->attach(std::move(spec));
 }
 
@@ -229,18 +231,20 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
   row_.state = exit.expected ? BindingState::sleeping : BindingState::crashed;
   row_.pid = 0;
   save();
+  const std::string status =
+      exit.process_goes_on ? "left: its process serves other sessions" : io::describe(exit.status);
   std::string data;
   JsonWriter(data)
       .begin_object()
       .member_int64("pid", exit.process.pid)
-      .member("status", io::describe(exit.status))
+      .member("status", status)
       .member_bool("expected", exit.expected)
       .member("stderr_tail", exit.stderr_tail)
       .end_object();
   session_.append("agent.exited", row_.agent, data);
   if (!exit.expected) note_crash();
   session_.questions().cancel_of(*this, "agent exit");
-  after_end("the agent ended: " + io::describe(exit.status));
+  after_end("the agent ended: " + status);
 }
 
 /// A turn that came while the process was being ended gets a new one; it was not sent to the old.

@@ -11,6 +11,9 @@ namespace berth::server {
 
 namespace {
 
+/// An agent that said nothing in its last so many turns has nothing that could be taken for new.
+constexpr int kTurnsLookedBackAt = 32;
+
 /// Reads the log page by page; `take` is called for each frame up to `last_seq`.
 template <typename Take>
 Task<Result<void>> walk_log(SessionContext& context, SessionNo session, std::uint64_t after,
@@ -48,6 +51,28 @@ class OpenCalls {
   ToolCalls calls;
 };
 
+class LastWords {
+ public:
+  LastWords(std::string agent, std::string turn)
+      : agent_(std::move(agent)), turn_(std::move(turn)) {}
+  void take(const Frame& frame) {
+    if (frame.type != "update") return;
+    const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
+    if (!doc.has_value()) return;
+    const JsonView root = doc->root();
+    if (root.get_string("agent") != agent_ || root.get_string("turn") != turn_) return;
+    const JsonView data = root.find("data");
+    const std::string update = data.raw();
+    said.note({update, data.get_string("sessionUpdate").value_or(""),
+               data.get_string("toolCallId").value_or(""), false});
+  }
+  Said said;
+
+ private:
+  std::string agent_;
+  std::string turn_;
+};
+
 Task<Result<void>> write_transcript(SessionContext& context, std::string path, std::string text) {
   io::Files* files = &context.platform.files();
   co_return co_await context.platform.offload().run(
@@ -83,6 +108,24 @@ Task<Result<Story>> build_continuation(SessionContext& context, SessionNo sessio
   }
   request.transcript = path;
   co_return tell(turns, plan, request);
+}
+
+Task<Said> read_last_said(SessionContext& context, SessionNo session, std::string agent) {
+  Result<std::vector<TurnRow>> turns = co_await context.read(
+      [session](Store& store) { return store.list_turns(session, 0, kTurnsLookedBackAt); });
+  if (!turns.has_value()) co_return Said();
+  std::uint64_t before = ~std::uint64_t{0};  // where the next turn began
+  for (const TurnRow& turn : *turns) {
+    if (turn.started_seq == 0) continue;
+    if (turn.agent == agent && turn.ended_ms != 0) {
+      LastWords words(agent, turn.id);
+      Result<void> read = co_await walk_log(context, session, turn.started_seq, before, &words);
+      if (!read.has_value()) co_return Said();
+      if (!words.said.empty()) co_return std::move(words.said);
+    }
+    before = turn.started_seq;
+  }
+  co_return Said();
 }
 
 Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& context,

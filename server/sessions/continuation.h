@@ -23,6 +23,10 @@ Task<Result<Story>> build_continuation(SessionContext& context, SessionNo sessio
 /// it.
 std::string transcript_path(const SessionContext& context, std::string_view key);
 
+/// What `agent` said in its last turn in which it said anything; empty when it never did, or the
+/// log cannot be read.
+Task<Said> read_last_said(SessionContext& context, SessionNo session, std::string agent);
+
 /// Tool calls that were opened after `after` and never got a result.
 Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& context,
                                                             SessionNo session, std::uint64_t after);

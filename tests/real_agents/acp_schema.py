@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Validates what berth sent to an agent against the official schema of the protocol.
 
-    acp_schema.py LOG...        logs that tee.py wrote; prints what is wrong
+    acp_schema.py [--v2] LOG...     logs that tee.py wrote; prints what is wrong
 
 Our own messages must be strict: besides what the schema says, no field is sent that it does not
 name, and each request of the agent is answered exactly once, with the result that fits it.
@@ -13,13 +13,15 @@ import sys
 
 import jsonschema
 
-SCHEMA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                      "data", "acp", "client_v1.json")
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "acp")
+# An offer of version 2 says all of it in the words of version 1 too, for agents that know no other.
+ALSO_KNOWN = {(2, "initialize"): {"clientInfo", "clientCapabilities"}}
 
 
 class ClientSchema:
-    def __init__(self, path=SCHEMA):
-        with open(path, encoding="utf-8") as file:
+    def __init__(self, version=1):
+        self._version = version
+        with open(os.path.join(FOLDER, f"client_v{version}.json"), encoding="utf-8") as file:
             self._schema = json.load(file)
         self._validators = {}
         self._sent, self._answered = {}, {}
@@ -82,10 +84,20 @@ class ClientSchema:
             schema = {"$ref": f"#/$defs/{name}", "$defs": self._schema["$defs"]}
             self._validators[name] = jsonschema.Draft202012Validator(schema)
         wrong = [f"{what}: {error.message}" for error in self._validators[name].iter_errors(value)]
-        known = self._schema["$defs"][name].get("properties")
+        known = self._known(self._schema["$defs"][name])
         if known and isinstance(value, dict):
+            known |= ALSO_KNOWN.get((self._version, what), set())
             wrong += [f"{what}: unknown field {key}" for key in value if key not in known]
         return wrong
+
+    def _known(self, schema):
+        """Names of all members that a definition speaks of, also in its variants."""
+        if "$ref" in schema:
+            schema = self._schema["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+        known = set(schema.get("properties", ()))
+        for variant in [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]:
+            known |= self._known(variant)
+        return known
 
 
 def read_log(path):
@@ -99,8 +111,9 @@ def read_log(path):
 
 
 def main():
-    schema, wrong = ClientSchema(), []
-    for path in sys.argv[1:]:
+    paths = [argument for argument in sys.argv[1:] if argument != "--v2"]
+    schema, wrong = ClientSchema(2 if "--v2" in sys.argv else 1), []
+    for path in paths:
         wrong += [f"{path}: {problem}" for problem in schema.problems(read_log(path))]
     print("\n".join(wrong) if wrong else "all valid")
     sys.exit(1 if wrong else 0)

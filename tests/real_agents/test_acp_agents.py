@@ -44,6 +44,7 @@ class Case:
     asks_by: str = "write"    # which tool asks: write, shell, or "" for an agent that never asks
     thinks: bool = True
     full: bool = False
+    v2: bool = False          # spoken to in the draft version 2 of the protocol
 
 
 CASES = {
@@ -51,7 +52,10 @@ CASES = {
     "qwen": Case(recipes.qwen, ("node22", "qwen"), "qwen", mode="default"),
     "gemini": Case(recipes.gemini, ("gemini",), "gemini"),
     "claude-agent-acp": Case(recipes.claude, ("node22", "claude"), "claude"),
+    "claude-agent-acp (ACP v2)": Case(recipes.claude, ("node22", "claude"), "claude", v2=True),
     "codex-acp": Case(recipes.codex, ("codex-acp",), "codex", mode="read-only"),
+    "codex-acp (ACP v2)": Case(recipes.codex, ("codex-acp",), "codex", mode="read-only", v2=True,
+                               full=True),
     "codex-acp-zed": Case(recipes.codex_zed, ("codex-acp-zed",), "codex"),
     "pi": Case(recipes.pi, ("node22", "pi"), "pi", asks_by=""),
     "kimi": Case(recipes.kimi, ("node22", "kimi"), "kimi", asks_by="shell", full=True),
@@ -64,7 +68,7 @@ CASES = {
 class Rig:
     """One agent's surroundings: home, repository, model, berth, and a log of all that was said."""
 
-    def __init__(self, case, name, enter):
+    def __init__(self, case, enter, extra=""):
         scratch = enter(tempfile.TemporaryDirectory(prefix="berth-agent-"))
         self.home = os.path.join(scratch, "home")
         os.mkdir(self.home)
@@ -76,7 +80,8 @@ class Rig:
         recipe.write_files()
         recipe.args = [TEE, self.wire, recipe.command, *recipe.args]
         recipe.command = "/usr/bin/python3"
-        self.server = enter(Server(recipe.to_toml(case.profile)))
+        extra += "acp_v2 = true\n" if case.v2 else ""
+        self.server = enter(Server(recipe.to_toml(case.profile, extra)))
         self.client = self.server.client
 
     def wire_logs(self):
@@ -104,7 +109,7 @@ class AcpAgent:
     def setUpClass(cls):
         installer = os.path.join(HERE, "install.sh")
         subprocess.run([installer, *cls.case.packages], check=True, stdout=subprocess.DEVNULL)
-        cls.rig = Rig(cls.case, cls.name, cls.enterClassContext)
+        cls.rig = Rig(cls.case, cls.enterClassContext)
         cls.client = cls.rig.client
         cls.row = agents_table.row(cls.name)
 
@@ -165,6 +170,7 @@ class AcpAgent:
             self.assertIn("greeting", thoughts)
         attached = next(event for event in events if event.type == "agent.attached")
         self.assertEqual(attached.data["config_failures"], [])
+        self.assertEqual(attached.data["protocol_version"], 2 if self.case.v2 else 1)
         self.row["version"] = (attached.data["agent_info"] or {}).get("version", "?")
         self.row["native"] = attached.data["native_session_id"]
         self.row["cold"] = f"{cold_ms / 1000:.1f} s"
@@ -278,7 +284,7 @@ class AcpAgent:
         self.row["parallel"] = "2"
 
     def test_3_every_message_that_berth_sent_is_valid(self):
-        schema = ClientSchema()
+        schema = ClientSchema(2 if self.case.v2 else 1)
         connections = [read_log(path) for path in self.rig.wire_logs()]
         self.assertGreaterEqual(len(connections), 3)
         sent = sum(direction == ">" for messages in connections for direction, _ in messages)
@@ -294,6 +300,8 @@ class AcpAgent:
 
 
 def best_rung(capabilities):
+    if "session" in capabilities:  # v2: whoever has sessions can resume them
+        return "resume"
     if isinstance(capabilities.get("sessionCapabilities", {}).get("resume"), dict):
         return "resume"
     return "load" if capabilities.get("loadSession") else "history"
@@ -304,7 +312,7 @@ def add_classes(wanted):
     full = bool(os.environ.get("BERTH_FULL"))
     for name, case in CASES.items():
         if name in wanted or not wanted and (full or not case.full):
-            title = "".join(part.capitalize() for part in name.split("-"))
+            title = "".join(part.capitalize() for part in re.findall(r"\w+", name))
             members = {"case": case, "name": name, "__doc__": None}
             globals()[title] = type(title, (AcpAgent, unittest.TestCase), members)
 

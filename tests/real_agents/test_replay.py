@@ -25,7 +25,10 @@ from replay_agent import part_of
 from summary import main
 
 TRANSCRIPTS = os.path.join(os.path.dirname(HERE), "data", "transcripts")
-PROFILES = {"claude-agent-acp": "claude", "codex-acp-zed": "codex", "codex-acp": "codex"}
+PROFILES = {"claude-agent-acp": "claude", "codex-acp-zed": "codex", "codex-acp": "codex",
+            "claude-agent-acp-v2": "claude", "codex-acp-v2": "codex"}
+# Of ACP v2, what comes into the log as it was sent; the rest is put into the words of v1.
+AS_SENT_IN_V2 = ("agent_message_chunk", "agent_thought_chunk", "usage_update")
 # Told of the present, also while a history is replayed.
 STATE = ("available_commands_update", "current_mode_update", "config_option_update",
          "session_info_update", "usage_update")
@@ -51,8 +54,8 @@ def result_of(messages, method):
 class Player:
     """Does over HTTP what the transcript says that a person did, when it was done."""
 
-    def __init__(self, test, server, profile, folder):
-        self.test, self.client, self.profile = test, server.client, profile
+    def __init__(self, test, server, profile, folder, v2):
+        self.test, self.client, self.profile, self.v2 = test, server.client, profile, v2
         os.mkdir(os.path.join(folder, "work"))
         self.session = self.client.open(agent=profile, directory=os.path.join(folder, "work"),
                                         permission="ask")["id"]
@@ -90,6 +93,8 @@ class Player:
                 asked[message["id"]] = True
             elif direction == "<" and method == "session/update":
                 update = message["params"]["update"]
+                if self.v2 and update["sessionUpdate"] not in AS_SENT_IN_V2:
+                    continue
                 if prompted or not restored or update["sessionUpdate"] in STATE:
                     self.expected.append(update)
 
@@ -115,7 +120,7 @@ class Player:
                 attached, made = attached + 1, set(self.made[attached + 1])
             elif event.type == "update" and event.update in made:
                 made.remove(event.update)
-            elif event.type == "update":
+            elif event.type == "update" and (not self.v2 or event.update in AS_SENT_IN_V2):
                 found.append(event.data)
         return found
 
@@ -138,16 +143,17 @@ class Replay(unittest.TestCase):
 
     def replay(self, path):
         name = os.path.basename(path).rpartition("-")[0]
-        profile = PROFILES.get(name, name)
+        profile, v2 = PROFILES.get(name, name), name.endswith("-v2")
         with tempfile.TemporaryDirectory(prefix="berth-replay-") as folder:
             wrong = os.path.join(folder, "wrong")
             arguments = [os.path.join(HERE, "replay_agent.py"), path,
                          os.path.join(folder, "count"), wrong]
             config = (f'[agents.{profile}]\ncommand = "/usr/bin/python3"\n'
-                      f"args = {json.dumps(arguments)}\nwaits_for_next_minute = false\n")
+                      f"args = {json.dumps(arguments)}\nwaits_for_next_minute = false\n"
+                      f"acp_v2 = {str(v2).lower()}\n")
             with Server(config) as server:
                 try:
-                    self.life(path, Player(self, server, profile, folder))
+                    self.life(path, Player(self, server, profile, folder, v2))
                 finally:
                     if os.path.exists(wrong):
                         with open(wrong, encoding="utf-8") as file:
@@ -158,6 +164,9 @@ class Replay(unittest.TestCase):
         for number, messages in enumerate(parts):
             modes = [m["params"]["modeId"] for d, m in messages
                      if d == ">" and m.get("method") == "session/set_mode"]
+            if player.v2:
+                modes = [m["params"]["value"] for d, m in messages
+                         if d == ">" and m.get("method") == "session/set_config_option"]
             player.play(messages, modes[0] if modes and number == 0 else "")
             ended = player.end_turn()
             last = number + 1 == len(parts)

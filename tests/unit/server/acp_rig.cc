@@ -42,7 +42,8 @@ void HeardSink::on_prompt_ended(std::int64_t, std::string_view turn, PromptEnd w
   ++ended_count;
   heard.push_back("ended " + std::string(turn) + " " + end.stop_reason);
 }
-void HeardSink::on_exited(std::int64_t, AgentExit) {
+void HeardSink::on_exited(std::int64_t, AgentExit what) {
+  exit = std::move(what);
   ++exited_count;
   heard.emplace_back("exited");
 }
@@ -51,12 +52,14 @@ AcpRig::AcpRig(std::uint64_t seed)
     : machine(seed), natives(machine.clock().wall().count() - 600'000) {
   profile.name = "peer";
   profile.command = "peer";
-  static_cast<void>(machine.disk().make_directories("/work", 0700));
+  for (const char* folder : {"/work", "/state"}) {
+    static_cast<void>(machine.disk().make_directories(folder, 0700));
+  }
   machine.add_program("peer", [this](io::SimProcess& process) { return peer(process); });
 }
 
 AcpRig::~AcpRig() {
-  if (agent != nullptr) machine.run_task(platform.reactor(), agent->shutdown());
+  if (agent != nullptr) shut_down(*agent);
 }
 
 AcpRig::Answer AcpRig::plain(std::string capabilities, Answer other) {
@@ -89,10 +92,15 @@ AttachSpec AcpRig::spec() const {
 
 void AcpRig::attach(AttachSpec spec, Answer answer) {
   answer_ = std::move(answer);
-  if (agent == nullptr) {
-    agent = std::make_unique<AcpAgent>(platform, scanner, natives, profile, "tag", sink);
-  }
+  if (agent == nullptr) agent = another(sink);
   agent->attach(std::move(spec));
+}
+
+std::unique_ptr<AcpAgent> AcpRig::another(AgentSink& other_sink) {
+  if (processes == nullptr) {
+    processes = std::make_unique<AcpProcesses>(platform, scanner, profile, "/state", "tag");
+  }
+  return std::make_unique<AcpAgent>(platform, *processes, natives, profile, other_sink);
 }
 
 void AcpRig::settle(Duration limit) {
@@ -137,6 +145,7 @@ Task<int> AcpRig::peer(io::SimProcess& process) {
       for (std::string line : answer_(method, doc->root())) {
         const std::size_t id = line.find("$ID");
         if (id != std::string::npos) line.replace(id, 3, doc->root().raw("id"));
+        if (line == kDie) process.exit(9);
         out += line + "\n";
       }
     }

@@ -25,6 +25,7 @@ class HeardSink final : public AgentSink {
   Attached attached;
   AttachFailure failure;
   PromptEnd end;
+  AgentExit exit;
   int attached_count = 0;
   int failed_count = 0;
   int ended_count = 0;
@@ -54,6 +55,8 @@ class AcpRig {
 
   /// As a line: what follows is written a second later.
   static constexpr const char* kLater = "$LATER";
+  /// As a line: the process ends here, without a word.
+  static constexpr const char* kDie = "$DIE";
 
   explicit AcpRig(std::uint64_t seed = 7);
   ~AcpRig();
@@ -72,12 +75,19 @@ class AcpRig {
   /// The messages of one method.
   std::vector<std::string> sent_of(std::string_view method) const;
 
+  /// Another session's driver, which hears by `other_sink`; it and its sink go before the rig.
+  std::unique_ptr<AcpAgent> another(AgentSink& other_sink);
+  /// Instead of attach(), where there are several drivers.
+  void answer_with(Answer answer) { answer_ = std::move(answer); }
+  void shut_down(AcpAgent& one) { machine.run_task(platform.reactor(), one.shutdown()); }
+
   io::SimMachine machine;
   io::SimPlatform platform{machine, "berth"};
   JsonScanner scanner;
   NativeSessions natives;
   AgentProfile profile;
   HeardSink sink;
+  std::unique_ptr<AcpProcesses> processes;  // made with the first driver: `profile` is set by then
   std::unique_ptr<AcpAgent> agent;
 
  private:

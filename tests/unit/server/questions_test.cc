@@ -15,10 +15,6 @@ constexpr const char* kForm =
     R"("properties":{"color":{"type":"string","enum":["red","blue"]},"count":{"type":"integer"}},)"
     R"("required":["color"]}})";
 
-bool holds(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
 class Asking : public testing::Test {
  protected:
   explicit Asking(std::string policy = "ask") : world(SessionLimits{}, std::move(policy)) {}

@@ -58,6 +58,12 @@ class LateReplay : public testing::Test {
     rig.settle();
     AttachSpec again = rig.spec();
     again.native_session_id = "n1";
+    if (berth_restarts) {
+      rig.shut_down(*rig.agent);
+      rig.agent = rig.another(rig.sink);
+      rig.natives = NativeSessions(rig.machine.clock().wall().count());
+      again.last_said = second_answer;
+    }
     rig.sink.heard.clear();
     rig.agent->attach(again);
     rig.settle();
@@ -81,7 +87,15 @@ class LateReplay : public testing::Test {
     return out;
   }
 
+  /// What the log says.
+  static Task<Said> second_answer() {
+    Said said;
+    said.note({R"({"content":{"text":"Second."}})", "agent_message_chunk", {}, false});
+    co_return said;
+  }
+
   AcpRig rig;
+  bool berth_restarts = false;  // between the two lives of the agent
 };
 
 TEST_F(LateReplay, AfterTheAnswerIsLeftOut) {
@@ -105,6 +119,15 @@ TEST_F(LateReplay, AfterTheNextPromptIsLeftOut) {
 }
 
 TEST_F(LateReplay, ThatTheNextPromptCutsInTwoIsLeftOut) {
+  restore_and_prompt(
+      {{"user_message", "one"}},
+      {{"agent_message", "First."}, {"user_message", "two"}, {"agent_message", "Sec"}},
+      {{"agent_message", "ond."}, {"agent_message", "New."}});
+  EXPECT_EQ(shown(), "New.|");
+}
+
+TEST_F(LateReplay, IsLeftOutAlsoAfterARestartOfBerth) {
+  berth_restarts = true;
   restore_and_prompt(
       {{"user_message", "one"}},
       {{"agent_message", "First."}, {"user_message", "two"}, {"agent_message", "Sec"}},

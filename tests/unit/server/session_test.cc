@@ -9,21 +9,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-std::string text_of_story(const std::string& blocks) {
-  const Result<JsonDoc> doc = JsonDoc::parse(blocks);
-  const std::vector<JsonView> all = doc->root().elements();
-  return all.size() < 2 ? std::string() : std::string(all[0].get_string("text").value_or(""));
-}
-
-std::string member(const std::string& json, std::string_view path) {
-  const Result<JsonDoc> doc = JsonDoc::parse(json);
-  return doc.has_value() ? doc->root().raw(path) : "no JSON";
-}
-
-bool holds(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
-
 // --- continuation ---
 
 TEST(Continuing, AnAgentThatForgotIsToldTheStoryAndTheDebtIsPaidByItsAnswer) {
@@ -454,6 +439,19 @@ TEST(LateWords, OfAnEarlierProcessAreDropped) {
   world.agent_named("one").says(
       R"({"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"old"}})", old);
   EXPECT_EQ(world.log("update").size(), before);
+}
+
+TEST(LateWords, BelongToWhatTheAgentSaidLastWhichTheNextLifeOfBerthReadsFromTheLog) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.agent_named("one").says_text("and a mast");
+  world.turn("row it", "two");
+  world.crash();
+  world.prompt("launch it", "one");
+  world.session().cancel(world.session().current_turn()->id, "later").value();
+  world.agent_named("one").attaches(Rung::load, "one-native");
+  const Said last = world.await(world.agent_named("one").specs.back().last_said());
+  EXPECT_EQ(last.text, "answertobuildaboatandamast");
 }
 
 // --- rest and queue ---

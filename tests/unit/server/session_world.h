@@ -22,6 +22,21 @@
 
 namespace berth::server {
 
+/// What was put before a prompt; empty when nothing was.
+inline std::string text_of_story(const std::string& blocks) {
+  const Result<JsonDoc> doc = JsonDoc::parse(blocks);
+  const std::vector<JsonView> all = doc->root().elements();
+  return all.size() < 2 ? std::string() : std::string(all[0].get_string("text").value_or(""));
+}
+/// The member at `path` as JSON.
+inline std::string member(const std::string& json, std::string_view path) {
+  const Result<JsonDoc> doc = JsonDoc::parse(json);
+  return doc.has_value() ? doc->root().raw(path) : "no JSON";
+}
+inline bool holds(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
 class SessionWorld {
  public:
   explicit SessionWorld(SessionLimits limits = {}, std::string policy = "ask",
@@ -87,6 +102,7 @@ class SessionWorld {
   bool has_agent(std::string_view name) const { return life_->agents.last.contains(name); }
   AgentProfile& profile(const std::string& name) { return life_->agents.profile(name); }
   Puppet& agent_named(std::string_view name) { return *life_->agents.last.at(std::string(name)); }
+  AgentProfile& profile(std::string_view name) { return life_->agents.profile(name); }
   const BindingRow& binding(const std::string& agent) {
     return session().bindings().at(agent)->row();
   }
@@ -174,6 +190,16 @@ class SessionWorld {
   }
 
   SimVfs& disk() { return life_->vfs; }
+  /// All that the store has on its disk.
+  std::string stored_bytes() const {
+    std::string bytes;
+    for (const auto& [path, file] : disk_->files()) bytes += file.bytes;
+    return bytes;
+  }
+  /// Of the server's process, for this life of it.
+  void set_environment(const std::string& name, const std::string& value) {
+    life_->platform.set_environment(name, value);
+  }
   Store& store() { return life_->store; }
   io::SimDisk& files() { return machine_.disk(); }
   SessionContext& context() { return *life_->context; }

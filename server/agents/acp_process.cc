@@ -1,0 +1,194 @@
+#include <berth/server/agents/acp_process.h>
+
+#include <berth/core/json_doc.h>
+#include <berth/server/agents/acp2_messages.h>
+#include <berth/server/agents/acp_messages.h>
+#include <berth/server/agents/probe.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+constexpr int kInvalidParams = -32602;
+/// Of updates that come before the answer that names their session: a handful, of a few KiB.
+constexpr std::size_t kEarlyBytesMax = std::size_t{4} << 20;
+constexpr Duration kCloseWait = std::chrono::seconds(1);
+
+RpcLimits limits_of(const AgentProfile& profile) {
+  RpcLimits limits;
+  limits.line_max = profile.line_max;
+  limits.exit_grace = profile.timeouts.exit_grace;
+  return limits;
+}
+
+}  // namespace
+
+AcpProcess::AcpProcess(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile)
+    : profile_(profile),
+      seats_max_(profile.sessions_per_process),
+      connection_(platform, scanner, *this, limits_of(profile)) {}
+
+Result<void> AcpProcess::start(const io::LaunchSpec& spec) {
+  Result<void> started = connection_.start(spec);
+  if (!started.has_value()) return started;
+  initialize(profile_.acp_v2);
+  return {};
+}
+
+void AcpProcess::initialize(bool v2) {
+  asked_for_v2_ = v2;
+  connection_.call("initialize", v2 ? acp2::initialize_params() : acp::initialize_params(),
+                   profile_.timeouts.initialize, initialize_);
+}
+
+void AcpProcess::on_initialized(RpcReply reply) {
+  // One that knows v1 only should answer 1, and may refuse what it cannot read.
+  if (asked_for_v2_ && !reply.error.empty()) return initialize(false);
+  initialized_ = std::make_unique<RpcReply>(std::move(reply));
+  if (!initialized_->ok()) retired_ = true;
+  for (AcpSeat* seat : std::vector<AcpSeat*>(seats_)) seat->on_started();
+}
+
+// --- seats ---
+
+bool AcpProcess::takes_seats() const {
+  return !retired_ && seats_.size() < seats_max_ && connection_.running();
+}
+
+void AcpProcess::sit(AcpSeat& seat) {
+  seats_.push_back(&seat);
+}
+
+void AcpProcess::name(AcpSeat& seat, std::string_view native_session_id) {
+  std::erase_if(by_session_, [&](const auto& entry) { return entry.second == &seat; });
+  if (native_session_id.empty()) return;
+  by_session_.insert_or_assign(std::string(native_session_id), &seat);
+  const auto early = early_.find(native_session_id);
+  if (early == early_.end()) return;
+  const std::vector<ReplayGuard::Update> updates = std::move(early->second);
+  early_.erase(early);
+  forget_early_if_all_are_named();
+  for (const ReplayGuard::Update& update : updates) seat.on_early_update(update.view());
+}
+
+bool AcpProcess::forget_early_if_all_are_named() {
+  if (by_session_.size() < seats_.size()) return false;
+  early_.clear();
+  early_bytes_ = 0;
+  return true;
+}
+
+void AcpProcess::leave(AcpSeat& seat) {
+  name(seat, {});
+  std::erase(seats_, &seat);
+  connection_.abandon(&seat);
+  connection_.resume_reading();  // it may have been the one that wanted no more
+  seat.on_over();
+}
+
+void AcpProcess::close_behind(std::string_view native_session_id) {
+  connection_.call("session/close", acp::session_params(native_session_id), kCloseWait, unheard_);
+}
+
+// --- what the process says ---
+
+AcpSeat* AcpProcess::seat_of(std::string_view native_session_id) const {
+  if (seats_max_ == 1) return seats_.empty() ? nullptr : seats_[0];
+  const auto found = by_session_.find(native_session_id);
+  return found == by_session_.end() ? nullptr : found->second;
+}
+
+void AcpProcess::on_notification(const RoutedLine& line) {
+  if (seats_max_ > 1 && line.session_id.empty()) {
+    for (AcpSeat* seat : std::vector<AcpSeat*>(seats_)) seat->on_notification(line);
+    return;
+  }
+  if (AcpSeat* seat = seat_of(line.session_id)) {
+    seat->on_notification(line);
+  } else {
+    keep_early(line);
+  }
+}
+
+/// An agent may speak of a session before it has answered session/new.
+void AcpProcess::keep_early(const RoutedLine& line) {
+  if (forget_early_if_all_are_named()) return;
+  if (line.update.empty() || early_bytes_ + line.update.size() > kEarlyBytesMax) return;
+  early_bytes_ += line.update.size();
+  early_[std::string(line.session_id)].push_back({std::string(line.update),
+                                                  std::string(line.update_kind),
+                                                  std::string(line.tool_call_id), line.has_raw_cr});
+}
+
+/// A request without a session may belong to a request of ours: a form in the middle of a call.
+AcpSeat* AcpProcess::asked_by(const RoutedLine& line) const {
+  if (seats_max_ == 1 || !line.session_id.empty()) return seat_of(line.session_id);
+  const Result<JsonDoc> params =
+      JsonDoc::parse(line.params.empty() ? std::string_view("{}") : line.params);
+  if (!params.has_value()) return nullptr;
+  const RpcConnection::Owner owner =
+      connection_.owner_of(params->root().get_int64("requestId").value_or(-1));
+  const auto found = std::find(seats_.begin(), seats_.end(), owner);
+  return found == seats_.end() ? nullptr : *found;
+}
+
+void AcpProcess::on_request(const RoutedLine& line) {
+  if (AcpSeat* seat = asked_by(line)) {
+    seat->on_request(line);
+  } else {
+    connection_.reply_error(line.id.json, kInvalidParams, "berth has no such session here");
+  }
+}
+
+void AcpProcess::on_junk(const char* reason, std::uint64_t bytes, std::string_view head) {
+  for (AcpSeat* seat : std::vector<AcpSeat*>(seats_)) seat->on_junk(reason, bytes, head);
+}
+
+bool AcpProcess::wants_more() {
+  return std::all_of(seats_.begin(), seats_.end(),
+                     [](AcpSeat* seat) { return seat->wants_more(); });
+}
+
+void AcpProcess::on_gone() {
+  retired_ = true;
+  by_session_.clear();
+  for (AcpSeat* seat : std::exchange(seats_, {})) seat->on_over();
+}
+
+// --- the processes of a profile ---
+
+AcpProcesses::AcpProcesses(io::Platform& platform, JsonScanner& scanner,
+                           const AgentProfile& profile, std::string directory, std::string tag)
+    : platform_(platform),
+      scanner_(scanner),
+      profile_(profile),
+      directory_(std::move(directory)),
+      tag_(std::move(tag)) {}
+
+std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
+  std::erase_if(processes_, [](const auto& process) { return process.expired(); });
+  for (const std::weak_ptr<AcpProcess>& held : processes_) {
+    std::shared_ptr<AcpProcess> process = held.lock();
+    if (process != nullptr && process->takes_seats()) return process;
+  }
+  auto process = std::make_shared<AcpProcess>(platform_, scanner_, profile_);
+  processes_.push_back(process);
+  return process;
+}
+
+io::LaunchSpec AcpProcesses::launch_spec(const AttachSpec& spec) const {
+  const bool shared = profile_.sessions_per_process > 1;
+  io::LaunchSpec launch;
+  launch.command = profile_.command;
+  launch.arguments = profile_.arguments;
+  launch.environment = agent_environment(platform_.environment(), profile_);
+  launch.working_directory = shared ? directory_ : spec.directory;
+  if (!profile_.working_directory.empty()) launch.working_directory = profile_.working_directory;
+  launch.tag = tag_ + "-" + (shared ? std::string("acp") : spec.session_key);
+  return launch;
+}
+
+}  // namespace berth::server
