@@ -58,9 +58,10 @@ struct App::Running {
       : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
                 app.config_.journal, app.log_),
         pool(app.platform_.reactor(), app.pool_limits()),
-        context{app.platform_,   app.store_,           journal,
-                app.workspaces_, app.agents_,          pool,
-                app.log_,        app.config_.sessions, app.config_.state_directory},
+        context{app.platform_,      app.store_,           journal,
+                app.workspaces_,    app.agents_,          pool,
+                app.log_,           app.config_.sessions, app.config_.state_directory,
+                app.config_.secrets},
         directory(context, app.config_.state_directory),
         api(context, directory, app.token_, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}

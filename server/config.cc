@@ -201,6 +201,7 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.seconds("session_timeout", profile.timeouts.session);
   reader.seconds("cancel_grace", profile.timeouts.cancel_grace);
   reader.seconds("exit_grace", profile.timeouts.exit_grace);
+  reader.seconds("turn_time_max", profile.turn_time_max);
   reader.number("server_memory_max", profile.server_memory_max);
   reader.boolean("warm", profile.warm);
   reader.boolean("pinned", profile.pinned);
@@ -294,9 +295,14 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   reader.text("durability", durability);
   const toml::table* agents = reader.table("agents");
   const toml::table* limits = reader.table("limits");
+  std::vector<std::pair<std::string, std::string>> secrets;
+  reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
+  for (auto& [name, variable] : secrets) {
+    config.secrets.insert_or_assign(std::move(name), std::move(variable));
+  }
   if (durability != "process" && durability != "power") {
     return fail(ErrorKind::invalid, "bad_config",
                 file_name + ": durability must be process or power");

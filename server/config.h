@@ -22,6 +22,7 @@ struct Config {
   io::TlsServerFiles tls;                 ///< Without a certificate: plain HTTP.
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
+  SecretNames secrets;  ///< That mcp_servers of sessions may refer to.
   SessionLimits sessions;
   PoolLimits pool;
   /// What the turns that run get to come to their end when the server is told to end.

@@ -63,7 +63,8 @@ class Agent {
     ++turns_;
     custom("agent_start", "{}");
     const std::size_t space = prompt.find(' ');
-    const std::string_view verb = prompt.substr(0, space);
+    // What it is told of earlier turns may stand before a `recall`.
+    const std::string_view verb = prompt.ends_with("\nrecall") ? "recall" : prompt.substr(0, space);
     const std::string_view rest =
         space == std::string_view::npos ? std::string_view() : prompt.substr(space + 1);
     std::string_view stop = "end_turn";

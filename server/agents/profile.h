@@ -48,6 +48,9 @@ struct AgentProfile {
   std::string provider;           ///< checkpoint and oneshot: `--provider`; opencode: providerID.
   std::string model;              ///< checkpoint and oneshot: `--model`; opencode: modelID.
   AgentTimeouts timeouts;
+  /// A turn that runs longer is stopped and ends `expired`; 0: it may run for ever. While it waits
+  /// for a person no time passes.
+  Duration turn_time_max{};
   /// What says "I do not know this session", and what may pass by itself; besides the shapes that
   /// count for every agent (acp_errors.cc).
   std::vector<ErrorShape> unknown_session;

@@ -131,8 +131,9 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
   TimePoint attach_began_;
-  int failures_ = 0;        // starts that failed in a row
-  int timeouts_ = 0;        // of these, by time
+  std::vector<std::string> left_out_;  // of what the session asks for, before this attach
+  int failures_ = 0;                   // starts that failed in a row
+  int timeouts_ = 0;                   // of these, by time
   int crashes_ = 0;         // ends in a row that nobody wanted, without an answer since the start
   TimePoint not_before_{};  // of the next start
   TimePoint idle_since_{};

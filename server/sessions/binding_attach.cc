@@ -58,7 +58,10 @@ void Binding::on_start_granted() {
   spec.native_session_id = row_.native_session_id;
   spec.mode = row_.mode;
   spec.config = row_.config;
-  spec.mcp_servers = session_.row().mcp_servers;
+  McpServers servers = resolve_mcp_servers(session_.row().mcp_servers, context_.secrets,
+                                           context_.platform.environment());
+  spec.mcp_servers = std::move(servers.json);
+  left_out_ = std::move(servers.left_out);
   spec.additional_directories = strings_in(session_.row().additional_directories);
   spec.last_said = [this] { return read_last_said(context_, session_.session_no(), row_.agent); };
   port_->attach(std::move(spec));
@@ -110,6 +113,7 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   put_text(writer, "reason", attached.reason);
   writer.member_bool("continuation_owed", row_.continuation_owed);
   writer.key("config_failures").begin_array();
+  for (const std::string& what : left_out_) writer.string(what);
   for (const std::string& what : attached.config_failures) writer.string(what);
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       context_.reactor().clock().now() - attach_began_);

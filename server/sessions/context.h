@@ -7,6 +7,7 @@
 #include <berth/server/agents/drivers.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/ladder.h>
+#include <berth/server/sessions/mcp_servers.h>
 #include <berth/server/sessions/pool.h>
 #include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/store.h>
@@ -43,6 +44,7 @@ struct SessionContext {
   LogSink& log;
   SessionLimits limits;
   std::string state_directory;  ///< Absolute.
+  SecretNames secrets = {};     ///< That sessions may refer to.
   /// The server is about to end: what runs may come to its end, nothing new begins.
   bool draining = false;
 

@@ -4,6 +4,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/core/prng.h>
+#include <berth/server/sessions/mcp_servers.h>
 
 #include <algorithm>
 #include <set>
@@ -38,21 +39,6 @@ std::string options_of(const OpenRequest& request) {
   return out;
 }
 
-Result<void> check_mcp_servers(std::string_view json) {
-  const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
-  if (!doc.has_value() || !doc->root().is_array()) {
-    return fail(ErrorKind::invalid, "bad_field", "mcp_servers: must be an array");
-  }
-  std::size_t index = 0;
-  for (const JsonView& server : doc->root().elements()) {
-    const std::string at = "mcp_servers[" + std::to_string(index++) + "]";
-    if (server.get_string("name").value_or("").empty()) {
-      return fail(ErrorKind::invalid, "bad_field", at + ".name: must be a string");
-    }
-  }
-  return {};
-}
-
 Result<void> check_directories(std::string_view json) {
   const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
   if (!doc.has_value() || !doc->root().is_array()) {
@@ -68,11 +54,11 @@ Result<void> check_directories(std::string_view json) {
   return {};
 }
 
-Result<void> check(const OpenRequest& request, AgentFactory& agents) {
+Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.id.empty() && !is_session_id(request.id)) {
     return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
   }
-  if (agents.find(request.agent) == nullptr) {
+  if (context.agents.find(request.agent) == nullptr) {
     return fail(ErrorKind::invalid, "bad_field", "agent: no profile \"" + request.agent + "\"");
   }
   if (!request.repository.empty() && !request.directory.empty()) {
@@ -101,7 +87,8 @@ Result<void> check(const OpenRequest& request, AgentFactory& agents) {
   if (Result<std::vector<PermissionRule>> rules = parse_rules(request.rules); !rules.has_value()) {
     return fail(std::move(rules.error()));
   }
-  if (Result<void> ok = check_mcp_servers(request.mcp_servers); !ok.has_value()) return ok;
+  Result<void> servers = check_mcp_servers(request.mcp_servers, context.secrets);
+  if (!servers.has_value()) return servers;
   return check_directories(request.additional_directories);
 }
 
@@ -252,7 +239,7 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::st
 
 Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   if (request.permission.empty()) request.permission = "ask";
-  if (Result<void> ok = check(request, context_.agents); !ok.has_value()) {
+  if (Result<void> ok = check(request, context_); !ok.has_value()) {
     co_return fail(std::move(ok.error()));
   }
   if (context_.journal.failing()) {

@@ -11,6 +11,7 @@ namespace berth::server {
 
 namespace {
 constexpr std::size_t kRememberedTurns = 8;
+constexpr Duration kInstant = std::chrono::nanoseconds(1);
 }  // namespace
 
 Session::Session(SessionContext& context, SessionSnapshot snapshot)
@@ -166,6 +167,7 @@ void Session::start_turn(TurnRow turn) {
   dispatched_ = false;
   telling_ = false;
   cancel_requested_ = false;
+  expired_ = false;
   gates_ = 0;
   std::string data;
   JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
@@ -208,9 +210,14 @@ void Session::send(const Story* story) {
   dispatched_ = true;
   current_->state = TurnState::running;
   save_turn(*current_);
+  turn_time_left_ = context_.agents.find(current_->agent)->turn_time_max;
+  count_turn_time();
   if (story == nullptr) return target.prompt(current_->id, current_->prompt);
+  const bool own_only = story->own == story->whole + story->digested + story->left_out;
   append("agent.told", current_->agent,
-         agent_told_json(*story, target.row().continuation_owed ? "continuation" : "missed"));
+         agent_told_json(*story, target.row().continuation_owed ? "continuation"
+                                 : own_only                     ? "interrupted"
+                                                                : "missed"));
   target.prompt(current_->id, with_story(story->text, current_->prompt));
 }
 
@@ -219,6 +226,9 @@ Task<void> Session::tell_and_send(Binding* target, std::string turn) {
   if (!target->row().continuation_owed) {
     request.agent = target->row().agent;
     request.after_turn = target->row().told_turn;
+    const Driver driver = context_.agents.find(request.agent)->driver;
+    const bool keeps_half_turns = driver == Driver::acp || driver == Driver::opencode;
+    request.own_turns = keeps_half_turns ? OwnTurns::traces : OwnTurns::whole;
   }
   Result<Story> story =
       co_await build_continuation(context_, row_.no, row_.key, visible_seq(), std::move(request));
@@ -286,12 +296,18 @@ void Session::on_gate(int change) {
   if (state == current_->state) return;
   current_->state = state;
   save_turn(*current_);
+  count_turn_time();
 }
 
 void Session::settle(TurnState state, std::string_view reason, std::string_view usage) {
   context_.reactor().disarm(grace_);
+  context_.reactor().disarm(turn_time_);
   Binding& target = **binding(current_->agent);
   questions_.cancel_of(target, "end of the turn");
+  if (expired_ && state == TurnState::cancelled) {
+    state = TurnState::expired;
+    reason = "turn_time_max of the agent's profile is over";
+  }
   current_->state = state;
   current_->reason = reason;
   if (dispatched_) current_->usage = target.end_turn(usage);
@@ -362,6 +378,37 @@ void Session::go_idle_if_empty() {
   if (!current_ && queue_.empty() && steering_.empty()) idle_.set();
 }
 
+/// Asks the agent to end the turn; what comes of that settles it.
+void Session::stop_turn() {
+  cancel_requested_ = true;
+  current_->state = TurnState::stopping;
+  save_turn(*current_);
+  const AgentProfile* profile = context_.agents.find(current_->agent);
+  context_.reactor().disarm(turn_time_);
+  context_.reactor().arm(grace_, context_.reactor().clock().now() + profile->timeouts.cancel_grace);
+  (*binding(current_->agent))->cancel(current_->id);
+}
+
+/// The time in which nobody is waited for counts.
+void Session::count_turn_time() {
+  io::Reactor& reactor = context_.reactor();
+  const TimePoint now = reactor.clock().now();
+  if (current_->state == TurnState::running) {
+    if (turn_time_left_.count() <= 0 || turn_time_.started()) return;
+    turn_time_since_ = now;
+    reactor.arm(turn_time_, now + turn_time_left_);
+  } else if (turn_time_.started()) {
+    reactor.disarm(turn_time_);
+    turn_time_left_ = std::max<Duration>(turn_time_left_ - (now - turn_time_since_), kInstant);
+  }
+}
+
+void Session::on_turn_time_over() {
+  if (!current_ || cancel_requested_) return;
+  expired_ = true;
+  stop_turn();
+}
+
 Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
   for (auto it = queue_.begin(); it != queue_.end(); ++it) {
     if (it->id != id) continue;
@@ -384,20 +431,15 @@ Result<TurnRow> Session::cancel(std::string_view id, std::string_view reason) {
     return fail(ErrorKind::not_found, "turn_not_found", "no such turn in memory");
   }
   if (cancel_requested_) return *current_;
-  cancel_requested_ = true;
-  Binding& target = **binding(current_->agent);
   if (!dispatched_) {
+    cancel_requested_ = true;
     // The agent never heard of it; what starts for it stays warm for the next one.
     const TurnRow before = *current_;
     settle(TurnState::cancelled, reason, {});
     const TurnRow* ended = find_turn(before.id);
     return ended == nullptr ? before : *ended;
   }
-  current_->state = TurnState::stopping;
-  save_turn(*current_);
-  const AgentProfile* profile = context_.agents.find(current_->agent);
-  context_.reactor().arm(grace_, context_.reactor().clock().now() + profile->timeouts.cancel_grace);
-  target.cancel(current_->id);
+  stop_turn();
   return *current_;
 }
 

@@ -171,6 +171,15 @@ class Session final : public LogWriter {
     Session& owner_;
   };
 
+  class TurnTimer final : public io::TimerOp {
+   public:
+    explicit TurnTimer(Session& owner) : owner_(owner) {}
+    void on_timer() override { owner_.on_turn_time_over(); }
+
+   private:
+    Session& owner_;
+  };
+
   /// A prompt that shall be added to a running turn; it is sent once it is in the log.
   struct Steering {
     TurnRow turn;
@@ -210,7 +219,10 @@ class Session final : public LogWriter {
   void hold_queue(std::string_view reason);
   void save();
   void save_turn(const TurnRow& turn);
+  void stop_turn();
+  void count_turn_time();
   void on_cancel_grace_over();
+  void on_turn_time_over();
   void set_state(SessionState state);
   Task<Result<void>> come_to_rest(std::string_view reason, bool at_once);
   Task<Result<void>> finish_close();
@@ -229,6 +241,9 @@ class Session final : public LogWriter {
   bool dispatched_ = false;  // the prompt of current_ was handed to the agent
   bool telling_ = false;     // what its agent must be told first is being read
   bool cancel_requested_ = false;
+  bool expired_ = false;       // berth asked for the end, for the time is over
+  Duration turn_time_left_{};  // 0 = no end of it
+  TimePoint turn_time_since_{};
   int gates_ = 0;
   std::vector<TurnRow> queue_;
   std::string next_;  // of the queue, runs whatever the ending of the turn before it
@@ -243,6 +258,7 @@ class Session final : public LogWriter {
   IntrusiveList<LogReader> readers_;
   Event idle_;
   GraceTimer grace_{*this};
+  TurnTimer turn_time_{*this};
   Changes changes_;
   Scope scope_;
 };

@@ -16,7 +16,8 @@ constexpr std::size_t kWholeTurns = 4;
 constexpr std::size_t kDigestBytes = 200;
 constexpr std::size_t kKeptMax = 64 * 1024;  // of a prompt or an answer, while reading
 constexpr std::size_t kBudgetMin = 2048;
-constexpr std::size_t kSpare = 128;  // for headings and the note on what was left out
+constexpr std::size_t kLastWordsBytes = 2000;  // of an agent's own turn that was cut off
+constexpr std::size_t kSpare = 128;            // for headings and the note on what was left out
 
 /// Cuts at a UTF-8 boundary.
 std::string_view shorten(std::string_view text, std::size_t bytes_max) {
@@ -148,7 +149,21 @@ std::string heading(const ToldTurn& turn, std::string_view note) {
          std::string(note) + ")\n";
 }
 
+/// What an agent that has the rest in its own memory may not have.
+std::string tell_traces(const ToldTurn& turn) {
+  std::string out = heading(turn, ", your own");
+  if (!turn.answer.empty()) {
+    std::string_view words = turn.answer;
+    if (words.size() > kLastWordsBytes) words.remove_prefix(words.size() - kLastWordsBytes);
+    while (!words.empty() && (static_cast<unsigned char>(words[0]) & 0xC0) == 0x80)
+      words.remove_prefix(1);
+    out += "Your last words were: " + std::string(words) + "\n";
+  }
+  return out + "\n";
+}
+
 std::string tell_whole(const ToldTurn& turn) {
+  if (turn.is_own && turn.prompt.empty()) return tell_traces(turn);
   std::string out = heading(turn, "") + "User: " + turn.prompt;
   for (const std::string& tool : turn.tools) out += "\nTool call: " + tool;
   if (!turn.answer.empty()) out += "\nAssistant: " + turn.answer;
@@ -156,6 +171,7 @@ std::string tell_whole(const ToldTurn& turn) {
 }
 
 std::string tell_short(const ToldTurn& turn, std::size_t each_max) {
+  if (turn.is_own && turn.prompt.empty()) return tell_traces(turn);
   std::string out =
       heading(turn, ", shortened") + "User: " + std::string(shorten(turn.prompt, each_max));
   if (!turn.answer.empty()) {
@@ -164,13 +180,25 @@ std::string tell_short(const ToldTurn& turn, std::size_t each_max) {
   return out + "\n\n";
 }
 
-std::string head_of(const StoryRequest& request) {
-  std::string head = request.agent.empty() ? "This session continues an earlier one whose memory "
-                                             "you do not have. What follows is "
-                                             "its record."
-                                           : "Since your last turn, other agents worked in this "
-                                             "session and in this folder. What "
-                                             "follows is what you missed.";
+std::string head_of(const StoryRequest& request, const std::vector<ToldTurn>& turns) {
+  const bool own = std::any_of(turns.begin(), turns.end(), [](auto& turn) { return turn.is_own; });
+  const bool others =
+      std::any_of(turns.begin(), turns.end(), [](auto& turn) { return !turn.is_own; });
+  std::string head;
+  if (request.agent.empty()) {
+    head =
+        "This session continues an earlier one whose memory you do not have. What follows is its "
+        "record.";
+  } else if (others) {
+    head =
+        "Since your last turn, other agents worked in this session and in this folder. What "
+        "follows is what you missed.";
+    if (own) head += " A turn of your own that was cut off in its middle is among it.";
+  } else {
+    head =
+        "Your last turn in this session was cut off in its middle. What follows was recorded of "
+        "it; you may know more.";
+  }
   head +=
       " Do not repeat actions merely because they are listed; the working "
       "folder already holds "
@@ -199,7 +227,20 @@ std::vector<ToldTurn> wanted(const std::vector<ToldTurn>& turns, const StoryRequ
   if (request.agent.empty()) return turns;
   std::vector<ToldTurn> missed;
   for (const ToldTurn& turn : turns) {
-    if (turn.number > request.after_turn && turn.agent != request.agent) missed.push_back(turn);
+    if (turn.number <= request.after_turn) continue;
+    if (turn.agent != request.agent) {
+      missed.push_back(turn);
+      continue;
+    }
+    if (turn.ending != "interrupted") continue;
+    ToldTurn own = turn;
+    own.is_own = true;
+    if (request.own_turns == OwnTurns::traces) {
+      if (own.open_tools.empty() && own.answer.empty()) continue;
+      own.prompt.clear();
+      own.tools.clear();
+    }
+    missed.push_back(std::move(own));
   }
   return missed;
 }
@@ -216,7 +257,7 @@ struct Around {
 Around around(const std::vector<ToldTurn>& turns, std::string_view plan,
               const StoryRequest& request, std::size_t budget) {
   Around frame;
-  frame.head = shorten(head_of(request), budget / 2);
+  frame.head = shorten(head_of(request, turns), budget / 2);
   if (request.agent.empty() && turns.size() > kWholeTurns) {
     const std::string whole = tell_whole(turns.front());
     frame.first_whole = whole.size() <= budget / 4;
@@ -268,6 +309,8 @@ Story tell(const std::vector<ToldTurn>& all, std::string_view plan, const StoryR
   }
   if (lower == 1) ++(frame.first_whole ? story.whole : story.digested);
   story.left_out = static_cast<int>(turns.size() - lower - told.size());
+  story.own = static_cast<int>(
+      std::count_if(turns.begin(), turns.end(), [](auto& turn) { return turn.is_own; }));
   story.transcript = request.transcript;
   story.from_turn = turns.front().number;
   story.to_turn = turns.back().number;

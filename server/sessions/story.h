@@ -21,13 +21,21 @@ struct ToldTurn {
   std::vector<std::string> tools;       ///< "write notes.txt: completed"
   std::vector<std::string> open_tools;  ///< Titles of those without a recorded result.
   std::string ending;
+  bool is_own = false;  ///< Of the agent that is told; it ended in the middle.
+};
+
+/// What an agent is told of a turn of its own in which it, or the server, ended.
+enum class OwnTurns : std::uint8_t {
+  traces,  ///< It kept the rest: tool calls without a result, and its last words.
+  whole,   ///< It remembers nothing of a turn that did not end.
 };
 
 /// What is told, and to whom.
 struct StoryRequest {
-  /// Empty: everything, to an agent without memory. Else only what this agent missed: turns of
-  /// others after `after_turn`.
+  /// Empty: everything, to an agent without memory. Else only what this agent does not know: turns
+  /// after `after_turn` of others, and its own that were interrupted.
   std::string agent;
+  OwnTurns own_turns = OwnTurns::traces;
   std::int64_t after_turn = 0;
   std::string transcript;  ///< Path of the whole story as a file; empty = there is none.
   std::size_t bytes_max = 64 * 1024;
@@ -41,6 +49,7 @@ struct Story {
   int whole = 0;           ///< Turns told in full.
   int digested = 0;        ///< Shortened.
   int left_out = 0;        ///< For their size.
+  int own = 0;             ///< Turns of the agent that is told, out of all.
   std::string transcript;  ///< Named in the text; empty = none.
 };
 

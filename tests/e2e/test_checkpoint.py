@@ -63,6 +63,9 @@ class Checkpoint(unittest.TestCase):
         self.assertEqual(died["state"], "interrupted")
         self.assertEqual(text, "last words")
         self.assertEqual(self.say(session, "recall")[1], "heron")
+        told = [e.data for e in self.client.log(session) if e.type == "agent.told"]
+        self.assertEqual([(t["what"], t["from_turn"], t["to_turn"], t["whole"]) for t in told],
+                         [("interrupted", 2, 2, 1)], "its checkpoint has no turn that it died in")
         self.server.kill()
         self.server.start()
         self.client = self.server.client

@@ -304,20 +304,33 @@ class Races(OpencodeServe):
             chance = random.Random(seed)
             session, stream = self.open()
             self.turn(session, stream, "Warm. [[say Warm.]]", timeout=180)
+            steps = "[[say old-{}]] [[slow 10 4]]"
+            whole = "".join(f"tick {tick} " for tick in range(10))
+            _, _, took_ms = self.turn(session, stream, f"Warm. {steps.format(0)}", timeout=180)
+            # The abort is to meet the natural end: later when it came too early, earlier when late.
+            end = took_ms / 1000
             for n in range(rounds):
                 before = len(stream.seen)
-                turn = self.client.prompt(session, f"Go. [[say old-{n}]] [[slow 200 4]]")["id"]
-                # From before the prompt is stored to the middle of the text.
-                time.sleep(chance.choice([0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4]) * chance.random())
+                turn = self.client.prompt(session, f"Go. {steps.format(n)}")["id"]
+                # Also from before the prompt is stored to the middle of the text.
+                time.sleep(end * (chance.uniform(0.9, 1.1) if chance.random() < 0.7 else
+                                  chance.random()))
                 self.client.cancel(session, turn)
                 ended = stream.wait_for("turn.ended", turn=turn, timeout=60)
                 new = self.client.prompt(session, f"New. [[say new-{n}]]")["id"]
                 done = stream.wait_for("turn.ended", turn=new, timeout=60)
                 text = text_of(e for e in stream.seen[before:] if e.turn == new)
+                old = text_of(e for e in stream.seen[before:] if e.turn == turn)
+                state = ended.data["state"]
+                end *= 0.97 if state == "completed" else 1.03
                 with lock:
-                    counts[ended.data["state"]] = counts.get(ended.data["state"], 0) + 1
+                    counts[state] = counts.get(state, 0) + 1
                     if (done.data["state"], text) != ("completed", f"new-{n}\n"):
                         wrong.append((seed, n, done.data["state"], done.data["reason"], text))
+                    if state == "completed" and old.split() != f"old-{n} {whole}".split():
+                        wrong.append((seed, n, "completed before it had said all", old))
+                    if state not in ("completed", "cancelled"):
+                        wrong.append((seed, n, state, ended.data["reason"]))
 
         start = time.monotonic()
         failures = []
@@ -336,6 +349,8 @@ class Races(OpencodeServe):
             thread.join()
         self.assertEqual(failures, [])
         self.assertEqual(wrong, [])
+        if RACES >= 400:  # fewer may all fall on one side
+            self.assertGreater(min(counts.values()), RACES // 20, counts)
         figure("opencode serve, abort-and-prompt races without a fault",
                f"{RACES} in {time.monotonic() - start:.0f} s, endings of the aborted: {counts}")
 

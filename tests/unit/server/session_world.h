@@ -102,7 +102,6 @@ class SessionWorld {
   bool has_agent(std::string_view name) const { return life_->agents.last.contains(name); }
   AgentProfile& profile(const std::string& name) { return life_->agents.profile(name); }
   Puppet& agent_named(std::string_view name) { return *life_->agents.last.at(std::string(name)); }
-  AgentProfile& profile(std::string_view name) { return life_->agents.profile(name); }
   const BindingRow& binding(const std::string& agent) {
     return session().bindings().at(agent)->row();
   }

@@ -1,0 +1,197 @@
+// What does not come to its end: turns that take too long, turns that a crash cut off and what
+// their agent is told of them; and secrets that must not stay anywhere.
+#include "session_world.h"
+
+namespace berth::server {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// --- a turn that takes too long ---
+
+TEST(Expiring, ATurnIsStoppedWhenItsTimeIsOverAndTheAgentLives) {
+  SessionWorld world;
+  world.profile("one").turn_time_max = seconds(10);
+  const std::string turn = world.prompt("hang", "one");
+  world.settle(seconds(20));
+  EXPECT_EQ(world.state_of(turn), TurnState::starting) << "no time passes before it was sent";
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle(seconds(9));
+  EXPECT_TRUE(one.cancelled.empty());
+  const std::string next = world.prompt("after it", "one");
+  world.settle(seconds(2));
+  EXPECT_EQ(one.cancelled, std::vector<std::string>{turn});
+  EXPECT_EQ(world.state_of(turn), TurnState::stopping);
+  one.ends("cancelled");
+  world.settle();
+  EXPECT_EQ(world.state_of(turn), TurnState::expired);
+  const std::string ended = world.last("turn.ended");
+  EXPECT_EQ(member(ended, "state"), "\"expired\"");
+  EXPECT_TRUE(holds(ended, "turn_time_max"));
+  EXPECT_EQ(world.state_of(next), TurnState::queued);
+  EXPECT_TRUE(world.session().row().held) << "as after every stop";
+  world.session().resume_queue();
+  world.settle();
+  EXPECT_EQ(world.state_of(next), TurnState::running);
+  world.settle(seconds(5));
+  one.ends("end_turn");
+  world.settle();
+  EXPECT_EQ(world.state_of(next), TurnState::completed);
+}
+
+TEST(Expiring, AnAgentThatDoesNotStopIsEndedAfterItsGrace) {
+  SessionWorld world;
+  world.profile("one").turn_time_max = seconds(10);
+  const std::string turn = world.prompt("hang", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle(seconds(30));
+  EXPECT_EQ(world.state_of(turn), TurnState::expired);
+  EXPECT_FALSE(world.agent_named("one").live());
+}
+
+TEST(Expiring, NoTimePassesWhileAPersonIsWaitedFor) {
+  SessionWorld world;
+  world.profile("one").turn_time_max = seconds(10);
+  const std::string turn = world.prompt("write", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle(seconds(6));
+  const std::uint64_t question = one.asks(
+      QuestionKind::permission,
+      R"({"toolCall":{"toolCallId":"c"},"options":[{"optionId":"yes","kind":"allow_once"}]})");
+  world.settle(std::chrono::hours(1));
+  EXPECT_EQ(world.state_of(turn), TurnState::waiting);
+  const std::string id =
+      world.store().list_interactions(world.session().session_no(), true, 9)->at(0).id;
+  EXPECT_EQ(world.call("POST", "s/interactions/" + id, R"({"kind":"allow_once"})").status, 200);
+  EXPECT_EQ(one.answers[question].size(), 1U);
+  world.settle(seconds(3));
+  EXPECT_EQ(world.state_of(turn), TurnState::running) << "6 s before and 3 s after";
+  world.settle(seconds(2));
+  EXPECT_EQ(world.state_of(turn), TurnState::stopping);
+}
+
+TEST(Expiring, WithoutALimitATurnRunsForEver) {
+  SessionWorld world;
+  const std::string turn = world.prompt("hang", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle(std::chrono::hours(48));
+  EXPECT_EQ(world.state_of(turn), TurnState::running);
+}
+
+TEST(Expiring, ATurnThatAPersonStoppedBeforeIsCancelled) {
+  SessionWorld world;
+  world.profile("one").turn_time_max = seconds(10);
+  const std::string turn = world.prompt("hang", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle(seconds(9));
+  world.session().cancel(turn, "enough").value();
+  world.settle(seconds(30));
+  EXPECT_EQ(world.state_of(turn), TurnState::cancelled);
+}
+
+// --- a turn that a crash cut off ---
+
+void cut_off_in_a_turn(SessionWorld& world, bool with_words) {
+  world.turn("build a boat");
+  world.prompt("paint it", "one");
+  Puppet& one = world.agent_named("one");
+  if (with_words) {
+    one.says_text("half of an answer");
+    one.says(R"({"sessionUpdate":"tool_call","toolCallId":"c","title":"mix colours"})");
+    world.settle();
+  }
+  world.crash();
+  world.prompt("go on", "one");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+}
+
+TEST(CutOff, AnAgentWithAMemoryIsToldOfItsOpenToolCallsAndLastWordsOnly) {
+  SessionWorld world;
+  cut_off_in_a_turn(world, true);
+  Puppet& one = world.agent_named("one");
+  const std::string story = text_of_story(one.prompts.back());
+  EXPECT_TRUE(holds(story, "turn 2: mix colours")) << story;
+  EXPECT_TRUE(holds(story, "half of an answer"));
+  EXPECT_FALSE(holds(story, "paint it")) << "its session has the prompt";
+  EXPECT_FALSE(holds(story, "build a boat"));
+  EXPECT_EQ(member(world.last("agent.told"), "what"), "\"interrupted\"");
+  EXPECT_FALSE(world.binding("one").continuation_owed);
+  one.ends("end_turn");
+  world.settle();
+  world.prompt("and now", "one");
+  EXPECT_EQ(text_of_story(one.prompts.back()), "") << "once";
+}
+
+TEST(CutOff, ATurnWithoutAWordIsNotToldOf) {
+  SessionWorld world;
+  cut_off_in_a_turn(world, false);
+  EXPECT_EQ(text_of_story(world.agent_named("one").prompts.back()), "");
+}
+
+TEST(CutOff, AnAgentThatRemembersOnlyWholeTurnsIsToldAllOfIt) {
+  SessionWorld world;
+  world.profile("one").driver = Driver::checkpoint;
+  world.turn("build a boat");
+  world.prompt("paint it", "one");
+  world.agent_named("one").says_text("half of an answer");
+  world.agent_named("one").exits(false);
+  world.prompt("go on", "one");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "paint it")) << story;
+  EXPECT_TRUE(holds(story, "half of an answer"));
+  EXPECT_FALSE(holds(story, "build a boat")) << "that turn it remembers";
+}
+
+TEST(CutOff, WhatOthersDidMeanwhileIsToldWithIt) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.prompt("paint it", "one");
+  world.agent_named("one").says_text("half of an answer");
+  world.agent_named("one").exits(false);
+  world.turn("row it", "two");
+  world.prompt("go on", "one");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "half of an answer"));
+  EXPECT_TRUE(holds(story, "row it"));
+  EXPECT_EQ(member(world.last("agent.told"), "what"), "\"missed\"");
+}
+
+// --- secrets ---
+
+TEST(Secrets, OfAnMcpServerReachTheAgentAtEachAttachAndNoFile) {
+  SessionWorld world;
+  world.context().secrets = {{"github", "GITHUB_TOKEN"}, {"gone", "NOT_SET"}};
+  world.set_environment("GITHUB_TOKEN", "s3cr3t-value");
+  OpenRequest request;
+  request.mcp_servers =
+      R"([{"name":"a","command":"/a","env":[{"name":"T","value":{"secret":"github"}}]},)"
+      R"({"name":"b","type":"http","url":"http://b",)"
+      R"("headers":[{"name":"H","value":{"secret":"gone"}}]}])";
+  world.open(request);
+  world.turn("work");
+  Puppet& one = world.agent_named("one");
+  EXPECT_EQ(one.specs.back().mcp_servers,
+            R"([{"name":"a","command":"/a","env":[{"name":"T","value":"s3cr3t-value"}]}])");
+  EXPECT_TRUE(holds(world.last("agent.attached"), "berth does not have the secret gone"));
+  one.exits(false);
+  world.prompt("again", "one");
+  EXPECT_TRUE(holds(one.specs.back().mcp_servers, "s3cr3t-value")) << "also when it comes back";
+  one.attaches(Rung::resume, "one-native");
+  world.settle();
+  EXPECT_FALSE(holds(world.stored_bytes(), "s3cr3t-value"));
+  EXPECT_TRUE(holds(world.stored_bytes(), "\"secret\":\"github\"")) << "nothing was looked at";
+  for (const std::string& file : world.files().list("/")) {
+    EXPECT_FALSE(holds(world.files().find(file)->content, "s3cr3t-value")) << file;
+  }
+}
+
+}  // namespace
+}  // namespace berth::server
