@@ -28,7 +28,8 @@ void Binding::attach() {
   if (needs_decision()) return session_.on_decision_needed(*this);
   if (retry_.started() || waits_to_start()) return;
   if (!gone_.is_set()) {
-    attach_when_gone_ = ending_;
+    // A one-shot agent is on its way out by itself.
+    attach_when_gone_ = ending_ || !(attaching_ || live());
     return;
   }
   idle_since_ = context_.reactor().clock().now();  // and so it waits since then

@@ -40,7 +40,8 @@ class CommandAgent final : public AgentPort, private LinePeer {
   void resume_reading() override;
   void end(bool at_once) override;
   Task<void> shutdown() override;
-  bool live() const override { return state_ == State::live; }
+  /// A one-shot agent is not, from the end of its turn on.
+  bool live() const override { return state_ == State::live && !expected_end_; }
   std::string stderr_tail() const override;
 
  private:
