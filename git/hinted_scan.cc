@@ -96,7 +96,7 @@ Result<void> HintedReader::resolve_since(std::string& reason) {
     Result<Handle<git_tree>> tree = find_tree(repository_, *base);
     if (tree) base_ = to_id(*git_tree_id(tree->get()));
   }
-  from_base_ = base_ == since_;
+  from_base_ = base_ == since_ && !request_.hints.only_since_snapshot;
   memory_ =
       request_.private_index.empty() ? ScanMemory() : ScanMemory::load(request_.private_index);
   users_text_ = stat_text(request_.worktree.registration + "/index");

@@ -15,6 +15,10 @@ namespace berth::git {
 struct Hints {
   /// The promise holds. False: the hints are not used, all files are compared.
   bool complete = false;
+  /// The paths say nothing of what differed when the watch began: only the very snapshot that was
+  /// taken last, as it is remembered beside the private index, will do for `since`. False: from a
+  /// base commit on, they name all that differs from it.
+  bool only_since_snapshot = false;
   /// Snapshot::tree or Snapshot::commit (or Change::to_tree with "worktree") of the state that the
   /// watch began with: everything that happened after that call began must be in `paths`. A base
   /// commit will do when the worktree was created from it.
