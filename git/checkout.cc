@@ -4,6 +4,7 @@
 #include <berth/git/file_writer.h>
 #include <berth/git/files.h>
 #include <berth/git/objects.h>
+#include <berth/git/special_files.h>
 
 #include <fcntl.h>
 #include <git2.h>
@@ -152,6 +153,18 @@ bool may_convert(git_repository* repository, const git_index* index) {
       return true;
   }
   return settings_may_convert(repository);
+}
+
+Result<void> check_attributes(git_repository* repository, const git_index* index) {
+  Handle<git_odb> odb;
+  const int rc = git_repository_odb(out(odb), repository);
+  if (rc != 0) return libgit2_fail(rc, "objects");
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(const_cast<git_index*>(index), i);
+    if (!is_attributes_file(entry->path)) continue;
+    if (Result<void> fine = check_rule_blob(odb.get(), entry->id, entry->path); !fine) return fine;
+  }
+  return {};
 }
 
 /// A handle whose working files are the folder, and whose index is ours: that is where attributes
@@ -303,6 +316,7 @@ Result<void> fill_folder(const FillFolder& request) {
   rc = git_index_read_tree(index.get(), tree->get());
   if (rc != 0) return libgit2_fail(rc, path);
 
+  if (Result<void> fine = check_attributes(repository->get(), index.get()); !fine) return fine;
   Checkout checkout(request, index.get(), may_convert(repository->get(), index.get()));
   if (Result<void> written = checkout.write_all(); !written) return written;
   request.patience.note("the index");

@@ -25,7 +25,7 @@ struct FillFolder {
 /// other filters do not exist here. Submodules become empty folders. A large tree is written by
 /// several threads that end before the call does. Errors: `conflict`
 /// "path_occupied" when a file is in the way; `invalid` "bad_tree" for a tree with names that would
-/// leave the folder.
+/// leave the folder; `conflict` "hostile_rules" for attributes that would end libgit2.
 Result<void> fill_folder(const FillFolder& request);
 
 }  // namespace berth::git::detail

@@ -1,9 +1,11 @@
 #include <berth/git/conversions.h>
+#include <berth/git/failure.h>
 #include <berth/git/files.h>
+#include <berth/git/special_files.h>
+#include <berth/git/tree_update.h>
 
 #include <git2.h>
-
-#include <string>
+#include <git2/sys/repository.h>
 
 namespace berth::git::detail {
 namespace {
@@ -45,6 +47,39 @@ bool settings_may_convert(git_repository* repository) {
              PathKind::missing ||
          has_global_attributes(GIT_CONFIG_LEVEL_XDG, "attributes") ||
          has_global_attributes(GIT_CONFIG_LEVEL_SYSTEM, "gitattributes");
+}
+
+std::set<std::string> attributes_of_index(const UsersIndex& users, const std::string& root) {
+  std::set<std::string> alone;
+  for (const std::string& path : users.attributes) {
+    if (!is_safe_relative(path)) continue;
+    if (kind_of(root + "/" + path) != PathKind::file) alone.insert(path);
+  }
+  return alone;
+}
+
+Result<void> use_part_of_index(git_repository* repository, const UsersIndex& users,
+                               const std::set<std::string>& paths) {
+  Handle<git_odb> odb;
+  Handle<git_index> index;
+  int rc = git_repository_odb(out(odb), repository);
+  if (rc == 0) rc = git_index_new(out(index));
+  for (const std::string& path : paths) {
+    if (rc != 0) break;
+    const IndexEntry* known = find_entry(users.entries(), path);
+    if (known == nullptr || known->mode == GIT_FILEMODE_COMMIT) continue;
+    git_index_entry entry{};
+    entry.path = path.c_str();
+    entry.mode = known->mode;
+    entry.id = to_oid(known->id);
+    if (is_attributes_file(path)) {
+      if (Result<void> fine = check_rule_blob(odb.get(), entry.id, path); !fine) return fine;
+    }
+    git_index_add(index.get(), &entry);  // a name that git would not have there is not asked for
+  }
+  if (rc == 0) rc = git_repository_set_index(repository, index.get());
+  if (rc != 0) return libgit2_fail(rc, "index");
+  return {};
 }
 
 }  // namespace berth::git::detail

@@ -1,12 +1,15 @@
 #include <berth/git/by_command.h>
+#include <berth/git/conversions.h>
 #include <berth/git/diff.h>
 #include <berth/git/failure.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
 #include <berth/git/snapshot.h>
+#include <berth/git/special_files.h>
 #include <berth/git/working_tree.h>
 
+#include <fcntl.h>
 #include <git2.h>
 
 #include <algorithm>
@@ -121,8 +124,24 @@ class ChangeBuilder {
            size > request_.limits.file_bytes_max;
   }
 
+  /// The files of attributes that libgit2 will read for `path`; an agent writes them.
+  Result<void> check_attributes(std::string folder) {
+    const char* root = git_repository_workdir(repository_);
+    while (root != nullptr && !folder.empty()) {
+      folder.resize(folder.rfind('/', folder.size() - 2) + 1);  // npos + 1: the root
+      if (!checked_.insert(folder).second) break;
+      const std::string file = root + folder + ".gitattributes";
+      Result<void> fine = detail::check_rule_file(AT_FDCWD, file.c_str(), file);
+      if (!fine) return fine;
+    }
+    return {};
+  }
+
   Result<void> add(git_diff* diff, std::size_t i) {
     const git_diff_delta* delta = git_diff_get_delta(diff, i);
+    for (const git_diff_file* side : {&delta->old_file, &delta->new_file}) {
+      if (Result<void> fine = check_attributes(side->path); !fine) return fine;
+    }
     FileChange file;
     file.status = status_of(delta->status);
     file.path = delta->new_file.path;
@@ -270,6 +289,7 @@ class ChangeBuilder {
   git_tree* new_tree_;
   const DiffRequest& request_;
   std::set<std::string, std::less<>> wanted_;
+  std::set<std::string> checked_;  // folders
   Handle<git_odb> odb_;
   Change change_;
   std::uint64_t patch_bytes_ = 0;
@@ -326,6 +346,22 @@ Result<Change> compare(git_repository* repository, const std::string& from, cons
   change.from_tree = detail::hex(*git_tree_id(old_tree->get()));
   change.to_tree = detail::hex(*git_tree_id(new_tree->get()));
   return change;
+}
+
+/// An index that only git reads stays with libgit2, which says so.
+Result<void> use_attributes_of(const detail::OpenedWorktree& worktree) {
+  Result<detail::IndexFile> index = detail::IndexFile::open(worktree.registration + "/index");
+  if (!index && index.error().kind == ErrorKind::unsupported) return {};
+  const std::vector<detail::IndexEntry> none;
+  const std::vector<detail::IndexEntry>& entries = index ? index->entries() : none;
+  detail::UsersIndex users{
+      .attributes = {},
+      .entries = [&]() -> const std::vector<detail::IndexEntry>& { return entries; }};
+  for (const detail::IndexEntry& entry : entries) {
+    if (detail::is_attributes_file(entry.path)) users.attributes.emplace(entry.path);
+  }
+  return detail::use_part_of_index(worktree.repository.get(), users,
+                                   detail::attributes_of_index(users, worktree.path));
 }
 
 Result<Change> diff_worktree(const DiffRequest& request) {
@@ -392,7 +428,11 @@ Result<Change> diff(const DiffRequest& request) {
   if (!request.worktree.path.empty()) {
     // Its attributes say which files are binary. A worktree that is gone has none to ask.
     Result<detail::OpenedWorktree> worktree = detail::open_worktree(request.worktree);
-    if (worktree) return compare(worktree->repository.get(), request.from, request.to, request);
+    if (worktree) {
+      Result<void> known = use_attributes_of(*worktree);
+      if (!known) return fail(std::move(known).error());
+      return compare(worktree->repository.get(), request.from, request.to, request);
+    }
   }
   Result<detail::Opened> opened = detail::open_objects(request.worktree.repository);
   if (!opened) return fail(std::move(opened).error());

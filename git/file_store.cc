@@ -1,18 +1,17 @@
-#include <berth/git/conversions.h>
 #include <berth/git/failure.h>
 #include <berth/git/file_store.h>
 #include <berth/git/files.h>
 
 #include <fcntl.h>
 #include <git2.h>
-#include <git2/sys/repository.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <memory>
+#include <set>
 
 namespace berth::git::detail {
 namespace {
@@ -62,15 +61,12 @@ Result<void> FileStore::begin(const std::vector<Present>& all, const UsersIndex&
   for (const Present& present : all) bytes += present.size;
   const bool in_memory = options_.only_in_memory && bytes <= kMemoryBytesMax;
   if (Result<void> opened = objects_.open(in_memory); !opened) return opened;
-  // libgit2 asks the index for attributes even where a file in the worktree has replaced them,
-  // which git does not.
-  std::set<std::string> attributes;
-  for (const std::string& path : users.attributes) {
-    if (!is_safe_relative(path)) continue;
-    if (kind_of(options_.root + "/" + path) != PathKind::file) attributes.insert(path);
+  std::set<std::string> wanted = attributes_of_index(users, options_.root);
+  may_convert_ = !wanted.empty() || has_attributes(all) || settings_may_convert(repository_);
+  if (may_convert_) {  // whether a file had CRLF before
+    for (const Present& present : all) wanted.insert(present.path);
   }
-  may_convert_ = !attributes.empty() || has_attributes(all) || settings_may_convert(repository_);
-  return set_index(all, users, attributes);
+  return use_part_of_index(repository_, users, wanted);
 }
 
 /// True when there is a file of attributes above one of the files.
@@ -87,31 +83,6 @@ bool FileStore::has_attributes(const std::vector<Present>& all) const {
     }
   }
   return false;
-}
-
-/// libgit2 reads and checks all of the user's index to ask it for attributes, and whether a file
-/// had CRLF before. It is given only that, in memory.
-Result<void> FileStore::set_index(const std::vector<Present>& all, const UsersIndex& users,
-                                  const std::set<std::string>& attributes) {
-  std::set<std::string> wanted = attributes;
-  if (may_convert_) {
-    for (const Present& present : all) wanted.insert(present.path);
-  }
-  Handle<git_index> index;
-  int rc = git_index_new(out(index));
-  for (const std::string& path : wanted) {
-    if (rc != 0) break;
-    const IndexEntry* known = find_entry(users.entries(), path);
-    if (known == nullptr || known->mode == GIT_FILEMODE_COMMIT) continue;
-    git_index_entry entry{};
-    entry.path = path.c_str();
-    entry.mode = known->mode;
-    entry.id = to_oid(known->id);
-    git_index_add(index.get(), &entry);  // a name that git would not have there is not asked for
-  }
-  if (rc == 0) rc = git_repository_set_index(repository_, index.get());
-  if (rc != 0) return libgit2_fail(rc, "index");
-  return {};
 }
 
 Result<std::optional<TreeEdit>> FileStore::put(const Present& present, std::uint32_t old_mode) {

@@ -3,26 +3,18 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/conversions.h>
 #include <berth/git/folder_scan.h>
 #include <berth/git/handles.h>
 #include <berth/git/object_writer.h>
 #include <berth/git/patience.h>
 #include <berth/git/tree_update.h>
 
-#include <functional>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 namespace berth::git::detail {
-
-/// What conversions ask of the user's index, which is large and seldom needed.
-struct UsersIndex {
-  /// Its files of attributes.
-  std::set<std::string> attributes;
-  std::function<const std::vector<IndexEntry>&()> entries;
-};
 
 /// Stores what a scan found. Line endings and the like are converted as attributes, settings and
 /// the user's index say; no program runs.
@@ -52,8 +44,6 @@ class FileStore {
 
  private:
   bool has_attributes(const std::vector<Present>& all) const;
-  Result<void> set_index(const std::vector<Present>& all, const UsersIndex& users,
-                         const std::set<std::string>& attributes);
   std::optional<TreeEdit> skip(std::string path);
   std::optional<TreeEdit> put_repository(const std::string& path);
   Result<std::optional<TreeEdit>> put_as_it_is(const Present& present, std::uint32_t mode);

@@ -18,6 +18,7 @@ constexpr std::size_t kHeaderBytes = 12;
 constexpr std::size_t kFixedBytes = 62;  // of an entry, before its path
 constexpr std::size_t kChecksumBytes = 20;
 constexpr std::size_t kPathBytesMax = std::size_t{256} << 20;  // a small file can say more
+constexpr std::size_t kFileBytesMax = std::size_t{1} << 30;    // some 10 million files
 constexpr std::uint32_t kExtended = 0x4000;
 constexpr std::uint32_t kNameMask = 0x0fff;
 
@@ -56,6 +57,10 @@ Result<IndexFile> IndexFile::open(const std::string& path) {
   if (index.size_ < kHeaderBytes + kChecksumBytes) {
     ::close(fd);
     return broken(path, "too short");
+  }
+  if (index.size_ > kFileBytesMax) {
+    ::close(fd);
+    return fail(ErrorKind::invalid, "index_too_large", path + ": larger than 1 GiB");
   }
   // A copy, not a view of the file: a file that another program cuts short would end this one.
   index.bytes_.reset(new (std::nothrow) char[index.size_]);

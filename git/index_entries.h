@@ -49,7 +49,7 @@ class IndexFile {
  public:
   /// Errors: `not_found` "no_index"; `unsupported` "git_index_unsupported" (split, sparse, unknown
   /// mandatory extension); `invalid` "index_broken" (the checksum is not looked at; also when the
-  /// paths of version 4, which cuts them, come to more than 256 MiB).
+  /// paths of version 4, which cuts them, come to more than 256 MiB) | "index_too_large" (1 GiB).
   static Result<IndexFile> open(const std::string& path);
 
   /// Sorted by path; of a path in conflict one entry.

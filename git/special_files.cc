@@ -27,6 +27,13 @@ bool is_special(int folder, const char* path) {
   return ::fstatat(folder, path, &st, 0) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
+/// Goes on from `stars` in a line; stays where there are too many.
+void count_stars(std::string_view bytes, int& stars) {
+  for (std::size_t i = 0; i < bytes.size() && stars <= kStarsMax; ++i) {
+    stars = bytes[i] == '\n' ? 0 : stars + (bytes[i] == '*' ? 1 : 0);
+  }
+}
+
 /// libgit2 goes some calls deeper for each star of a rule: enough of them in one line, 300 kB, fill
 /// the stack and end the process.
 bool is_too_deep(int folder, const char* path, const struct stat& st) {
@@ -37,13 +44,15 @@ bool is_too_deep(int folder, const char* path, const struct stat& st) {
   std::vector<char> bytes(std::size_t{64} << 10);
   int stars = 0;
   for (ssize_t n; stars <= kStarsMax && (n = ::read(file, bytes.data(), bytes.size())) > 0;) {
-    for (ssize_t i = 0; i < n && stars <= kStarsMax; ++i) {
-      const char c = bytes[static_cast<std::size_t>(i)];
-      stars = c == '\n' ? 0 : stars + (c == '*' ? 1 : 0);
-    }
+    count_stars({bytes.data(), static_cast<std::size_t>(n)}, stars);
   }
   ::close(file);
   return stars > kStarsMax;
+}
+
+tl::unexpected<Error> hostile(const std::string& shown) {
+  return fail(ErrorKind::conflict, "hostile_rules",
+              shown + ": a rule of so many stars, or so large, that git would crash");
 }
 
 /// Walks folders from the top, so that the rules that decide about a folder are known to be
@@ -119,9 +128,19 @@ Result<void> check_rule_file(int folder, const char* name, const std::string& sh
   struct stat st{};  // links are followed, as libgit2 will follow them
   if (::fstatat(folder, name, &st, 0) != 0 || S_ISDIR(st.st_mode)) return {};
   if (!S_ISREG(st.st_mode)) return refused(shown);
-  if (!is_too_deep(folder, name, st)) return {};
-  return fail(ErrorKind::conflict, "hostile_rules",
-              shown + ": a rule of so many stars, or so large, that git would crash");
+  return is_too_deep(folder, name, st) ? Result<void>(hostile(shown)) : Result<void>();
+}
+
+Result<void> check_rule_blob(git_odb* odb, const git_oid& id, const std::string& shown) {
+  std::size_t size = 0;
+  git_object_t type = GIT_OBJECT_INVALID;
+  if (git_odb_read_header(&size, &type, odb, &id) != 0) return {};
+  if (size > static_cast<std::size_t>(kRuleFileBytesMax)) return hostile(shown);
+  Handle<git_odb_object> object;
+  if (git_odb_read(out(object), odb, &id) != 0) return {};
+  int stars = 0;
+  count_stars({static_cast<const char*>(git_odb_object_data(object.get())), size}, stars);
+  return stars > kStarsMax ? Result<void>(hostile(shown)) : Result<void>();
 }
 
 Result<void> check_git_files(const std::string& git_dir, const std::string& common_dir) {

@@ -9,6 +9,8 @@
 
 #include <string>
 
+struct git_oid;
+
 namespace berth::git::detail {
 
 /// One file of ignore rules or attributes, `name` in the open folder (AT_FDCWD: an absolute name);
@@ -17,6 +19,10 @@ namespace berth::git::detail {
 /// Errors: `conflict` "special_file" | "hostile_rules" (a line of more than 500 stars, or more than
 /// 16 MiB).
 Result<void> check_rule_file(int folder, const char* name, const std::string& shown);
+
+/// The same for one that only the object database holds; an object that is not there is fine.
+/// Error: `conflict` "hostile_rules".
+Result<void> check_rule_blob(git_odb* odb, const git_oid& id, const std::string& shown);
 
 /// The files that libgit2 reads when it opens a repository: HEAD, config, index, packed-refs,
 /// info/exclude, info/attributes.

@@ -7,6 +7,7 @@
 #include <berth/git/wildmatch.h>
 
 #include <unistd.h>
+#include <filesystem>
 
 #include "temp_repository.h"
 
@@ -57,6 +58,41 @@ TEST_F(HostileRules, ThoseThatWouldCrashLibgit2AreNamedAndNotUsed) {
   EXPECT_FALSE(snapshot("1").tree.empty());
 }
 
+TEST_F(HostileRules, ThoseThatOnlyACommitHoldsAreNamedToo) {
+  const std::string base = create().base_commit;
+  write(tree() + "/dir/.gitattributes", repeated("**/", 100'000) + "x text\n");
+  write(tree() + "/dir/b.txt", "changed\n");
+  // By commands that ask for no attributes: git would end as libgit2 does.
+  for (const std::string file : {"dir/.gitattributes", "dir/b.txt"}) {
+    const std::string blob = in_tree("hash-object -w --no-filters " + file).substr(0, 40);
+    in_tree("update-index --add --cacheinfo 100644," + blob + "," + file);
+  }
+  const std::string tree_id = in_tree("write-tree").substr(0, 40);
+  const std::string hostile = in_tree("commit-tree -m hostile -p HEAD " + tree_id).substr(0, 40);
+  // In the working files, which nobody scans to compare two commits.
+  const DiffRequest compare{.worktree = ref(), .from = base, .to = hostile};
+  Result<Change> change = diff(compare);
+  ASSERT_FALSE(change);
+  EXPECT_STREQ(change.error().code, "hostile_rules");
+  // In the index and the commit alone.
+  ASSERT_EQ(::unlink((tree() + "/dir/.gitattributes").c_str()), 0);
+  change = diff(compare);
+  ASSERT_FALSE(change);
+  EXPECT_STREQ(change.error().code, "hostile_rules");
+  write(tree() + "/dir/b.txt", "changed again\n");
+  const Result<Snapshot> taken =
+      take_snapshot({.worktree = ref(), .name = "1", .private_index = index()});
+  ASSERT_FALSE(taken);
+  EXPECT_STREQ(taken.error().code, "hostile_rules");
+  // In a commit that is to be checked out.
+  const Result<CreatedWorktree> made =
+      create_worktree({.worktree = {repo(), root_ + "/trees/two", key_of(2)},
+                       .base = hostile,
+                       .private_index = {}});
+  ASSERT_FALSE(made);
+  EXPECT_STREQ(made.error().code, "hostile_rules");
+}
+
 /// An entry of version 4: so many bytes of the path before it go, `added` comes.
 std::string entry(char cut, const std::string& added) {
   return std::string(62, '\0') + cut + added + '\0';
@@ -70,6 +106,15 @@ std::string index_of(int entries, const std::string& content) {
 }
 
 using HostileIndex = GitTest;
+
+TEST_F(HostileIndex, OneLargerThanAnyRealOneIsNotRead) {
+  const std::string path = root_ + "/data/index";
+  write(path, "DIRC");
+  std::filesystem::resize_file(path, (std::uintmax_t{1} << 30) + 1);  // sparse
+  const Result<detail::IndexFile> index = detail::IndexFile::open(path);
+  ASSERT_FALSE(index);
+  EXPECT_STREQ(index.error().code, "index_too_large");
+}
 
 TEST_F(HostileIndex, OneThatUnfoldsToManyTimesItsSizeIsRefused) {
   constexpr int kEntries = 300;
