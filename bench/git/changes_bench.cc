@@ -170,21 +170,24 @@ class Place {
     return all;
   }
 
-  /// Each call writes contents that were never there before.
+  /// Each call writes contents that were never there before, and other ones in each worktree: they
+  /// share one object database, where the second to write the same would find it done.
   std::vector<std::string> edit(int touched, int round) {
     std::vector<std::string> names;
-    const std::string line = "edit " + std::to_string(++edits_) + "\n";
+    const auto line = [edit = std::to_string(++edits_)](const std::string& tree) {
+      return "edit " + edit + " in " + tree.substr(tree.rfind('/') + 1) + "\n";
+    };
     for (int i = 0; i < touched - 1; ++i) {
       const int n = static_cast<int>((static_cast<long>(i) * 397 + round * 31L) % files_);
       const std::string name = name_of(n);
       if (std::find(names.begin(), names.end(), name) != names.end()) continue;
       names.push_back(name);
       for (const std::string& tree : trees()) {
-        std::ofstream(tree + "/" + name, std::ios::app) << line;
+        std::ofstream(tree + "/" + name, std::ios::app) << line(tree);
       }
     }
     names.push_back("new" + std::to_string(round));
-    for (const std::string& tree : trees()) write(tree + "/" + names.back(), line);
+    for (const std::string& tree : trees()) write(tree + "/" + names.back(), line(tree));
     return names;
   }
 

@@ -22,8 +22,13 @@ namespace fs = std::filesystem;
 
 constexpr int kAtOnce = 8;
 
+struct AtOnce {
+  Cost cost;
+  int failures = 0;
+};
+
 /// Calls `make` with 0 to count - 1 from eight threads.
-Cost eight_at_once(int count, const std::function<void(int)>& make) {
+AtOnce eight_at_once(int count, const std::function<void(int)>& make) {
   std::atomic<int> next{0};
   std::atomic<int> failures{0};
   const Cost cost = timed([&] {
@@ -40,8 +45,7 @@ Cost eight_at_once(int count, const std::function<void(int)>& make) {
       });
     }
   });
-  must(failures == 0, std::to_string(failures) + " of " + std::to_string(count) + " at once");
-  return cost;
+  return {cost, failures};
 }
 
 /// One repository and the workspaces made of it.
@@ -149,10 +153,11 @@ class Size {
       requests.push_back({.worktree = request("at-once" + std::to_string(n)), .store = store_});
       mounted_.push_back(requests.back().worktree.worktree);
     }
-    const Cost ours = eight_at_once(
+    const AtOnce ours = eight_at_once(
         100, [&](int n) { made(create_overlay(requests[static_cast<std::size_t>(n)])); });
+    must(ours.failures == 0, "overlays at once");
     expect_clean(requests.back().worktree.worktree.path);
-    report_.number(files_, "100 overlays, 8 at once", ours.wall, 0, "ms");
+    report_.number(files_, "100 overlays, 8 at once", ours.cost.wall, 0, "ms");
   }
 
   /// Few, then many: whether one costs the same among many.
@@ -162,14 +167,17 @@ class Size {
       for (int n = 0; n < count; ++n) {
         requests.push_back(request("of" + std::to_string(count) + "-" + std::to_string(n)));
       }
-      const Cost ours = eight_at_once(
+      const AtOnce ours = eight_at_once(
           count, [&](int n) { made(create_worktree(requests[static_cast<std::size_t>(n)])); });
+      must(ours.failures == 0, "worktrees at once");
       for (const CreateWorktree& one : requests) expect_clean(one.worktree.path);
-      const Cost theirs = eight_at_once(count, [&](int n) {
+      // Git reads registrations that another git is just making, and then fails now and then.
+      const AtOnce theirs = eight_at_once(count, [&](int n) {
         git_create("git-of" + std::to_string(count) + "-" + std::to_string(n));
       });
       report_.number(files_, "each of " + std::to_string(count) + " worktrees, 8 at once",
-                     ours.wall / count, theirs.wall / count, "ms");
+                     ours.cost.wall / count, theirs.cost.wall / count, "ms");
+      report_.number(files_, "failed of " + std::to_string(count), 0, theirs.failures, "");
     }
   }
 
