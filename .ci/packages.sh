@@ -32,7 +32,7 @@ build_in() {
   shift
   if [ ! -f "$folder/build.ninja" ]; then
     say "configuring $folder"
-    CC=clang-19 CXX=clang++-19 meson setup "$folder" "$@" >"/tmp/berth-meson.$$" 2>&1 ||
+    CC="ccache clang-19" CXX="ccache clang++-19" meson setup "$folder" "$@" >"/tmp/berth-meson.$$" 2>&1 ||
       { cat "/tmp/berth-meson.$$" >&2; rm -f "/tmp/berth-meson.$$"; return 1; }
     rm -f "/tmp/berth-meson.$$"
   fi
