@@ -257,6 +257,14 @@ Task<void> App::keep_tidy(StopToken stop) {
   }
 }
 
+/// Lets sessions that rest out of the memory.
+Task<void> App::keep_lean(StopToken stop) {
+  const Duration every = config_.sessions.rest_after / 4 + std::chrono::milliseconds(1);
+  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + every, stop)) {
+    running_->directory.unload();
+  }
+}
+
 /// What runs may end, in the sight of its clients.
 Task<void> App::drain(StopToken force) {
   running_->api.drain();
@@ -279,6 +287,7 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   Scope scope(platform_.reactor(), stop);
   scope.spawn(keep_compact(scope.stop_token()));
   scope.spawn(keep_tidy(scope.stop_token()));
+  scope.spawn(keep_lean(scope.stop_token()));
   if (listener_ != io::kNoHandle) {
     scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), drained.token(),
                                       tls_.get()));

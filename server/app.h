@@ -71,6 +71,7 @@ class App final {
   Result<void> listen();
   Task<void> keep_compact(StopToken stop);
   Task<void> keep_tidy(StopToken stop);
+  Task<void> keep_lean(StopToken stop);
 
   io::Platform& platform_;
   Store& store_;

@@ -42,7 +42,7 @@ void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& c
 }  // namespace
 
 Api::Answer Api::list_agents(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());
@@ -59,7 +59,7 @@ Api::Answer Api::list_agents(ApiCall* call) {
 }
 
 Api::Answer Api::kill_agent(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   const auto found = (*session)->bindings().find(call->arguments[1]);
   if (found == (*session)->bindings().end()) {
@@ -74,7 +74,7 @@ Api::Answer Api::kill_agent(ApiCall* call) {
 
 /// What a person chose for an agent that needs a decision; the turn goes on, or fails.
 Api::Answer Api::decide_agent(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"choice"});
   if (!body.has_value()) co_return problem(body.error());
@@ -95,7 +95,7 @@ Api::Answer Api::decide_agent(ApiCall* call) {
 }
 
 Api::Answer Api::get_usage(ApiCall* call) {
-  Result<Session*> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 100, 1000);
@@ -132,7 +132,7 @@ Api::Answer Api::get_usage(ApiCall* call) {
 }
 
 Api::Answer Api::put_config(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"mode", "config"});
   if (!body.has_value()) co_return problem(body.error());

@@ -117,7 +117,7 @@ class Api final : public io::HttpHandler {
     std::string from;  // commit or tree id
     std::string to;
   };
-  Task<Result<Session*>> with_worktree(std::string id);
+  Task<Result<SessionUse>> with_worktree(std::string id);
   Task<Result<std::string>> revision_of(Session* session, std::string name, std::string text);
   Task<Result<Span>> span_of(Session* session, ApiCall* call);
   Task<Result<PatchOrder>> patch_order(Session* session, ApiCall* call);

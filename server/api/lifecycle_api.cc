@@ -19,7 +19,7 @@ bool is_yes(std::string_view text) {
 }  // namespace
 
 Api::Answer Api::change_state(ApiCall* call, Task<Result<void>> (Session::*verb)()) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> done = co_await ((*session)->*verb)();
   if (!done.has_value()) co_return problem(done.error());
@@ -43,7 +43,7 @@ Api::Answer Api::unarchive_session(ApiCall* call) {
 }
 
 Api::Answer Api::delete_session(ApiCall* call) {
-  Result<Session*> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   RemoveOrder order;
@@ -69,7 +69,7 @@ Api::Answer Api::delete_session(ApiCall* call) {
 }
 
 Api::Answer Api::get_worktree(ApiCall* call) {
-  Result<Session*> found = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> found = co_await with_worktree(call->arguments[0]);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<WorkspaceReport> report =

@@ -92,7 +92,7 @@ Api::Answer Api::list_sessions(ApiCall* call) {
 }
 
 Api::Answer Api::get_session(ApiCall* call) {
-  Result<Session*> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());

@@ -61,6 +61,11 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   /// For the end of the server: like stop(true), but nothing is written to the log any more.
   Task<void> shutdown();
 
+  /// No process of it is there or wanted.
+  bool at_rest() const {
+    return gone_.is_set() && !ending_ && !attaching_ && !retry_.started() && !waits_to_start();
+  }
+
   /// After a restart of the server: what was live is not any more.
   void recover();
 

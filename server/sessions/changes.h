@@ -62,6 +62,10 @@ class Changes final : private io::TimerOp {
   bool hold_next_turn();
   /// Commit or tree of the last snapshot; empty before the first.
   std::string last_snapshot() const;
+  /// Nothing is looked at, recorded, applied or restored.
+  bool at_rest() const {
+    return scope_.size() == 0 && settled_.is_set() && looking_ == 0 && !restoring_;
+  }
   /// Set while no snapshot of a turn runs.
   Event& settled() { return settled_; }
 

@@ -30,7 +30,8 @@ struct SessionLimits {
   std::size_t continuation_bytes_max = 64u << 10;
   /// A question that nobody answered by then is expired, which is never a permission.
   Duration question_expiry = std::chrono::hours(24 * 7);
-  RetryLimits retries;  ///< Of starts that failed in a way that may pass.
+  Duration rest_after = std::chrono::minutes(5);  ///< Unused, an open session leaves the memory.
+  RetryLimits retries;                            ///< Of starts that failed in a way that may pass.
 };
 
 /// References to one shard's parts; outlives its sessions.

@@ -160,18 +160,24 @@ Task<Result<void>> Directory::recover() {
   co_return co_await context_.journal.committed();
 }
 
-Task<Result<Session*>> Directory::find(std::string id) {
-  if (const auto known = by_id_.find(id); known != by_id_.end()) {
-    if (known->second->row().state != SessionState::deleted) co_return known->second;
-    co_return fail(ErrorKind::not_found, "session_not_found", "no session " + id);
-  }
+namespace {
+
+Result<SessionUse> use_of(Session* session) {
+  if (session->row().state != SessionState::deleted) return SessionUse(*session);
+  return fail(ErrorKind::not_found, "session_not_found", "no session " + session->row().id);
+}
+
+}  // namespace
+
+Task<Result<SessionUse>> Directory::find(std::string id) {
+  if (const auto known = by_id_.find(id); known != by_id_.end()) co_return use_of(known->second);
   if (!is_session_id(id)) {
     co_return fail(ErrorKind::not_found, "session_not_found", "no session of that id");
   }
   co_await take_id(id);
   if (const auto known = by_id_.find(id); known != by_id_.end()) {
     give_back_id(id);
-    co_return known->second;
+    co_return use_of(known->second);
   }
   Result<SessionNo> no =
       co_await context_.read([id](Store& store) { return store.find_session("default", id); });
@@ -184,10 +190,8 @@ Task<Result<Session*>> Directory::find(std::string id) {
     session = fail(std::move(no.error()));
   }
   give_back_id(id);
-  if (session.has_value() && (*session)->row().state == SessionState::deleted) {
-    co_return fail(ErrorKind::not_found, "session_not_found", "no session " + id);
-  }
-  co_return session;
+  if (!session.has_value()) co_return fail(std::move(session.error()));
+  co_return use_of(*session);
 }
 
 Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::string* fallback) {
@@ -248,10 +252,10 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   if (request.id.empty()) {
     request.id = "ses_" + make_ulid(context_.now_ms(), context_.platform.random());
   } else {
-    Result<Session*> known = co_await find(request.id);
+    Result<SessionUse> known = co_await find(request.id);
     if (known.has_value()) {
       if ((*known)->row().options == options_of(request)) {
-        co_return co_await when_in_log({*known, false});
+        co_return co_await when_in_log({std::move(*known), false});
       }
       co_return fail(
           ErrorKind::conflict, "session_conflict",
@@ -267,7 +271,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   if (const auto winner = by_id_.find(id); winner != by_id_.end()) {
     give_back_id(id);
     if (winner->second->row().options == options_of(request)) {
-      co_return co_await when_in_log({winner->second, false});
+      co_return co_await when_in_log({SessionUse(*winner->second), false});
     }
     co_return fail(ErrorKind::conflict, "session_conflict",
                    "session " + id + " was just made with other options");
@@ -287,7 +291,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   by_id_.emplace(id, session);
   session->opened(fallback);
   give_back_id(id);
-  co_return co_await when_in_log({session, true});
+  co_return co_await when_in_log({SessionUse(*session), true});
 }
 
 /// Also one that was there before may not be in the log yet.
@@ -321,6 +325,15 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   }
   order.repositories.assign(repositories.begin(), repositories.end());
   co_return co_await context_.workspaces.reap(std::move(order));
+}
+
+std::size_t Directory::unload() {
+  const TimePoint now = context_.reactor().clock().now();
+  return std::erase_if(by_no_, [&](const auto& entry) {
+    if (!entry.second->may_unload(now)) return false;
+    by_id_.erase(entry.second->row().id);
+    return true;
+  });
 }
 
 Task<void> Directory::shutdown() {

@@ -28,15 +28,15 @@ struct OpenRequest {
 };
 
 struct OpenedSession {
-  Session* session = nullptr;
+  SessionUse session;
   bool created = false;
 };
 
 /// True for [A-Za-z0-9._:-]{1,128}.
 bool is_session_id(std::string_view id);
 
-/// A session is in memory from its first use to the end of the server; one that was never used
-/// since the start costs nothing. Single-threaded.
+/// A session is in memory from its first use until nothing has gone on in it for a while (see
+/// Session::may_unload); one that rests costs nothing. Single-threaded.
 class Directory {
  public:
   Directory(SessionContext& context, std::string state_directory);
@@ -46,7 +46,7 @@ class Directory {
   Task<Result<void>> recover();
 
   /// Error `not_found` ("session_not_found"), also for deleted ones.
-  Task<Result<Session*>> find(std::string id);
+  Task<Result<SessionUse>> find(std::string id);
   /// Idempotent by id; two callers at once make one session. Errors: `conflict`
   /// ("session_conflict"), `invalid` naming the field, those of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
@@ -62,6 +62,8 @@ class Directory {
   void for_each_loaded(Fn fn) {
     for (auto& [no, session] : by_no_) fn(*session);
   }
+  /// Lets go of sessions that rest; how many.
+  std::size_t unload();
   /// Ends all agents; nothing is written to the log any more.
   Task<void> shutdown();
 

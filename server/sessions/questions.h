@@ -50,6 +50,7 @@ class Questions final : private io::TimerOp {
   /// Closes what the asker has open as cancelled (end of the turn, death of the agent).
   void cancel_of(const Asker& asker, std::string_view by);
   void recover();
+  bool none_open() const { return open_.empty() && left_open_.empty(); }
   /// For the end of the server: no timer any more.
   void stop();
 

@@ -42,6 +42,24 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
   }
 }
 
+SessionUse::~SessionUse() {
+  if (session_ == nullptr) return;
+  --session_->uses_;
+  session_->last_use_ = session_->context_.reactor().clock().now();
+}
+
+bool Session::may_unload(TimePoint now) const {
+  const Duration rest = row_.state == SessionState::open ? context_.limits.rest_after : Duration();
+  const bool works = current_ || !queue_.empty() || !steering_.empty() || closing_ ||
+                     is_ending(row_.state) || scope_.size() > 0 || !changes_.at_rest() ||
+                     !questions_.none_open();
+  // Why a workspace was kept is nowhere else.
+  if (works || uses_ > 0 || busy() || down_ || !readers_.empty() || !kept_.empty()) return false;
+  return now - last_use_ >= rest &&
+         std::all_of(bindings_.begin(), bindings_.end(),
+                     [](const auto& entry) { return entry.second->at_rest(); });
+}
+
 Session::~Session() {
   BERTH_ASSERT(!busy());
 }

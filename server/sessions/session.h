@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace berth::server {
@@ -132,6 +133,10 @@ class Session final : public LogWriter {
   /// For the end of the server: ends processes, writes nothing.
   Task<void> shutdown();
 
+  /// Nothing goes on in it, nobody works with it or follows it: it can be read from the store again
+  /// when it is needed. One that is open is kept for `rest_after` since its last use.
+  bool may_unload(TimePoint now) const;
+
   void add_reader(LogReader& reader) { readers_.push_back(reader); }
   /// Set whenever no turn runs.
   Event& idle() { return idle_; }
@@ -162,6 +167,8 @@ class Session final : public LogWriter {
   void set_base(std::string base);
 
  private:
+  friend class SessionUse;
+
   class GraceTimer final : public io::TimerOp {
    public:
     explicit GraceTimer(Session& owner) : owner_(owner) {}
@@ -255,12 +262,34 @@ class Session final : public LogWriter {
   bool closing_ = false;
   Semaphore verbs_;  // close, revive, archive, delete: one at a time
   bool down_ = false;
+  int uses_ = 0;
+  TimePoint last_use_;
   IntrusiveList<LogReader> readers_;
   Event idle_;
   GraceTimer grace_{*this};
   TurnTimer turn_time_{*this};
   Changes changes_;
   Scope scope_;
+};
+
+/// Keeps a session in memory while somebody works with it. Movable; outlived by the directory.
+class SessionUse {
+ public:
+  explicit SessionUse(Session& session) : session_(&session) { ++session.uses_; }
+  SessionUse(SessionUse&& other) noexcept : session_(std::exchange(other.session_, nullptr)) {}
+  SessionUse& operator=(SessionUse&& other) noexcept {
+    std::swap(session_, other.session_);
+    return *this;
+  }
+  ~SessionUse();
+
+  Session& operator*() const { return *session_; }
+  Session* operator->() const { return session_; }
+  /// Valid while this lives.
+  operator Session*() const { return session_; }
+
+ private:
+  Session* session_;
 };
 
 }  // namespace berth::server
