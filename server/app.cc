@@ -5,6 +5,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 #include <berth/server/sessions/drain.h>
+#include <berth/server/sessions/health_watch.h>
 
 #include <utility>
 
@@ -288,6 +289,7 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   scope.spawn(keep_compact(scope.stop_token()));
   scope.spawn(keep_tidy(scope.stop_token()));
   scope.spawn(keep_lean(scope.stop_token()));
+  scope.spawn(watch_health(&running_->context, drained.token()));
   if (listener_ != io::kNoHandle) {
     scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), drained.token(),
                                       tls_.get()));

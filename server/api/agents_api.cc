@@ -31,7 +31,10 @@ void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& c
       .member_bool("continuation_owed", row.continuation_owed);
   put_json(writer, "decision", row.failure);
   put_json(writer, "agent_info", row.agent_info);
-  writer.member("stderr_tail", bound.stderr_tail());
+  writer.member("stderr_tail", bound.stderr_tail())
+      .member("health", to_string(bound.diagnosis().health));
+  put_text(writer, "health_reason", bound.diagnosis().why);
+  put_text(writer, "last_trouble", bound.last_trouble());
   if (row.pid != 0) {
     const auto usage = context.platform.process_table().usage({row.pid, row.start_time});
     if (usage.has_value()) writer.member_uint64("rss_bytes", usage->resident_bytes);

@@ -4,15 +4,21 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/api/problem.h>
 
+#include <algorithm>
+#include <map>
 #include <utility>
 
 namespace berth::server {
 
 Api::Answer Api::get_limits(ApiCall*) {
   std::size_t phases[5] = {};
+  std::map<int, std::uint64_t> memory;  // by process
   for (const PooledAgent& agent : context_.pool.agents()) {
     ++phases[static_cast<unsigned char>(agent.phase)];
+    memory[agent.process] = std::max(memory[agent.process], agent.memory_bytes);
   }
+  std::uint64_t bytes = 0;
+  for (const auto& [process, used] : memory) bytes += used;
   const auto count = [&phases](AgentPhase phase) {
     return static_cast<std::uint64_t>(phases[static_cast<unsigned char>(phase)]);
   };
@@ -31,6 +37,7 @@ Api::Answer Api::get_limits(ApiCall*) {
       .member_uint64("busy", count(AgentPhase::busy))
       .member_uint64("ending", count(AgentPhase::ending))
       .member_uint64("waiting", count(AgentPhase::waiting))
+      .member_uint64("memory_bytes", bytes)
       .member_uint64("starts", stats.starts)
       .member_uint64("refused", stats.refused)
       .key("evicted")

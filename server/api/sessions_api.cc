@@ -13,7 +13,7 @@ namespace berth::server {
 
 std::string session_view_json(const Session& session) {
   return session_json(session.row(), {session.visible_seq(), session.current_turn(),
-                                      session.queue().size(), session.kept()});
+                                      session.queue().size(), session.stalled(), session.kept()});
 }
 
 namespace {

@@ -44,6 +44,7 @@ void Binding::save() {
 void Binding::prompt(std::string_view turn, std::string blocks) {
   prompted_turn_ = turn;
   tool_calls_.clear();
+  heard_ = context_.reactor().clock().now();
   port_->prompt(std::string(turn), std::move(blocks));
 }
 
@@ -133,6 +134,7 @@ void Binding::set_config(std::string_view id, std::string_view json_value) {
 
 void Binding::answered(std::int64_t turn_number) {
   crashes_ = 0;
+  last_trouble_.clear();
   row_.continuation_owed = false;
   row_.told_turn = turn_number;
   save();
@@ -182,6 +184,7 @@ std::string_view Binding::turn_of(std::string_view kind) const {
 
 void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
   if (is_late(attach_epoch)) return;
+  hear();
   const bool is_usage = update.kind == "usage_update";
   if (is_usage || (!update.tool_call_id.empty() && runs_turn())) {
     const Result<JsonDoc> doc = JsonDoc::parse(update.update);
@@ -197,6 +200,7 @@ void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
 void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view method,
                                  std::string_view params) {
   if (is_late(attach_epoch)) return;
+  hear();
   std::string data;
   JsonWriter(data)
       .begin_object()
@@ -209,6 +213,7 @@ void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view met
 void Binding::on_junk(std::int64_t attach_epoch, const char* reason, std::uint64_t bytes,
                       std::string_view head) {
   if (is_late(attach_epoch)) return;
+  hear();
   std::string data;
   JsonWriter(data)
       .begin_object()
@@ -231,7 +236,9 @@ bool Binding::can_wait() const {
 }
 
 void Binding::on_question(std::int64_t attach_epoch, const AgentQuestion& question) {
-  if (!is_late(attach_epoch)) session_.questions().open(*this, question);
+  if (is_late(attach_epoch)) return;
+  hear();
+  session_.questions().open(*this, question);
 }
 
 void Binding::on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t reply_id) {
@@ -239,6 +246,7 @@ void Binding::on_question_withdrawn(std::int64_t attach_epoch, std::uint64_t rep
 }
 
 void Binding::deliver(std::uint64_t reply_id, const AgentAnswer& answer) {
+  heard_ = context_.reactor().clock().now();
   if (port_ != nullptr) port_->answer(reply_id, answer);
 }
 

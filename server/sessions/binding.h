@@ -5,6 +5,7 @@
 #include <berth/core/sync.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/sessions/context.h>
+#include <berth/server/sessions/health.h>
 #include <berth/server/sessions/ladder.h>
 #include <berth/server/sessions/pool.h>
 #include <berth/server/sessions/questions.h>
@@ -32,6 +33,10 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   bool live() const { return port_ != nullptr && port_->live() && !ending_; }
   bool needs_decision() const { return row_.state == BindingState::needs_decision; }
   std::string stderr_tail() const;
+  /// As of the last look (health_watch.h).
+  const Diagnosis& diagnosis() const { return diagnosis_; }
+  /// What went wrong with it last, until it answers again; empty: nothing.
+  const std::string& last_trouble() const { return last_trouble_; }
   /// live | resumed | history | new: what the next prompt will be. Empty while a decision is
   /// needed.
   std::string_view next() const;
@@ -116,6 +121,12 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   void on_eviction(std::string_view limit) override;
   PooledAgent pooled() const override;
   void leave_pool();
+  // Its health (binding_health.cc).
+  std::optional<Look> wanted_look() const override;
+  void on_look(const VitalSigns& signs) override;
+  void hear();
+  void judge();
+  bool owes_words() const;
   void note_crash();
 
   bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
@@ -141,7 +152,13 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   int timeouts_ = 0;                   // of these, by time
   int crashes_ = 0;         // ends in a row that nobody wanted, without an answer since the start
   TimePoint not_before_{};  // of the next start
-  TimePoint idle_since_{};
+  TimePoint since_{};       // it waits for its start, or idles
+  Diagnosis diagnosis_;
+  std::string last_trouble_;
+  TimePoint heard_{};   // last word of it, or last thing that was asked of it
+  TimePoint worked_{};  // last look that found it had used the processor
+  std::optional<TimePoint> stopped_since_;
+  VitalSigns last_signs_;
   RetryTimer retry_{*this};
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that

@@ -32,7 +32,7 @@ void Binding::attach() {
     attach_when_gone_ = ending_ || !(attaching_ || live());
     return;
   }
-  idle_since_ = context_.reactor().clock().now();  // and so it waits since then
+  since_ = context_.reactor().clock().now();
   context_.pool.want(*this);
 }
 
@@ -96,6 +96,9 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   row_.failure.clear();
   row_.native_session_id = attached.native_session_id;
   row_.agent_info = attached.agent_info;
+  heard_ = worked_ = context_.reactor().clock().now();
+  stopped_since_.reset();
+  last_signs_ = {};
   row_.pid = attached.process.pid;
   row_.start_time = attached.process.start_time;
   save();
@@ -247,13 +250,17 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
       .member("stderr_tail", exit.stderr_tail)
       .end_object();
   session_.append("agent.exited", row_.agent, data);
-  if (!exit.expected) note_crash();
+  if (!exit.expected) {
+    note_crash();
+    last_trouble_ = "it ended: " + io::describe(exit.status);
+  }
   session_.questions().cancel_of(*this, "agent exit");
   after_end("the agent ended: " + status);
 }
 
 /// A turn that came while the process was being ended gets a new one; it was not sent to the old.
 void Binding::after_end(std::string_view why) {
+  diagnosis_ = {};
   ending_ = false;
   leave_pool();
   if (std::exchange(attach_when_gone_, false) && wanted()) {

@@ -11,7 +11,9 @@ PooledAgent Binding::pooled() const {
   facts.project = session_.row().project;
   facts.process = row_.pid;
   facts.pinned = profile->pinned;
-  facts.since = idle_since_;
+  facts.since = since_;
+  facts.memory_bytes = last_signs_.resident_bytes;
+  facts.wedged = diagnosis_.health == Health::stalled;
   if (profile->driver == Driver::opencode) facts.shared_by = profile->name;
   const bool needed = session_.needs(row_.agent);
   if (waits_to_start()) {
@@ -40,7 +42,8 @@ Result<void> Binding::check_start() const {
 }
 
 void Binding::rest() {
-  idle_since_ = context_.reactor().clock().now();
+  since_ = context_.reactor().clock().now();
+  judge();
   if (waits_to_start()) {
     context_.pool.gone(*this);
   } else {
@@ -66,7 +69,7 @@ void Binding::on_start_refused(const Error& error) {
 void Binding::on_eviction(std::string_view limit) {
   if (ending_ || session_.needs(row_.agent)) return;
   const auto idle = std::chrono::duration_cast<std::chrono::milliseconds>(
-      context_.reactor().clock().now() - idle_since_);
+      context_.reactor().clock().now() - since_);
   std::string data;
   JsonWriter(data)
       .begin_object()

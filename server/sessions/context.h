@@ -31,7 +31,9 @@ struct SessionLimits {
   /// A question that nobody answered by then is expired, which is never a permission.
   Duration question_expiry = std::chrono::hours(24 * 7);
   Duration rest_after = std::chrono::minutes(5);  ///< Unused, an open session leaves the memory.
-  RetryLimits retries;                            ///< Of starts that failed in a way that may pass.
+  /// Without a sign of life for so long an agent counts as stalled.
+  Duration stall_after = std::chrono::minutes(5);
+  RetryLimits retries;  ///< Of starts that failed in a way that may pass.
 };
 
 /// References to one shard's parts; outlives its sessions.

@@ -4,6 +4,7 @@
 #include <berth/core/intrusive.h>
 #include <berth/core/result.h>
 #include <berth/io/platform.h>
+#include <berth/server/sessions/health.h>
 #include <berth/server/sessions/pool_decisions.h>
 
 #include <map>
@@ -12,6 +13,12 @@
 #include <vector>
 
 namespace berth::server {
+
+/// A process that somebody should look at.
+struct Look {
+  io::ProcessId process;
+  bool whole_tree = false;
+};
 
 /// One agent's part in a session, as the pool sees it; in the pool from want() to gone().
 class PoolMember : public ListNode {
@@ -24,6 +31,10 @@ class PoolMember : public ListNode {
   virtual void on_eviction(std::string_view limit) = 0;
   /// What is known of it now; `phase` says "waiting" by waits_to_start().
   virtual PooledAgent pooled() const = 0;
+
+  /// Its process, if there is a reason to look at it now.
+  virtual std::optional<Look> wanted_look() const = 0;
+  virtual void on_look(const VitalSigns& signs) = 0;
 
   bool waits_to_start() const { return waiting_; }
 
@@ -62,6 +73,13 @@ class Pool final : private io::TimerOp {
   void rested(PoolMember& member);
   /// Its process is gone, or its start is not wanted any more. Nothing happens for a stranger.
   void gone(PoolMember& member);
+
+  /// What is known of its members has changed by itself.
+  void reconsider() { look_soon(); }
+  template <typename Fn>
+  void for_each_member(Fn fn) {
+    members_.for_each(fn);
+  }
 
   const PoolLimits& limits() const { return limits_; }
   const PoolStats& stats() const { return stats_; }

@@ -156,7 +156,9 @@ std::string session_json(const SessionRow& row, const SessionView& view) {
   } else {
     put_turn(writer, *view.turn, row.id);
   }
-  writer.member_uint64("queued", view.queued).member_bool("held", row.held);
+  writer.member_uint64("queued", view.queued)
+      .member_bool("held", row.held)
+      .member_bool("stalled", view.stalled);
   put_time(writer, "created_at", row.created_ms);
   put_time(writer, "updated_at", row.updated_ms);
   writer.end_object();

@@ -20,6 +20,7 @@ struct SessionView {
   std::uint64_t last_seq = 0;
   const TurnRow* turn = nullptr;
   std::size_t queued = 0;
+  bool stalled = false;   ///< The turn shows no sign of life.
   std::string_view kept;  ///< Why a closed session's worktree is there still.
 };
 

@@ -187,6 +187,7 @@ void Session::start_turn(TurnRow turn) {
   cancel_requested_ = false;
   expired_ = false;
   gates_ = 0;
+  stalled_ = false;
   std::string data;
   JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
   current_->started_seq = append("turn.started", current_->agent, data);
@@ -288,6 +289,20 @@ void Session::on_decided(Binding& decided) {
   decided.attach();
 }
 
+void Session::on_health(Binding& of, const Diagnosis& diagnosis) {
+  if (!current_ || current_->agent != of.row().agent) return;
+  const bool now = diagnosis.health == Health::stalled;
+  if (now == stalled_) return;
+  stalled_ = now;
+  std::string data;
+  JsonWriter(data)
+      .begin_object()
+      .member_bool("stalled", now)
+      .member("why", diagnosis.why)
+      .end_object();
+  append("turn.stalled", current_->agent, data);
+}
+
 void Session::on_prompt_ended(Binding& from, std::string_view turn, const PromptEnd& end) {
   // Else its ending is written already, or the turn is another agent's.
   if (!current_ || current_->id != turn || current_->agent != from.row().agent) return;
@@ -320,6 +335,7 @@ void Session::on_gate(int change) {
 void Session::settle(TurnState state, std::string_view reason, std::string_view usage) {
   context_.reactor().disarm(grace_);
   context_.reactor().disarm(turn_time_);
+  stalled_ = false;
   Binding& target = **binding(current_->agent);
   questions_.cancel_of(target, "end of the turn");
   if (expired_ && state == TurnState::cancelled) {

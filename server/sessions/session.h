@@ -107,6 +107,8 @@ class Session final : public LogWriter {
   Result<Binding*> binding(std::string_view agent);
   /// A turn of that agent runs, or is the next one.
   bool needs(std::string_view agent) const;
+  /// The running turn shows no sign of life.
+  bool stalled() const { return stalled_; }
   Questions& questions() { return questions_; }
   /// How permission requests are answered from now on; `rules` as in SessionRow. Error `invalid`
   /// naming the field.
@@ -152,6 +154,8 @@ class Session final : public LogWriter {
   /// Nothing goes on with this agent before a person chose; the turn waits.
   void on_decision_needed(Binding& binding);
   void on_decided(Binding& binding);
+  /// The agent of the running turn shows no sign of life, or does so again.
+  void on_health(Binding& of, const Diagnosis& diagnosis);
   void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);
   /// An interaction of the running turn was opened (+1) or closed (-1).
   void on_gate(int change);
@@ -252,6 +256,7 @@ class Session final : public LogWriter {
   Duration turn_time_left_{};  // 0 = no end of it
   TimePoint turn_time_since_{};
   int gates_ = 0;
+  bool stalled_ = false;  // the running turn, and the log says so
   std::vector<TurnRow> queue_;
   std::string next_;  // of the queue, runs whatever the ending of the turn before it
   std::vector<Steering> steering_;

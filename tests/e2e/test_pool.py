@@ -103,6 +103,30 @@ class Pool(unittest.TestCase):
         self.assertIn("pelican", text_of([e for e in client.log(session) if e.turn == again["id"]]))
         self.assertEqual(events_of(client, session, "agent.attached")[-1].data["rung"], "resume")
 
+    def test_memory_is_freed_by_the_one_that_idled_longest_and_never_by_a_busy_one(self):
+        probe = self.serve("queue_max = 64")
+        session = probe.open()["id"]
+        probe.prompt(session, "say hello", wait=20)
+        one = probe.agents(session)[0]["rss_bytes"]
+        cap = one * 5 // 2
+        client = self.serve(f"agents_memory_max = {cap}\nstall_after = 1")
+        idle = [client.open()["id"] for _ in range(3)]
+        for n, session in enumerate(idle):
+            client.prompt(session, f"remember word{n}", wait=20)
+        wait_until(lambda: events_of(client, idle[0], "agent.evicted"), 20, lambda: client.get("/v1/limits"))
+        self.assertEqual(events_of(client, idle[0], "agent.evicted")[0].data["limit"], "agents_memory_max")
+        wait_until(lambda: 0 < client.get("/v1/limits")["agents"]["memory_bytes"] < cap)
+        self.assertEqual([self.live(client, s) for s in idle], [[], ["scripted"], ["scripted"]])
+        for session in reversed(idle):  # the third starts when none is idle any more
+            client.prompt(session, "hang")
+        wait_until(lambda: client.get("/v1/limits")["agents"]["memory_bytes"] >= cap, 20,
+                   lambda: client.get("/v1/limits"))
+        with self.assertRaises(Problem) as refused:
+            client.prompt(client.open()["id"], "say hello")
+        self.assertEqual(refused.exception.body["limit"], "agents_memory_max")
+        figure("bytes of one agent, of the limit, of three busy ones",
+               (one, cap, client.get("/v1/limits")["agents"]["memory_bytes"]))
+
     def test_a_turn_outlives_the_idle_time(self):
         client = self.serve("agents_idle_ttl = 0.2")
         session = client.open()["id"]

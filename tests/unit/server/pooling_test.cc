@@ -198,5 +198,92 @@ TEST(Pooling, APinnedProfileIdlesForEver) {
   EXPECT_TRUE(world.agent_named("one").live());
 }
 
+// --- health ---
+
+/// What a look at the only agent's process found.
+void look(SessionWorld& world, bool stopped, std::uint64_t cpu) {
+  VitalSigns signs;
+  signs.stopped = stopped;
+  signs.cpu_microseconds = cpu;
+  world.context().pool.for_each_member([&](PoolMember& member) { member.on_look(signs); });
+  world.settle();
+}
+
+/// A session whose turn runs.
+class Living : public testing::Test {
+ protected:
+  Living() {
+    turn = world.prompt("go");
+    world.agent_named("one").attaches(Rung::new_session, "n");
+    world.settle();
+    look(world, false, 100);
+  }
+  std::string health() {
+    return std::string(to_string(world.session().bindings().at("one")->diagnosis().health));
+  }
+  SessionWorld world;
+  std::string turn;
+};
+
+TEST_F(Living, ASilentTurnStallsVisiblyAndAWordTakesItBack) {
+  world.settle(minutes(6));
+  look(world, false, 100);
+  EXPECT_TRUE(world.session().stalled());
+  EXPECT_EQ(world.state_of(turn), TurnState::running) << "nothing was ended for it";
+  EXPECT_EQ(world.log("turn.stalled").size(), 1U);
+  world.agent_named("one").says_text("here I am");
+  world.settle();
+  EXPECT_FALSE(world.session().stalled());
+  EXPECT_EQ(world.log("turn.stalled").size(), 2U);
+  EXPECT_FALSE(world.session().bindings().at("one")->last_trouble().empty()) << "kept";
+  world.agent_named("one").ends("end_turn");
+  world.settle();
+  EXPECT_TRUE(world.session().bindings().at("one")->last_trouble().empty()) << "it answered";
+}
+
+TEST_F(Living, ASilentTurnThatUsesTheProcessorIsQuietAndNotStalled) {
+  world.settle(minutes(6));
+  look(world, false, 200);
+  EXPECT_EQ(health(), "quiet");
+  EXPECT_FALSE(world.session().stalled());
+  EXPECT_TRUE(world.log("turn.stalled").empty());
+}
+
+TEST_F(Living, ATurnThatEndsInAStallLeavesNoneBehind) {
+  world.settle(minutes(6));
+  look(world, false, 100);
+  EXPECT_TRUE(world.session().stalled());
+  world.session().cancel(turn, "no").value();
+  world.agent_named("one").ends("cancelled");
+  world.settle();
+  EXPECT_FALSE(world.session().stalled());
+  EXPECT_EQ(health(), "well");
+}
+
+TEST_F(Living, AStopThatIsOverIsForgottenWithTheNextWord) {
+  look(world, true, 100);
+  world.settle(minutes(6));
+  look(world, true, 100);
+  EXPECT_TRUE(world.session().stalled());
+  world.agent_named("one").says_text("I may go on");
+  world.agent_named("one").ends("end_turn");
+  world.settle(minutes(6));
+  EXPECT_EQ(health(), "well");
+  EXPECT_TRUE(world.agent_named("one").live()) << "it is not ended for a stop long ago";
+}
+
+TEST_F(Living, AStoppedAgentWithoutATurnIsEndedAndItsMemoryStays) {
+  world.agent_named("one").ends("end_turn");
+  world.settle();
+  look(world, true, 100);
+  EXPECT_TRUE(world.agent_named("one").live()) << "a moment is no stall";
+  world.settle(minutes(6));
+  look(world, true, 100);
+  EXPECT_FALSE(world.agent_named("one").live());
+  EXPECT_EQ(limit_of(world.last("agent.evicted")), "wedged");
+  world.prompt("again");
+  EXPECT_EQ(world.agent_named("one").specs.back().native_session_id, "n");
+}
+
 }  // namespace
 }  // namespace berth::server
