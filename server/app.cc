@@ -17,7 +17,6 @@ constexpr std::size_t kTokenBytesMax = 4096;
 constexpr std::size_t kMeminfoBytesMax = std::size_t{1} << 16;
 constexpr Duration kLockLook = std::chrono::milliseconds(50);
 constexpr Duration kCompactEvery = std::chrono::seconds(5);
-constexpr Duration kTidyEvery = std::chrono::hours(1);
 constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
 
 /// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
@@ -109,7 +108,12 @@ Result<void> App::prepare_folders() {
     Result<void> made = files.make_directories(config_.state_directory + folder, 0700);
     if (!made.has_value()) return made;
   }
-  return files.lock_exclusively(config_.state_directory + "/lock");
+  Result<void> locked = files.lock_exclusively(config_.state_directory + "/lock");
+  if (!locked.has_value()) return locked;
+  // What a crash left of files that live as long as one call.
+  const std::string scratch = config_.state_directory + kScratchFolder;
+  Result<void> cleared = files.remove_all(scratch);
+  return cleared.has_value() ? files.make_directories(scratch, 0700) : cleared;
 }
 
 Result<void> App::read_token() {
@@ -244,8 +248,8 @@ Task<void> App::keep_compact(StopToken stop) {
 
 /// Lets expired refs and the trash go. Worktrees go when somebody asks for it.
 Task<void> App::keep_tidy(StopToken stop) {
-  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kTidyEvery,
-                            stop)) {
+  while (co_await io::Sleep(platform_.reactor(),
+                            platform_.reactor().clock().now() + config_.tidy_every, stop)) {
     ReapOrder order;
     order.worktrees = false;
     order.dry_run = false;

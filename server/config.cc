@@ -1,5 +1,7 @@
 #include <berth/server/config.h>
 
+#include <berth/server/sessions/remote_credentials.h>
+
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -277,6 +279,86 @@ std::optional<Error> read_limits(Config& config, const std::string& file,
   return reader.error;
 }
 
+std::optional<Error> read_worktrees(HintLimits& limits, const std::string& file,
+                                    const toml::table& table) {
+  Reader reader(file, "worktrees.", table);
+  reader.boolean("watch", limits.watch);
+  reader.number("watch_folders_max", limits.watches.folders_max);
+  reader.number("watch_tree_folders_max", limits.watches.tree_folders_max);
+  reader.number("watch_paths_max", limits.watches.paths_max);
+  reader.seconds("watch_idle_max", limits.idle_max);
+  reader.seconds("full_scan_every", limits.full_scan_every);
+  reader.refuse_unknown();
+  return reader.error;
+}
+
+std::optional<Error> read_retention(Config& config, const std::string& file,
+                                    const toml::table& table) {
+  Reader reader(file, "retention.", table);
+  reader.number("snapshots_max", config.git.retention.snapshots_max);
+  reader.seconds("snapshot_age_max", config.git.retention.snapshot_age_max);
+  reader.seconds("salvage_age_max", config.git.retention.salvage_age_max);
+  reader.seconds("tidy_every", config.tidy_every);
+  reader.refuse_unknown();
+  return reader.error;
+}
+
+std::optional<Error> read_clones(CloneLimits& limits, const std::string& file,
+                                 const toml::table& table) {
+  Reader reader(file, "clones.", table);
+  reader.text("folder", limits.folder);
+  reader.seconds("time_max", limits.time_max);
+  reader.seconds("fetch_age_max", limits.fetch_age_max);
+  reader.text("proxy", limits.proxy);
+  reader.text("ca_file", limits.ca_file);
+  reader.refuse_unknown();
+  if (reader.error) return reader.error;
+  for (const std::string& path : {limits.folder, limits.ca_file}) {
+    if (path.empty() || path.starts_with('/')) continue;
+    return make_error(ErrorKind::invalid, "bad_config",
+                      file + ": clones.folder and clones.ca_file must be absolute paths");
+  }
+  return {};
+}
+
+/// [remotes."host"] or [remotes."host:port"]
+std::optional<Error> read_remotes(std::vector<RemoteAccess>& remotes, const std::string& file,
+                                  const toml::table& table) {
+  for (const auto& [key, node] : table) {
+    RemoteAccess access;
+    access.host = remote_host_of(key.str());
+    const std::string path = "remotes.\"" + access.host + "\".";
+    if (!node.is_table()) {
+      return make_error(ErrorKind::invalid, "bad_config", file + ": " + path + " must be a table");
+    }
+    Reader reader(file, path, *node.as_table());
+    reader.text("user", access.user);
+    reader.text("password_env", access.password_env);
+    reader.text("password_file", access.password_file);
+    reader.text("ssh_key", access.ssh_key);
+    reader.text("ssh_passphrase_env", access.ssh_passphrase_env);
+    reader.boolean("ssh_agent", access.ssh_agent);
+    reader.refuse_unknown();
+    if (reader.error) return reader.error;
+    remotes.push_back(std::move(access));
+  }
+  return {};
+}
+
+/// The tables about git.
+std::optional<Error> read_git(Config& config, const std::string& file, Reader& root) {
+  const toml::table* worktrees = root.table("worktrees");
+  const toml::table* retention = root.table("retention");
+  const toml::table* clones = root.table("clones");
+  const toml::table* remotes = root.table("remotes");
+  std::optional<Error> error;
+  if (worktrees != nullptr) error = read_worktrees(config.git.hints, file, *worktrees);
+  if (!error && retention != nullptr) error = read_retention(config, file, *retention);
+  if (!error && clones != nullptr) error = read_clones(config.git.clones, file, *clones);
+  if (!error && remotes != nullptr) error = read_remotes(config.git.clones.remotes, file, *remotes);
+  return error;
+}
+
 }  // namespace
 
 Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name) {
@@ -299,6 +381,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   std::vector<std::pair<std::string, std::string>> secrets;
   reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
+  if (auto error = read_git(config, file_name, reader)) return fail(std::move(*error));
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
   for (auto& [name, variable] : secrets) {

@@ -9,11 +9,15 @@
 #include <berth/server/agents/built_in.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/sessions/context.h>
+#include <berth/server/sessions/workspace_limits.h>
 
 #include <string>
 #include <string_view>
 
 namespace berth::server {
+
+/// In the state directory: for files that live as long as one call; emptied at each start.
+inline constexpr const char* kScratchFolder = "/scratch";
 
 struct Config {
   std::string state_directory;
@@ -28,6 +32,8 @@ struct Config {
   /// What the turns that run get to come to their end when the server is told to end.
   Duration drain_deadline = std::chrono::seconds(30);
   JournalLimits journal;
+  GitWorkspaceLimits git;
+  Duration tidy_every = std::chrono::hours(1);  ///< Expired refs and trash are looked for.
   io::HttpLimits http;
 };
 

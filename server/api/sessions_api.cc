@@ -20,14 +20,15 @@ namespace {
 
 Result<OpenRequest> read_open_request(std::string_view text) {
   const Result<Body> body =
-      Body::parse(text, {"id", "agent", "repository", "base", "directory", "workspace", "title",
-                         "permission", "rules", "mcp_servers", "additional_directories"});
+      Body::parse(text, {"id", "agent", "repository", "base", "fetch", "directory", "workspace",
+                         "title", "permission", "rules", "mcp_servers", "additional_directories"});
   if (!body.has_value()) return fail(body.error());
   OpenRequest request;
   const std::pair<const char*, std::string*> fields[] = {{"id", &request.id},
                                                          {"agent", &request.agent},
                                                          {"repository", &request.repository},
                                                          {"base", &request.base},
+                                                         {"fetch", &request.fetch},
                                                          {"title", &request.title},
                                                          {"directory", &request.directory},
                                                          {"workspace", &request.workspace},

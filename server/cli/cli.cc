@@ -92,8 +92,12 @@ void CommandLine::add_session() {
   made->add_option("id", session_new.id, "its name; generated when left out");
   made->add_option("--agent", session_new.agent, "profile of the agent");
   CLI::Option* repository =
-      made->add_option("--repo", session_new.repository, "git repository: work in a new worktree");
+      made->add_option("--repo,--repository", session_new.repository,
+                       "git repository, a path or a URL: work in a new worktree");
   made->add_option("--base", session_new.base, "revision to start from (default HEAD)")
+      ->needs(repository);
+  made->add_option("--fetch", session_new.fetch, "of a URL: when its clone is brought up to date")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
       ->needs(repository);
   made->add_option("--dir", session_new.directory, "folder to work in as it is")
       ->excludes(repository);

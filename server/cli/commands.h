@@ -16,6 +16,7 @@ struct SessionNewOptions {
   std::string agent;
   std::string repository;
   std::string base;
+  std::string fetch;
   std::string directory;
   std::string workspace;
   std::string title;

@@ -1,21 +1,29 @@
 // berth doctor: what this machine can do. berth version.
 #include <berth/core/json_writer.h>
+#include <berth/core/log.h>
+#include <berth/core/scope.h>
 #include <berth/core/version.h>
+#include <berth/git/library.h>
 #include <berth/io/files_linux.h>
+#include <berth/io/platform_linux.h>
 #include <berth/io/select.h>
 #include <berth/io/uring_probe.h>
 #include <berth/server/cli/cli.h>
 #include <berth/server/cli/commands.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
+#include <berth/server/sessions/git_command_process.h>
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <utility>
 
 namespace berth::server {
 
 namespace {
+
+constexpr auto kGitAnswerMax = std::chrono::seconds(5);
 
 struct Finding {
   enum class Kind { good, note, bad } kind = Kind::good;
@@ -38,12 +46,50 @@ Finding look_at_engine(const io::UringProbe& probe) {
   return {Finding::Kind::good, "engine", std::move(text)};
 }
 
+Task<void> ask_git(io::Platform* platform, GitCommandProcess* command, std::string* version) {
+  Result<git::GitOutput> said =
+      co_await platform->offload().run(io::Lane::git, platform->reactor(), [command] {
+        git::GitRun run;
+        run.arguments = {"version"};
+        run.directory = "/";
+        run.patience.deadline = std::chrono::steady_clock::now() + kGitAnswerMax;
+        return command->run(run);
+      });
+  if (said.has_value() && said->exit_code == 0) *version = said->output;
+  co_await command->close();
+  platform->reactor().stop();
+}
+
+/// The program for repositories that libgit2 cannot read, as `berth serve` would find it.
+Finding look_at_git() {
+  NullLog log;
+  Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, {});
+  if (!platform.has_value()) return {Finding::Kind::note, "git", platform.error().message};
+  std::string version;
+  {
+    GitCommandProcess command(**platform, "/");
+    Scope scope((*platform)->reactor());
+    scope.spawn(ask_git(platform->get(), &command, &version));
+    (*platform)->reactor().run();
+  }
+  const std::string library = "libgit2 " + git::library_version();
+  while (version.ends_with('\n')) version.pop_back();
+  if (version.empty()) {
+    return {Finding::Kind::note, "git",
+            library +
+                "; no git command in PATH, which sha256, partial clones and sparse "
+                "checkouts need"};
+  }
+  return {Finding::Kind::good, "git", library + ", " + printable(version)};
+}
+
 std::vector<Finding> look_at_machine(const GlobalOptions& global) {
   std::vector<Finding> findings;
   const io::UringProbe probe = io::probe_uring();
   findings.push_back(
       {probe.usable ? Finding::Kind::good : Finding::Kind::note, "io_uring", probe.reason});
   findings.push_back(look_at_engine(probe));
+  findings.push_back(look_at_git());
   const ProgramEnvironment environment;
   io::LinuxFiles files;
   const std::string state = state_directory_of(environment, global.state);

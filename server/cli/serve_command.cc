@@ -10,12 +10,14 @@
 #include <berth/io/systemd.h>
 #include <berth/server/app.h>
 #include <berth/server/cli/environment.h>
+#include <berth/server/sessions/git_command_process.h>
 #include <berth/server/sessions/workspaces_git.h>
 #include <berth/server/store/sqlite_store.h>
 
 #include <unistd.h>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -168,23 +170,56 @@ Task<void> keep_certificate(App* app, Event* wanted, StopToken stop) {
   }
 }
 
-Task<void> run(App* app, io::Platform* platform, Supervised* supervised, Event* new_certificate,
-               StopToken stop, StopToken force, bool quiet, int* exit_code) {
+/// What is fetched from a remote is not waited for when the server ends.
+class LeaveRemotes final : public StopListener {
+ public:
+  explicit LeaveRemotes(GitWorkspaces& workspaces) : workspaces_(workspaces) {}
+
+ private:
+  void on_stop() override { workspaces_.stop(); }
+  GitWorkspaces& workspaces_;
+};
+
+/// Null, with a word in the log, where there are no notifications.
+std::unique_ptr<io::FolderWatcher> make_watcher(const HintLimits& limits, LogSink& log) {
+  if (!limits.watch) return nullptr;
+  Result<std::unique_ptr<io::FolderWatcher>> made = io::make_folder_watcher(limits.watches);
+  if (made.has_value()) return std::move(*made);
+  log.write(LogLevel::warning, "worktrees",
+            "every snapshot looks at all files: " + made.error().message);
+  return nullptr;
+}
+
+/// What run() works with; all outlive it.
+struct Served {
+  App& app;
+  io::Platform& platform;
+  GitCommandProcess& git;
+  Supervised& supervised;
+  Event& new_certificate;
+  bool quiet = false;
+};
+
+Task<void> run(const Served* served_by, StopToken stop, StopToken force, int* exit_code) {
+  App* const app = &served_by->app;
+  io::Platform* const platform = &served_by->platform;
+  Supervised* const supervised = &served_by->supervised;
   Result<void> started = co_await app->start(stop);
   if (started.has_value()) {
-    if (!quiet) say_ready(*app, *platform);
+    if (!served_by->quiet) say_ready(*app, *platform);
     supervised->ready(app->url());
     stop.listen(*supervised);
     Scope scope(platform->reactor());
     StopSource served;  // ending may take long, and is a life too
     scope.spawn(supervised->show_signs_of_life(served.token()));
-    scope.spawn(keep_certificate(app, new_certificate, served.token()));
+    scope.spawn(keep_certificate(app, &served_by->new_certificate, served.token()));
     co_await app->serve(stop, force);
     served.request_stop();
     co_await scope.join();
   } else {
     *exit_code = complain(started.error());
   }
+  co_await served_by->git.close();
   platform->reactor().stop();
 }
 
@@ -204,21 +239,28 @@ int serve_command(const ServeOptions& options) {
   if (!platform.has_value()) return complain(platform.error());
   Result<Config> config = read_config(**platform, options);
   if (!config.has_value()) return complain(config.error());
+  // The first one must outlive the lanes, whose threads are there before the configuration is read.
+  const git::Library trusting({.user_config = true, .certificates = config->git.clones.ca_file});
   SqliteOptions store_options;
   store_options.path = config->state_directory + "/berth.db";
   store_options.durability =
       config->durability == Config::Durability::power ? Durability::power : Durability::process;
   SqliteStore store(store_options);
   const bool tls = !config->tls.certificate_chain.empty();
-  GitWorkspaces workspaces(**platform, config->state_directory);
+  GitCommandProcess git_command(**platform, config->state_directory + kScratchFolder);
+  const std::unique_ptr<io::FolderWatcher> watcher = make_watcher(config->git.hints, log);
+  GitWorkspaces workspaces(**platform, config->state_directory, config->git,
+                           {.command = &git_command, .watcher = watcher.get()});
   App app(**platform, store, workspaces, std::move(*config), log);
   Result<io::Handle> inherited = inherited_listener(**platform);
   if (!inherited.has_value()) return complain(inherited.error());
   if (*inherited != io::kNoHandle) app.use_listener(*inherited);
   Supervised supervised(**platform, log);
   if (options.take_over) app.take_over();
+  LeaveRemotes leave_remotes(workspaces);
   StopSource stop;
   StopSource force;
+  stop.token().listen(leave_remotes);
   io::Reactor& reactor = (*platform)->reactor();
   const auto on_signal = [&stop, &force] {
     if (stop.stop_requested()) force.request_stop();
@@ -239,10 +281,10 @@ int serve_command(const ServeOptions& options) {
   }
   if (!watching.has_value()) return complain(watching.error());
   int exit_code = 0;
+  const Served served{app, **platform, git_command, supervised, new_certificate, options.quiet};
   {
     Scope scope(reactor);
-    scope.spawn(run(&app, platform->get(), &supervised, &new_certificate, stop.token(),
-                    force.token(), options.quiet, &exit_code));
+    scope.spawn(run(&served, stop.token(), force.token(), &exit_code));
     reactor.run();
     signals.unwatch();
     hangups.unwatch();

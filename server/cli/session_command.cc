@@ -2,6 +2,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/io/files_linux.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/sessions/repository_url.h>
 
 #include <fmt/format.h>
 
@@ -41,6 +42,7 @@ void show_session(Terminal& terminal, const JsonView& session) {
   row("workspace", text_of(session, "workspace.mode"));
   row("directory", text_of(session, "workspace.directory"));
   row("repository", text_of(session, "workspace.repository"));
+  row("url", text_of(session, "workspace.url"));
   row("branch", text_of(session, "workspace.branch"));
   row("base", text_of(session, "workspace.base_commit"));
   row("kept", text_of(session, "workspace.kept"));
@@ -93,7 +95,9 @@ int simple_call(const GlobalOptions& global, const std::string& method, const st
 int session_new_command(const GlobalOptions& global, const SessionNewOptions& given) {
   Terminal terminal(global.no_color);
   SessionNewOptions options = given;
-  if (!make_absolute(terminal, options.repository)) return 1;
+  if (!is_repository_url(options.repository) && !make_absolute(terminal, options.repository)) {
+    return 1;
+  }
   if (!make_absolute(terminal, options.directory)) return 1;
   const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
   if (remote == nullptr) return 1;
@@ -105,6 +109,7 @@ int session_new_command(const GlobalOptions& global, const SessionNewOptions& gi
       {"agent", &options.agent},
       {"repository", &options.repository},
       {"base", &options.base},
+      {"fetch", &options.fetch},
       {"directory", &options.directory},
       {"workspace", &options.workspace},
       {"title", &options.title},

@@ -136,6 +136,8 @@ Task<Result<WorkspaceChange>> Changes::take_snapshot(std::string name) {
   order.since = last_snapshot();
   if (order.since.empty()) order.since = session.base_tree;
   order.parent = last_commit_;
+  // Who asks outside of turns wants to know, or is about to do something with the files.
+  order.thorough = order.name == kOutside;
   order.give_up = give_up_;
   co_return co_await context_.workspaces.record(workspace_of(session), std::move(order));
 }

@@ -170,6 +170,10 @@ std::string change_recorded_json(const RecordedEvent& event) {
       .member_int64("deletions", totals.deletions);
   put_text(writer, "snapshot",
            event.change == nullptr ? std::string_view() : std::string_view(event.change->snapshot));
+  if (event.change != nullptr) {
+    writer.member("scan", event.change->full_scan ? "full" : "hinted");
+    put_text(writer, "scan_reason", event.change->scan_reason);
+  }
   writer.member_int64("ms", event.ms).end_object();
   return out;
 }

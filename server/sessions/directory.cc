@@ -5,6 +5,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/core/prng.h>
 #include <berth/server/sessions/mcp_servers.h>
+#include <berth/server/sessions/repository_url.h>
 
 #include <algorithm>
 #include <set>
@@ -54,6 +55,23 @@ Result<void> check_directories(std::string_view json) {
   return {};
 }
 
+Result<void> check_repository(const OpenRequest& request) {
+  const bool url = is_repository_url(request.repository);
+  if (!request.repository.empty() && !url && request.repository.front() != '/') {
+    return fail(ErrorKind::invalid, "bad_field",
+                "repository: must be an absolute path or a file, https or ssh URL");
+  }
+  if (url) {
+    if (Result<void> ok = check_repository_url(request.repository); !ok.has_value()) return ok;
+  }
+  if (request.fetch.empty()) return {};
+  if (!url) return fail(ErrorKind::invalid, "bad_field", "fetch: needs a URL as repository");
+  if (request.fetch != "auto" && request.fetch != "always" && request.fetch != "never") {
+    return fail(ErrorKind::invalid, "bad_field", "fetch: must be auto, always or never");
+  }
+  return {};
+}
+
 Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.id.empty() && !is_session_id(request.id)) {
     return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
@@ -64,13 +82,10 @@ Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.repository.empty() && !request.directory.empty()) {
     return fail(ErrorKind::invalid, "bad_field", "directory: excludes repository");
   }
-  for (const auto& [name, path] :
-       {std::pair("repository", &request.repository), std::pair("directory", &request.directory)}) {
-    if (!path->empty() && path->front() != '/') {
-      return fail(ErrorKind::invalid, "bad_field",
-                  std::string(name) + ": must be an absolute path");
-    }
+  if (!request.directory.empty() && request.directory.front() != '/') {
+    return fail(ErrorKind::invalid, "bad_field", "directory: must be an absolute path");
   }
+  if (Result<void> ok = check_repository(request); !ok.has_value()) return ok;
   if (!request.workspace.empty() &&
       (request.repository.empty() ||
        (request.workspace != "worktree" && request.workspace != "overlay"))) {
@@ -210,7 +225,7 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::st
   row.workspace_ready = true;
   if (!request->repository.empty()) {
     Result<Workspace> made = co_await context_.workspaces.create(
-        {row.key, request->repository, request->base, request->workspace});
+        {row.key, request->repository, request->base, request->workspace, request->fetch});
     if (!made.has_value()) co_return fail(std::move(made.error()));
     row.workspace_mode = made->mode;
     *fallback = made->fallback;

@@ -16,8 +16,9 @@ namespace berth::server {
 struct OpenRequest {
   std::string id;  ///< Empty = generate.
   std::string agent;
-  std::string repository;
+  std::string repository;  ///< Absolute path or URL.
   std::string base;
+  std::string fetch;  ///< "auto", "always", "never" or empty; only with a URL.
   std::string directory;
   std::string workspace;  ///< "overlay", "worktree" or empty; needs a repository.
   std::string title;

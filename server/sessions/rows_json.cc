@@ -3,6 +3,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/json_members.h>
+#include <berth/server/sessions/repository_url.h>
 
 namespace berth::server {
 
@@ -86,6 +87,7 @@ namespace {
 void put_workspace(JsonWriter& writer, const SessionRow& row, std::string_view kept = {}) {
   writer.key("workspace").begin_object().member("mode", row.workspace_mode);
   put_text(writer, "repository", row.repository);
+  put_text(writer, "url", repository_url_of(row));
   put_text(writer, "directory", row.directory);
   put_text(writer, "branch", row.branch);
   put_text(writer, "base_commit", row.base_commit);

@@ -16,11 +16,12 @@ namespace berth::server {
 
 struct WorkspaceSpec {
   std::string key;         ///< The session's key.
-  std::string repository;  ///< Absolute path.
-  std::string base;        ///< Revision; empty = HEAD.
+  std::string repository;  ///< Absolute path, or a URL: then a clone of it is made or used.
+  std::string base;        ///< Revision; empty = HEAD, of a URL the remote's default branch.
   /// "worktree", "overlay", or empty: what the server prefers. One that cannot be made here falls
   /// back to "worktree".
   std::string mode;
+  std::string fetch;  ///< For a URL: "", "auto", "always" or "never"; see RepositoryClones.
 };
 
 struct Workspace {
@@ -47,7 +48,8 @@ struct SnapshotOrder {
   std::string base;  ///< Commit or tree that the open change is measured against.
   /// Commit or tree that the files were when the stretch began of which `touched` tells.
   std::string since;
-  std::string parent;  ///< Commit of the snapshot before; empty: the last turn's, else the base.
+  std::string parent;     ///< Commit of the snapshot before; empty: the last turn's, else the base.
+  bool thorough = false;  ///< Look at all files, whatever is known of what changed.
   /// Set by the shard when nobody needs the answer any more; the call then ends soon.
   std::shared_ptr<std::atomic<bool>> give_up;
 };
@@ -60,6 +62,8 @@ struct WorkspaceChange {
   std::vector<ChangedFile> touched;  ///< since -> now
   bool truncated = false;            ///< There are more files than are listed.
   std::string left_out;              ///< A file that is in no snapshot (too large, unreadable).
+  bool full_scan = true;             ///< All files were looked at, else what may have changed.
+  std::string scan_reason;           ///< Why all of them, although changes are watched.
 };
 
 struct PatchOrder {

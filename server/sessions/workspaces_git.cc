@@ -1,10 +1,12 @@
 #include <berth/server/sessions/workspaces_git.h>
 
+#include <berth/git/diff.h>
 #include <berth/git/guard.h>
 #include <berth/git/overlay.h>
 #include <berth/git/removal.h>
 #include <berth/git/restore.h>
 #include <berth/git/worktree.h>
+#include <berth/server/sessions/repository_url.h>
 
 #include <chrono>
 #include <utility>
@@ -19,10 +21,6 @@ git::Patience patience_for(Duration time) {
   return patience;
 }
 
-git::WorktreeRef ref_of(const Workspace& workspace) {
-  return {.repository = workspace.repository, .path = workspace.directory, .key = workspace.key};
-}
-
 Result<void> make_ready(const Workspace& workspace, const git::OverlayRef& overlay,
                         const git::Patience& patience) {
   if (workspace.mode != "overlay") return {};
@@ -34,7 +32,6 @@ Result<void> make_ready(const Workspace& workspace, const git::OverlayRef& overl
 }  // namespace detail
 
 using detail::make_ready;
-using detail::ref_of;
 
 namespace {
 
@@ -55,11 +52,24 @@ WorkspaceReport report_of(const git::WorkLoss& loss) {
 }  // namespace
 
 GitWorkspaces::GitWorkspaces(io::Platform& platform, std::string state_directory,
-                             GitWorkspaceLimits limits)
-    : platform_(platform), state_(std::move(state_directory)), limits_(limits) {}
+                             GitWorkspaceLimits limits, GitWorkspaceTools tools)
+    : platform_(platform),
+      state_(std::move(state_directory)),
+      limits_(std::move(limits)),
+      tools_(tools),
+      clones_(platform, limits_.clones.folder.empty() ? state_ + "/clones" : limits_.clones.folder,
+              limits_.clones, tools.command),
+      hints_(limits_.hints.watch ? tools.watcher : nullptr, limits_.hints) {}
 
 std::int64_t GitWorkspaces::now_s() const {
   return std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();
+}
+
+git::WorktreeRef GitWorkspaces::ref_of(const Workspace& workspace) const {
+  return {.repository = workspace.repository,
+          .path = workspace.directory,
+          .key = workspace.key,
+          .command = tools_.command};
 }
 
 git::OverlayRef GitWorkspaces::overlay_of(const Workspace& workspace) const {
@@ -90,9 +100,21 @@ struct Making {
 }  // namespace
 
 Task<Result<Workspace>> GitWorkspaces::create(WorkspaceSpec spec) {
+  if (is_repository_url(spec.repository)) {
+    Result<OpenedClone> clone = co_await clones_.open({spec.repository, spec.base, spec.fetch});
+    if (!clone.has_value()) co_return fail(std::move(clone.error()));
+    spec.repository = std::move(clone->path);
+    spec.base = std::move(clone->commit);
+  }
+  co_return co_await create_from(std::move(spec));
+}
+
+Task<Result<Workspace>> GitWorkspaces::create_from(WorkspaceSpec spec) {
   Making making;
-  making.request.worktree = {
-      .repository = spec.repository, .path = worktree_path(spec.key), .key = spec.key};
+  making.request.worktree = {.repository = spec.repository,
+                             .path = worktree_path(spec.key),
+                             .key = spec.key,
+                             .command = tools_.command};
   making.request.base = spec.base;
   making.request.private_index = private_index(spec.key);
   making.store = state_ + "/overlay";
@@ -140,6 +162,20 @@ Result<git::CreatedWorktree> make_again(const Workspace& workspace,
   return git::create_worktree(request);
 }
 
+/// Whether a fresh checkout of `commit` has the files of `snapshot` already.
+Result<bool> holds(const git::CreateWorktree& made, const std::string& commit,
+                   const std::string& snapshot) {
+  git::DiffRequest request;
+  request.worktree = made.worktree;
+  request.from = commit;
+  request.to = snapshot;
+  request.with_patches = false;
+  request.patience = made.patience;
+  Result<git::Change> change = git::diff(request);
+  if (!change.has_value()) return fail(std::move(change.error()));
+  return change->files.empty();
+}
+
 }  // namespace
 
 Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapshot) {
@@ -152,13 +188,17 @@ Task<Result<void>> GitWorkspaces::revive(Workspace workspace, std::string snapsh
   const Duration time = limits_.create_max;
   const std::int64_t now = now_s();
   co_return co_await on_lane(
-      [workspace, request, overlay, snapshot, time, now]() mutable -> Result<void> {
+      [this, workspace, request, overlay, snapshot, time, now]() mutable -> Result<void> {
+        hints_.forget(workspace.directory);
         request.patience = detail::patience_for(time);
         const bool there = make_ready(workspace, overlay, request.patience).has_value() &&
                            git::verify_worktree(request.worktree).has_value();
         Result<git::CreatedWorktree> created = make_again(workspace, request, overlay, now);
         if (!created.has_value()) return fail(std::move(created.error()));
         if (there || snapshot.empty()) return {};
+        Result<bool> same = holds(request, created->head_commit, snapshot);
+        if (!same.has_value()) return fail(std::move(same.error()));
+        if (*same) return {};
         git::RestoreRequest files;
         files.worktree = request.worktree;
         files.to = snapshot;
@@ -230,13 +270,14 @@ Task<Result<WorkspaceRemoval>> GitWorkspaces::remove(Workspace workspace, Remove
   request.time_s = now_s();
   const std::string store = workspace.mode == "overlay" ? state_ + "/overlay" : std::string();
   const Duration time = limits_.create_max;
-  co_return co_await on_lane([request, store, time]() mutable -> Result<WorkspaceRemoval> {
+  co_return co_await on_lane([this, request, store, time]() mutable -> Result<WorkspaceRemoval> {
     request.patience = detail::patience_for(time);
     git::WorkLoss report;
     Result<git::Removal> done =
         store.empty() ? git::remove_worktree(request, report)
                       : git::remove_overlay({.worktree = request, .store = store}, report);
     if (!done.has_value()) return fail(std::move(done.error()));
+    hints_.forget(request.worktree.path);
     WorkspaceRemoval removal;
     removal.salvage_ref = done->salvage_ref;
     removal.salvage_commit = done->salvage_commit;

@@ -3,31 +3,40 @@
 #pragma once
 
 #include <berth/io/platform.h>
+#include <berth/server/sessions/repository_clones.h>
+#include <berth/server/sessions/workspace_limits.h>
 #include <berth/server/sessions/workspaces.h>
+#include <berth/server/sessions/worktree_hints.h>
 
 #include <string>
 
 namespace berth::git {
 struct OverlayRef;
 struct Patience;
+struct Snapshot;
+struct SnapshotRequest;
 struct WorktreeRef;
 }  // namespace berth::git
 
 namespace berth::server {
 
-struct GitWorkspaceLimits {
-  Duration create_max = std::chrono::minutes(10);
-  Duration snapshot_max = std::chrono::minutes(2);
-  std::size_t patch_bytes_max = std::size_t{8} << 20;
+/// What helps beside git itself; each may be absent. They outlive the workspaces.
+struct GitWorkspaceTools {
+  git::GitCommand* command = nullptr;    ///< For repositories that libgit2 cannot read.
+  io::FolderWatcher* watcher = nullptr;  ///< Without it every snapshot looks at all files.
 };
 
 /// In the state directory: worktrees in `worktrees/<key>`, their private indexes in `index/<key>`,
 /// journals of applies in `apply/<key>`, what is being deleted in `trash`, and what overlays share
-/// in `overlay`. All work is done on the git lane. `platform` and `git::Library` outlive it.
+/// in `overlay`, clones in `clones`. All work is done on the git lane. `platform` and
+/// `git::Library` outlive it.
 class GitWorkspaces final : public Workspaces {
  public:
-  GitWorkspaces(io::Platform& platform, std::string state_directory,
-                GitWorkspaceLimits limits = {});
+  GitWorkspaces(io::Platform& platform, std::string state_directory, GitWorkspaceLimits limits = {},
+                GitWorkspaceTools tools = {});
+
+  /// For the end of the server: what talks to a remote ends soon.
+  void stop() { clones_.stop(); }
 
   Task<Result<Workspace>> create(WorkspaceSpec spec) override;
   Task<Result<void>> revive(Workspace workspace, std::string snapshot) override;
@@ -54,18 +63,28 @@ class GitWorkspaces final : public Workspaces {
   std::string private_index(const std::string& key) const { return state_ + "/index/" + key; }
   std::string worktree_path(const std::string& key) const { return state_ + "/worktrees/" + key; }
   std::string apply_journal(const std::string& key) const { return state_ + "/apply/" + key; }
+  Task<Result<Workspace>> create_from(WorkspaceSpec spec);
+  struct Look {
+    bool thorough = false;
+    TimePoint now{};
+  };
+  Result<git::Snapshot> look(const Workspace& workspace, const Look& wanted,
+                             git::SnapshotRequest request, std::string& reason);
+  git::WorktreeRef ref_of(const Workspace& workspace) const;
   git::OverlayRef overlay_of(const Workspace& workspace) const;
   std::int64_t now_s() const;
 
   io::Platform& platform_;
   std::string state_;
   GitWorkspaceLimits limits_;
+  GitWorkspaceTools tools_;
+  RepositoryClones clones_;
+  WorktreeHints hints_;
 };
 
 namespace detail {
 
 git::Patience patience_for(Duration time);
-git::WorktreeRef ref_of(const Workspace& workspace);
 /// Nothing to do for a folder of files. An overlay is mounted again where its mount was lost; an
 /// error says that nobody knows what is in the workspace.
 Result<void> make_ready(const Workspace& workspace, const git::OverlayRef& overlay,

@@ -12,7 +12,6 @@
 namespace berth::server {
 
 using detail::make_ready;
-using detail::ref_of;
 
 namespace {
 
@@ -49,9 +48,9 @@ git::CommitText text_of(const CommitWords& words, std::int64_t now) {
   return text;
 }
 
-git::DiffRequest patch_request(const Workspace& workspace, PatchOrder order) {
+git::DiffRequest patch_request(git::WorktreeRef worktree, PatchOrder order) {
   git::DiffRequest request;
-  request.worktree = ref_of(workspace);
+  request.worktree = std::move(worktree);
   request.from = std::move(order.from);
   request.to = std::move(order.to);
   request.paths = std::move(order.paths);
@@ -62,16 +61,17 @@ git::DiffRequest patch_request(const Workspace& workspace, PatchOrder order) {
 }
 
 /// What an overlay's layer says may differ from its base. A layer that cannot be read says nothing.
-git::Hints hints_of(const Workspace& workspace, const git::OverlayRef& overlay,
-                    const git::Patience& patience) {
-  git::Hints hints;
-  if (workspace.mode != "overlay") return hints;
+LookHints layer_hints(const git::OverlayRef& overlay, const git::Patience& patience) {
+  LookHints look;
   Result<git::ChangedPaths> changed = git::changed_paths(overlay, patience);
-  if (!changed.has_value() || !changed->complete) return hints;
-  hints.complete = true;
-  hints.since = changed->commit;
-  hints.paths = std::move(changed->paths);
-  return hints;
+  if (!changed.has_value() || !changed->complete) {
+    look.reason = "layer_unreadable";
+    return look;
+  }
+  look.hints.complete = true;
+  look.hints.since = changed->commit;
+  look.hints.paths = std::move(changed->paths);
+  return look;
 }
 
 AppliedChange applied_of(git::Applied&& applied) {
@@ -90,6 +90,26 @@ AppliedChange applied_of(git::Applied&& applied) {
 
 }  // namespace
 
+/// On the lane: a snapshot by way of what may have changed, where that is known.
+Result<git::Snapshot> GitWorkspaces::look(const Workspace& workspace, const Look& wanted,
+                                          git::SnapshotRequest request, std::string& reason) {
+  const bool overlay = workspace.mode == "overlay";
+  const std::string& folder = request.worktree.path;
+  LookHints known = overlay ? layer_hints(overlay_of(workspace), request.patience)
+                            : hints_.begin(folder, wanted.now);
+  reason = std::move(known.reason);
+  if (wanted.thorough && !overlay) {
+    known.hints.complete = false;
+    reason = "asked_for";
+  }
+  request.hints = std::move(known.hints);
+  Result<git::Snapshot> taken = git::take_snapshot(request);
+  if (!taken.has_value()) return taken;
+  if (!overlay) hints_.succeeded(folder, taken->tree, taken->scan.full, wanted.now);
+  if (request.hints.complete) reason = taken->scan.reason;
+  return taken;
+}
+
 Task<Result<WorkspaceChange>> GitWorkspaces::record(Workspace workspace, SnapshotOrder order) {
   git::SnapshotRequest snapshot;
   snapshot.worktree = ref_of(workspace);
@@ -99,34 +119,37 @@ Task<Result<WorkspaceChange>> GitWorkspaces::record(Workspace workspace, Snapsho
   snapshot.time_s = now_s();
   const git::OverlayRef overlay = overlay_of(workspace);
   const Duration time = limits_.snapshot_max;
-  co_return co_await on_lane(
-      [workspace, overlay, snapshot, order, time]() mutable -> Result<WorkspaceChange> {
-        snapshot.patience = detail::patience_for(time);
-        snapshot.patience.cancelled = order.give_up.get();
-        Result<void> ready = make_ready(workspace, overlay, snapshot.patience);
-        if (!ready.has_value()) return fail(std::move(ready.error()));
-        snapshot.hints = hints_of(workspace, overlay, snapshot.patience);
-        Result<git::Snapshot> taken = git::take_snapshot(snapshot);
-        if (!taken.has_value()) return fail(std::move(taken.error()));
-        Result<git::Change> change =
-            list_between(snapshot.worktree, order.base, taken->tree, snapshot.patience);
-        if (!change.has_value()) return fail(std::move(change.error()));
-        WorkspaceChange now;
-        now.tree = taken->tree;
-        now.snapshot = taken->commit;
-        now.files = files_of(*change);
-        now.truncated = change->files_truncated;
-        if (!taken->skipped.empty()) now.left_out = taken->skipped.front();
-        if (order.since == order.base) {
-          now.touched = now.files;
-          return now;
-        }
-        Result<git::Change> touched =
-            list_between(snapshot.worktree, order.since, taken->tree, snapshot.patience);
-        if (!touched.has_value()) return fail(std::move(touched.error()));
-        now.touched = files_of(*touched);
-        return now;
-      });
+  const Look wanted{order.thorough, platform_.clock().now()};
+  co_return co_await on_lane([this, workspace, overlay, snapshot, order, wanted,
+                              time]() mutable -> Result<WorkspaceChange> {
+    snapshot.patience = detail::patience_for(time);
+    snapshot.patience.cancelled = order.give_up.get();
+    Result<void> ready = make_ready(workspace, overlay, snapshot.patience);
+    if (!ready.has_value()) return fail(std::move(ready.error()));
+    std::string scan_reason;
+    Result<git::Snapshot> taken = look(workspace, wanted, snapshot, scan_reason);
+    if (!taken.has_value()) return fail(std::move(taken.error()));
+    Result<git::Change> change =
+        list_between(snapshot.worktree, order.base, taken->tree, snapshot.patience);
+    if (!change.has_value()) return fail(std::move(change.error()));
+    WorkspaceChange now;
+    now.tree = taken->tree;
+    now.snapshot = taken->commit;
+    now.files = files_of(*change);
+    now.truncated = change->files_truncated;
+    now.full_scan = taken->scan.full;
+    now.scan_reason = std::move(scan_reason);
+    if (!taken->skipped.empty()) now.left_out = taken->skipped.front();
+    if (order.since == order.base) {
+      now.touched = now.files;
+      return now;
+    }
+    Result<git::Change> touched =
+        list_between(snapshot.worktree, order.since, taken->tree, snapshot.patience);
+    if (!touched.has_value()) return fail(std::move(touched.error()));
+    now.touched = files_of(*touched);
+    return now;
+  });
 }
 
 Task<Result<WorkspaceChange>> GitWorkspaces::compare(Workspace workspace, std::string from,
@@ -145,7 +168,7 @@ Task<Result<WorkspaceChange>> GitWorkspaces::compare(Workspace workspace, std::s
 }
 
 Task<Result<Patch>> GitWorkspaces::patch(Workspace workspace, PatchOrder order) {
-  git::DiffRequest request = patch_request(workspace, std::move(order));
+  git::DiffRequest request = patch_request(ref_of(workspace), std::move(order));
   const Duration time = limits_.snapshot_max;
   co_return co_await on_lane([request, time]() mutable -> Result<Patch> {
     request.patience = detail::patience_for(time);
@@ -156,7 +179,7 @@ Task<Result<Patch>> GitWorkspaces::patch(Workspace workspace, PatchOrder order) 
 }
 
 Task<Result<Patch>> GitWorkspaces::mail(Workspace workspace, PatchOrder order, CommitWords words) {
-  git::DiffRequest request = patch_request(workspace, std::move(order));
+  git::DiffRequest request = patch_request(ref_of(workspace), std::move(order));
   const git::CommitText text = text_of(words, now_s());
   const Duration time = limits_.snapshot_max;
   co_return co_await on_lane([request, text, time]() mutable -> Result<Patch> {

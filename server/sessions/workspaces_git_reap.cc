@@ -8,6 +8,7 @@
 #include <berth/server/sessions/workspaces_git.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace berth::server {
@@ -26,10 +27,17 @@ std::int64_t ulid_time_ms(const std::string& key) {
   return time;
 }
 
+std::int64_t seconds_of(Duration time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time).count();
+}
+
 class Reaper {
  public:
   Reaper(const ReapOrder& order, std::string state, std::int64_t now, git::Patience patience)
       : order_(order), state_(std::move(state)), now_s_(now), patience_(patience) {}
+
+  git::GitCommand* command = nullptr;
+  RetentionLimits retention;
 
   Result<void> worktrees() {
     git::ReapRequest request;
@@ -38,6 +46,7 @@ class Reaper {
     request.survey.live_keys = order_.live_keys;
     request.survey.now_s = now_s_;
     request.survey.grace_s = order_.age_min_s;
+    request.survey.command = command;
     request.survey.patience = patience_;
     request.dry_run = order_.dry_run;
     request.trash = state_ + "/trash";
@@ -104,6 +113,9 @@ class Reaper {
     request.repository = repository;
     request.policy.live_keys = order_.known_keys;
     request.policy.keep_commits = order_.keep_commits;
+    request.policy.snapshots_max = retention.snapshots_max;
+    request.policy.snapshot_age_max_s = seconds_of(retention.snapshot_age_max);
+    request.policy.salvage_age_max_s = seconds_of(retention.salvage_age_max);
     request.now_s = now_s_;
     request.dry_run = order_.dry_run;
     request.patience = patience_;
@@ -135,7 +147,7 @@ class Reaper {
 
   void judge(const git::ListedOverlay& layer, const std::string& store, ReapedItem& item) {
     const git::WorktreeRef worktree{
-        .repository = layer.repository, .path = layer.path, .key = layer.key};
+        .repository = layer.repository, .path = layer.path, .key = layer.key, .command = command};
     Result<git::OverlayReady> ready =
         git::ensure_overlay_ready({.worktree = worktree, .store = store}, patience_);
     Result<git::WorkLoss> loss = fail(ErrorKind::unavailable, "unknown", "it cannot be mounted");
@@ -175,27 +187,32 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder order) {
   const std::int64_t now = now_s();
   const std::string state = state_;
   const Duration time = limits_.create_max;
-  co_return co_await on_lane([order, now, state, time]() -> Result<std::vector<ReapedItem>> {
-    const git::Patience patience = detail::patience_for(time);
-    Reaper reaper(order, state, now, patience);
-    if (order.worktrees) {
-      Result<void> step = reaper.worktrees();
-      if (step.has_value()) step = reaper.layers();
-      if (!step.has_value()) return fail(std::move(step.error()));
-    }
-    for (const std::string& repository : order.repositories) {
-      // A repository that is gone stops nothing else.
-      Result<void> step;
-      if (order.worktrees) step = reaper.registrations(repository);
-      if (step.has_value()) step = reaper.refs(repository);
-      if (!step.has_value()) reaper.failed(repository, step.error());
-    }
-    if (!order.dry_run) {
-      Result<std::size_t> emptied = git::empty_trash(state + "/trash", patience);
-      if (!emptied.has_value()) return fail(std::move(emptied.error()));
-    }
-    return reaper.take();
-  });
+  git::GitCommand* const command = tools_.command;
+  const RetentionLimits retention = limits_.retention;
+  co_return co_await on_lane(
+      [order, now, state, time, command, retention]() -> Result<std::vector<ReapedItem>> {
+        const git::Patience patience = detail::patience_for(time);
+        Reaper reaper(order, state, now, patience);
+        reaper.command = command;
+        reaper.retention = retention;
+        if (order.worktrees) {
+          Result<void> step = reaper.worktrees();
+          if (step.has_value()) step = reaper.layers();
+          if (!step.has_value()) return fail(std::move(step.error()));
+        }
+        for (const std::string& repository : order.repositories) {
+          // A repository that is gone stops nothing else.
+          Result<void> step;
+          if (order.worktrees) step = reaper.registrations(repository);
+          if (step.has_value()) step = reaper.refs(repository);
+          if (!step.has_value()) reaper.failed(repository, step.error());
+        }
+        if (!order.dry_run) {
+          Result<std::size_t> emptied = git::empty_trash(state + "/trash", patience);
+          if (!emptied.has_value()) return fail(std::move(emptied.error()));
+        }
+        return reaper.take();
+      });
 }
 
 }  // namespace berth::server
