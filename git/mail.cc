@@ -44,25 +44,6 @@ std::string header_text(std::string_view text) {
   return out.append(kOpen).append(word).append("?=");
 }
 
-/// "Sat, 21 Nov 2026 08:00:00 +0000"
-std::string mail_date(std::int64_t time_s) {
-  namespace chrono = std::chrono;
-  const chrono::sys_seconds time{chrono::seconds(time_s)};
-  const auto day = chrono::floor<chrono::days>(time);
-  const chrono::year_month_day date(day);
-  const chrono::hh_mm_ss clock(time - day);
-  constexpr std::array<const char*, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  std::array<char, 64> text = {};
-  std::snprintf(text.data(), text.size(), "%s, %u %s %d %02d:%02d:%02d +0000",
-                kDays[chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
-                kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
-                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
-                static_cast<int>(clock.seconds().count()));
-  return text.data();
-}
-
 /// Without what would end the name; git takes the same out of it.
 std::string author_text(std::string_view text) {
   std::string out;
@@ -133,6 +114,24 @@ void append_body(std::string& out, std::string_view body) {
 }
 
 }  // namespace
+
+std::string mail_date(std::int64_t time_s) {
+  namespace chrono = std::chrono;
+  const chrono::sys_seconds time{chrono::seconds(time_s)};
+  const auto day = chrono::floor<chrono::days>(time);
+  const chrono::year_month_day date(day);
+  const chrono::hh_mm_ss clock(time - day);
+  constexpr std::array<const char*, 7> kDays = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  constexpr std::array<const char*, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  std::array<char, 64> text = {};
+  std::snprintf(text.data(), text.size(), "%s, %u %s %d %02d:%02d:%02d +0000",
+                kDays[chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
+                kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
+  return text.data();
+}
 
 std::string as_mail(const CommitText& text, const Change& change) {
   std::string_view message = text.message;

@@ -63,7 +63,8 @@ struct App::Running {
                 app.log_,           app.config_.sessions, app.config_.state_directory,
                 app.config_.secrets},
         directory(context, app.config_.state_directory),
-        api(context, directory, app.token_, node_info(app)),
+        named(context, directory, app.config_.agents),
+        api(context, directory, named, app.token_, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
 
   static NodeInfo node_info(App& app) {
@@ -78,6 +79,7 @@ struct App::Running {
   Pool pool;
   SessionContext context;
   Directory directory;
+  NamedAgents named;
   Api api;
   std::unique_ptr<io::HttpServer> http;
 };
@@ -219,8 +221,10 @@ Task<Result<void>> App::start(StopToken stop) {
   Result<void> recovered;
   {
     const CloseOnStop close_on_stop(running_->journal, stop);
-    recovered = co_await running_->directory.recover();
+    recovered = co_await running_->named.read();
+    if (recovered.has_value()) recovered = co_await running_->directory.recover();
   }
+  if (recovered.has_value()) co_await running_->named.begin();
   if (recovered.has_value()) recovered = listen();
   if (!recovered.has_value()) co_await abandon();
   co_return recovered;
@@ -302,6 +306,7 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   co_await drain(force);
   drained.request_stop();
   // Requests that wait for a turn or a workspace end because their session does.
+  co_await running_->named.shutdown();
   co_await running_->directory.shutdown();
   // And those that wait for a commit because a store that refuses is not asked again and again.
   running_->journal.close();
@@ -314,6 +319,7 @@ Task<void> App::abandon() {
     platform_.reactor().close(std::exchange(listener_, io::kNoHandle));
   if (running_ == nullptr) co_return;
   running_->api.drain();
+  co_await running_->named.shutdown();
   co_await running_->directory.shutdown();
   co_await agents_.shutdown();
   // What the agents said last is committed; then the gate closes.

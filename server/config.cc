@@ -5,7 +5,6 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <cctype>
 
 namespace berth::server {
 
@@ -22,14 +21,6 @@ bool is_local_address(std::string_view address) {
 }
 
 namespace {
-
-bool is_profile_name(std::string_view name) {
-  const auto allowed = [](unsigned char c) {
-    return std::islower(c) || std::isdigit(c) || c == '-';
-  };
-  return !name.empty() && name.size() <= 64 && name.front() != '-' &&
-         std::all_of(name.begin(), name.end(), allowed);
-}
 
 /// Walks one table; remembers the first thing that is wrong.
 class Reader {
@@ -209,6 +200,11 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
   reader.boolean("pinned", profile.pinned);
   reader.number("sessions_per_process", profile.sessions_per_process);
   reader.boolean("acp_v2", profile.acp_v2);
+  reader.boolean("fifo", profile.fifo);
+  reader.number("fifo_prompt_max", profile.fifo_prompt_max);
+  reader.texts("notify", profile.notify);
+  reader.text("notify_maildir", profile.notify_maildir);
+  reader.seconds("notify_timeout", profile.timeouts.notify);
   reader.refuse_unknown();
   bool known_driver = false;
   for (const Driver candidate :

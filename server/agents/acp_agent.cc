@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_errors.h>
+#include <berth/server/agents/reports.h>
 
 #include <utility>
 
@@ -174,13 +175,7 @@ Task<void> AcpAgent::send_config(std::string method, std::string params, std::st
   const std::int64_t epoch = attach_epoch_;
   RpcReply reply = co_await call(method, params);
   if (silent_ || reply.ok() || reply.error.empty()) co_return;
-  std::string report;
-  JsonWriter(report)
-      .begin_object()
-      .member("what", what)
-      .member_raw("error", reply.error)
-      .end_object();
-  sink_.on_foreign_message(epoch, "berth/config_refused", report);
+  sink_.on_foreign_message(epoch, "berth/config_refused", config_refused(what, reply.error));
 }
 
 void AcpAgent::set_mode(std::string_view mode) {

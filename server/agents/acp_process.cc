@@ -3,6 +3,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_messages.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/probe.h>
 
 #include <algorithm>
@@ -181,14 +182,8 @@ std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
 
 io::LaunchSpec AcpProcesses::launch_spec(const AttachSpec& spec) const {
   const bool shared = profile_.sessions_per_process > 1;
-  io::LaunchSpec launch;
-  launch.command = profile_.command;
-  launch.arguments = profile_.arguments;
-  launch.environment = agent_environment(platform_.environment(), profile_);
-  launch.working_directory = shared ? directory_ : spec.directory;
-  if (!profile_.working_directory.empty()) launch.working_directory = profile_.working_directory;
-  launch.tag = tag_ + "-" + (shared ? std::string("acp") : spec.session_key);
-  return launch;
+  return launch_of(profile_, platform_.environment(), shared ? directory_ : spec.directory,
+                   tag_ + "-" + (shared ? std::string("acp") : spec.session_key));
 }
 
 }  // namespace berth::server

@@ -104,6 +104,8 @@ struct AgentExit {
   bool expected = false;  ///< We asked for it.
   std::string stderr_tail;
   bool process_goes_on = false;  ///< It serves other sessions and was only left.
+  /// A prompt was open and not a byte of it had reached the process: it can be sent to another.
+  bool prompt_untouched = false;
 };
 
 /// The session's side. Every call names the attach it belongs to; what carries an old epoch is

@@ -1,5 +1,7 @@
 #include <berth/server/agents/built_in.h>
 
+#include <algorithm>
+#include <cctype>
 #include <utility>
 #include <vector>
 
@@ -47,6 +49,14 @@ std::vector<AgentProfile> known_agents() {
 }
 
 }  // namespace
+
+bool is_profile_name(std::string_view name) {
+  const auto allowed = [](unsigned char c) {
+    return std::islower(c) || std::isdigit(c) || c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && name.front() != '-' &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
 
 AgentProfiles built_in_agents(const std::string& scripted_agent) {
   AgentProfiles profiles;

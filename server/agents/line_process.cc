@@ -71,6 +71,7 @@ void LineProcess::write_more() {
 }
 
 void LineProcess::Stdin::on_written(int error) {
+  owner_.bytes_taken_ += written;
   if (error != 0) {
     // EPIPE: the process closed its stdin or is gone; its exit tells the rest.
     owner_.outgoing_.clear();

@@ -60,6 +60,10 @@ class LineProcess final : private io::ExitListener, private LineSink {
   /// tree killed after the grace.
   void end(bool at_once);
 
+  /// Bytes that its stdin took so far. After closed() that is final; a byte more than before
+  /// send() means that it may have read of what was sent.
+  std::uint64_t bytes_taken() const { return bytes_taken_; }
+
   bool running() const { return !exited_ && !ending_; }
   bool ending() const { return ending_; }
   /// Set when the process and its tree are gone and all it wrote was delivered.
@@ -131,6 +135,7 @@ class LineProcess final : private io::ExitListener, private LineSink {
   std::string writing_;
   iovec writing_part_{};
   std::string stderr_tail_;
+  std::uint64_t bytes_taken_ = 0;
   bool stdin_closing_ = false;
   bool stdout_ended_ = true;
   bool stderr_ended_ = true;

@@ -3,6 +3,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp2_messages.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/rpc_connection.h>
 
 #include <utility>
@@ -47,23 +48,6 @@ std::string report_of(const AgentProfile& profile, const JsonView& result, std::
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> agent_environment(io::Environment& own,
-                                                                   const AgentProfile& profile) {
-  std::vector<std::pair<std::string, std::string>> environment;
-  for (const std::string& name : passed_environment()) {
-    if (auto value = own.get(name)) environment.emplace_back(name, *value);
-  }
-  const auto set = [&](const std::string& name, const std::string& value) {
-    std::erase_if(environment, [&](const auto& entry) { return entry.first == name; });
-    environment.emplace_back(name, value);
-  };
-  for (const auto& [name, own_name] : profile.environment_from) {
-    if (auto value = own.get(own_name)) set(name, *value);
-  }
-  for (const auto& [name, value] : profile.environment) set(name, value);
-  return environment;
-}
-
 Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
                                       std::string directory) {
   ProbeResult probe;
@@ -72,14 +56,8 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
   JsonScanner scanner;
   RpcConnection connection(platform, scanner, peer, {});
   peer.connection = &connection;
-  io::LaunchSpec launch;
-  launch.command = profile.command;
-  launch.arguments = profile.arguments;
-  launch.environment = agent_environment(platform.environment(), profile);
-  launch.working_directory =
-      profile.working_directory.empty() ? std::move(directory) : profile.working_directory;
-  launch.tag = "berth-probe";
-  Result<void> spawned = connection.start(launch);
+  Result<void> spawned = connection.start(
+      launch_of(profile, platform.environment(), std::move(directory), "berth-probe"));
   if (!spawned.has_value()) {
     probe.error = std::move(spawned.error());
     co_return probe;

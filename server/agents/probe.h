@@ -20,8 +20,4 @@ struct ProbeResult {
 Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
                                       std::string directory);
 
-/// The environment of an agent: the allow-listed part of berth's own, then the profile's.
-std::vector<std::pair<std::string, std::string>> agent_environment(io::Environment& own,
-                                                                   const AgentProfile& profile);
-
 }  // namespace berth::server

@@ -18,6 +18,7 @@ struct AgentTimeouts {
   Duration session = std::chrono::seconds(60);       ///< session/new, resume, load, set_*.
   Duration cancel_grace = std::chrono::seconds(10);  ///< From cancel to the end of the process.
   Duration exit_grace = std::chrono::seconds(3);     ///< From closing stdin to the kill.
+  Duration notify = std::chrono::seconds(30);        ///< Of the program that is told of an ending.
 };
 
 /// Which driver speaks with the agent.
@@ -78,7 +79,15 @@ struct AgentProfile {
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
   /// a new server, and the old one ends with its last session.
   std::uint64_t server_memory_max = std::uint64_t{2} << 30;
+  // Of named agents (named/named_agent.h).
+  bool fifo = true;                        ///< They take prompts from a FIFO.
+  std::size_t fifo_prompt_max = 1u << 20;  ///< Bytes; longer ones are refused.
+  std::vector<std::string> notify;         ///< Program and arguments, told how turns end.
+  std::string notify_maildir;              ///< Gets a mail for each ending; empty: none.
 };
+
+/// True for [a-z0-9][a-z0-9-]{0,63}.
+bool is_profile_name(std::string_view name);
 
 /// Names of berth's own environment that agents get; everything else stays with berth.
 const std::vector<std::string>& passed_environment();

@@ -2,27 +2,13 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/agents/reports.h>
 
 #include <utility>
 
 namespace berth::server {
 
 namespace {
-
-std::string held_chunk(std::string_view kind, std::string_view text) {
-  std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .member("sessionUpdate", kind)
-      .key("content")
-      .begin_object()
-      .member("type", "text")
-      .member("text", text)
-      .end_object()
-      .member_raw("_meta", R"({"berth/raw":""})")
-      .end_object();
-  return out;
-}
 
 /// `update` with another text, and the one it had in `_meta`.
 std::string with_text(const JsonView& update, std::string_view text, std::string_view raw) {
@@ -51,7 +37,7 @@ UpdateFilter::UpdateFilter(OutputMarkers markers) : markers_(std::move(markers))
 
 void UpdateFilter::flush(std::vector<Update>& out) {
   const std::string rest = filter_.finish();
-  if (!rest.empty()) out.push_back({held_chunk(kind_, rest), kind_});
+  if (!rest.empty()) out.push_back({text_update(kind_, rest, {}, R"({"berth/raw":""})"), kind_});
   kind_.clear();
 }
 

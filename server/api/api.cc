@@ -9,8 +9,13 @@
 
 namespace berth::server {
 
-Api::Api(SessionContext& context, Directory& directory, std::string token, NodeInfo info)
-    : context_(context), directory_(directory), token_(std::move(token)), info_(std::move(info)) {}
+Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, std::string token,
+         NodeInfo info)
+    : context_(context),
+      directory_(directory),
+      named_(named),
+      token_(std::move(token)),
+      info_(std::move(info)) {}
 
 // The one list of what exists; a path that matches with another method answers 405.
 const std::vector<Api::Route>& Api::routes() {
@@ -50,6 +55,13 @@ const std::vector<Api::Route>& Api::routes() {
       {"POST", "/v1/sessions/{}/agents/{}/decision", &Api::decide_agent},
       {"PUT", "/v1/sessions/{}/agents/{}/config", &Api::put_config},
       {"POST", "/v1/agents/{}/probe", &Api::probe_agent},
+      {"GET", "/v1/agents", &Api::list_named},
+      {"GET", "/v1/agents/{}", &Api::get_named},
+      {"DELETE", "/v1/agents/{}", &Api::delete_named},
+      {"POST", "/v1/agents/{}/start", &Api::start_named},
+      {"POST", "/v1/agents/{}/stop", &Api::stop_named},
+      {"POST", "/v1/agents/{}/restart", &Api::restart_named},
+      {"POST", "/v1/agents/{}/reset", &Api::reset_named},
       {"GET", "/v1/sessions/{}/changes", &Api::get_change},
       {"GET", "/v1/sessions/{}/changes/patch", &Api::get_patch},
       {"GET", "/v1/sessions/{}/changes/mail", &Api::get_mail},

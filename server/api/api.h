@@ -3,6 +3,7 @@
 
 #include <berth/core/uri.h>
 #include <berth/io/http_server.h>
+#include <berth/server/named/named_agents.h>
 #include <berth/server/sessions/directory.h>
 #include <berth/server/sessions/event_stream.h>
 
@@ -34,7 +35,8 @@ struct ApiCall {
 /// Serves requests by awaiting the directory and its sessions. Outlived by everything it is given.
 class Api final : public io::HttpHandler {
  public:
-  Api(SessionContext& context, Directory& directory, std::string token, NodeInfo info);
+  Api(SessionContext& context, Directory& directory, NamedAgents& named, std::string token,
+      NodeInfo info);
 
   Task<void> handle(io::HttpExchange& exchange) override;
   io::HttpResponse refuse(int status, const Error& error) override;
@@ -106,6 +108,16 @@ class Api final : public io::HttpHandler {
   Answer put_config(ApiCall* call);
   Answer probe_agent(ApiCall* call);
 
+  Answer list_named(ApiCall* call);
+  Answer get_named(ApiCall* call);
+  Answer start_named(ApiCall* call);
+  Answer stop_named(ApiCall* call);
+  Answer restart_named(ApiCall* call);
+  Answer reset_named(ApiCall* call);
+  Answer delete_named(ApiCall* call);
+  using NamedVerb = Task<Result<const NamedAgent*>> (NamedAgents::*)(std::string name, bool now);
+  Answer change_named(ApiCall* call, NamedVerb verb);
+
   Answer get_change(ApiCall* call);
   Answer get_patch(ApiCall* call);
   Answer get_mail(ApiCall* call);
@@ -129,6 +141,7 @@ class Api final : public io::HttpHandler {
 
   SessionContext& context_;
   Directory& directory_;
+  NamedAgents& named_;
   std::string token_;
   NodeInfo info_;
   StreamStats streams_;

@@ -72,4 +72,8 @@ Result<std::uint64_t> number_of(std::string_view name, std::string_view text,
   return value;
 }
 
+bool is_yes(std::string_view text) {
+  return text == "1" || text == "true";
+}
+
 }  // namespace berth::server

@@ -32,6 +32,9 @@ class Body {
 /// object with a string `type`; the error names the offending one.
 Result<std::string> prompt_blocks(const JsonView& prompt);
 
+/// A query parameter that says yes: "1" or "true".
+bool is_yes(std::string_view text);
+
 /// The number in a query parameter, `fallback` when absent; error `bad_field` naming it.
 Result<std::uint64_t> number_of(std::string_view name, std::string_view text,
                                 std::uint64_t fallback, std::uint64_t max);

@@ -16,10 +16,6 @@ namespace {
 constexpr std::uint64_t kFilesDefault = 1000;
 constexpr std::uint64_t kFilesMax = 10'000;
 
-bool is_yes(std::string_view text) {
-  return text == "1" || text == "true";
-}
-
 Error no_worktree(const SessionRow& row) {
   return make_error(ErrorKind::not_found, "no_worktree",
                     "this session has no git worktree: its workspace is " + row.workspace_mode);

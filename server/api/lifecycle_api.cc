@@ -10,14 +10,6 @@
 
 namespace berth::server {
 
-namespace {
-
-bool is_yes(std::string_view text) {
-  return text == "1" || text == "true";
-}
-
-}  // namespace
-
 Api::Answer Api::change_state(ApiCall* call, Task<Result<void>> (Session::*verb)()) {
   Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
   if (!session.has_value()) co_return problem(session.error());

@@ -29,12 +29,18 @@ struct CommandLine {
   RestoreOptions restore;
   ReapOptions reap;
   PermitOptions permit;
+  NamedStartOptions named_start;
+  PromptOptions named_prompt;
+  AttachOptions named_attach;
+  AttachOptions named_logs;
+  UnitOptions unit;
   std::string session;
   std::string agent;
   std::string choice;
   std::string file;
   int limit = 100;
   bool force = false;
+  bool now = false;
   bool reap_wanted = false;
   std::function<int()> run;
 
@@ -50,6 +56,8 @@ struct CommandLine {
   void add_review();
   void add_apply();
   void add_store();
+  void add_named(CLI::App& group);
+  void add_named_doors(CLI::App& group);
   void add_rest();
 };
 
@@ -230,9 +238,81 @@ void CommandLine::add_store() {
   made->add_option("--from", file, from_help);
 }
 
+void CommandLine::add_named(CLI::App& group) {
+  CLI::App* made =
+      command(group, "start", "keep an agent running under a name, made if there is none",
+              [this] { return named_start_command(global, named_start); });
+  made->add_option("name", named_start.name, "[a-z0-9-], at most 64 characters")->required();
+  made->add_option("args", named_start.arguments, "behind --: more arguments of the agent");
+  made->add_option("--profile", named_start.profile, "the configured agent that it is one of");
+  made->add_option("--provider", named_start.provider, "its --provider (default: the profile's)");
+  made->add_option("--model", named_start.model, "its --model (default: the profile's)");
+  CLI::Option* repository =
+      made->add_option("--repo", named_start.repository, "git repository: work in a new worktree");
+  made->add_option("--base", named_start.base, "revision to start from")->needs(repository);
+  made->add_option("--dir", named_start.directory, "folder to work in as it is")
+      ->excludes(repository);
+  made->add_option("--permission", named_start.permission, "how permission requests are answered")
+      ->check(CLI::IsMember({"ask", "allow", "reject"}));
+  const std::pair<const char*, const char*> verbs[] = {
+      {"stop", "end an agent after its turn; prompts wait until it is started"},
+      {"restart", "stop and start"},
+      {"reset", "let an agent forget: its checkpoints are put aside, its log stays"},
+  };
+  for (const auto& [verb, help] : verbs) {
+    made = command(group, verb, help, [this, name = std::string(verb)] {
+      return named_verb_command(global, agent, name, now);
+    });
+    made->add_option("name", agent, "the agent")->required();
+    made->add_flag("--now", now, "at once: a running turn is interrupted");
+  }
+  made = command(group, "rm", "remove a stopped agent, its checkpoints and files; its log stays",
+                 [this] { return named_remove_command(global, agent, force, false); });
+  made->add_option("name", agent, "the agent")->required();
+  made->add_flag("--force", force, "also while it runs");
+  made = command(group, "purge", "remove an agent and all that is known of it",
+                 [this] { return named_remove_command(global, agent, force, true); });
+  made->add_option("name", agent, "the agent")->required();
+  made->add_flag("--force", force, "also while it runs");
+  add_named_doors(group);
+}
+
+void CommandLine::add_named_doors(CLI::App& group) {
+  CLI::App* made = command(group, "status", "the named agents, or one",
+                           [this] { return named_status_command(global, agent); });
+  made->add_option("name", agent, "the agent");
+  made = command(group, "logs", "the last events of an agent", [this] {
+    if (!named_logs.last) named_logs.last = 50;
+    return named_attach_command(global, named_logs);
+  });
+  named_logs.follow = false;
+  made->add_option("name", named_logs.session, "the agent")->required();
+  made->add_flag("-f,--follow", named_logs.follow, "and what comes; Ctrl-C ends");
+  made->add_option("-n", named_logs.last, "so many events (50)");
+  made = command(group, "attach", "follow an agent live and prompt it; Ctrl-C or Ctrl-D detaches",
+                 [this] { return named_attach_command(global, named_attach); });
+  named_attach.post_lines = true;
+  made->add_option("name", named_attach.session, "the agent")->required();
+  made = command(group, "prompt", "prompt an agent and follow the turn to its end",
+                 [this] { return named_prompt_command(global, named_prompt); });
+  made->add_option("name", named_prompt.session, "the agent")->required();
+  made->add_option("text", named_prompt.words, "the prompt; `-` or nothing: from stdin");
+  made->add_option("--idempotency-key", named_prompt.idempotency_key,
+                   "the same key is the same turn");
+  made->add_option("--timeout", named_prompt.timeout_seconds,
+                   "seconds to follow; then exit with 124 while the turn goes on")
+      ->check(CLI::Range(0.0, 1e9));
+  made->add_flag("--detach", named_prompt.detach, "do not follow; print the turn's id");
+  made = command(group, "unit", "print a systemd unit of an agent, or of berth without a name",
+                 [this] { return named_unit_command(global, unit); });
+  made->add_option("name", unit.name, "the agent");
+  made->add_option("--config", unit.config, "berth's own: the TOML file it is served with");
+}
+
 void CommandLine::add_rest() {
-  CLI::App* group = app.add_subcommand("agent", "list and probe agents");
+  CLI::App* group = app.add_subcommand("agent", "agents: probe them, keep them under names");
   group->require_subcommand(1);
+  add_named(*group);
   CLI::App* made = command(*group, "ls", "the agents the server knows, or those of a session",
                            [this] { return agent_list_command(global, session); });
   made->add_option("session", session, "a session");

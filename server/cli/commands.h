@@ -48,6 +48,10 @@ struct AttachOptions {
   std::string session;
   /// Sequence number to begin behind; absent: at the running turn's start, or now.
   std::optional<std::uint64_t> after;
+  /// Begin with the last so many events, whatever `after` says.
+  std::optional<std::uint64_t> last;
+  bool follow = true;       ///< Else: up to the newest event.
+  bool post_lines = false;  ///< Lines of stdin are prompts.
 };
 int attach_command(const GlobalOptions& global, const AttachOptions& options);
 
@@ -106,6 +110,39 @@ int agent_probe_command(const GlobalOptions& global, const std::string& agent);
 /// `choice` is retry, history or fail.
 int agent_decide_command(const GlobalOptions& global, const std::string& session,
                          const std::string& agent, const std::string& choice);
+
+struct NamedStartOptions {
+  std::string name;
+  std::string profile;
+  std::string provider;
+  std::string model;
+  std::string repository;
+  std::string base;
+  std::string directory;
+  std::string permission;
+  std::vector<std::string> arguments;
+};
+int named_start_command(const GlobalOptions& global, const NamedStartOptions& options);
+/// `verb`: stop, restart or reset; `now`: without waiting for the running turn.
+int named_verb_command(const GlobalOptions& global, const std::string& name,
+                       const std::string& verb, bool now);
+int named_remove_command(const GlobalOptions& global, const std::string& name, bool force,
+                         bool purge);
+/// Of all when `name` is empty.
+int named_status_command(const GlobalOptions& global, const std::string& name);
+/// As for sessions; `session` is the agent's name.
+int named_prompt_command(const GlobalOptions& global, const PromptOptions& options);
+int named_attach_command(const GlobalOptions& global, const AttachOptions& options);
+struct UnitOptions {
+  std::string name;    ///< Empty: the unit of berth itself.
+  std::string config;  ///< Of that one.
+};
+/// Prints a unit of systemd.
+int named_unit_command(const GlobalOptions& global, const UnitOptions& options);
+
+/// Makes a path absolute where it is not empty (the server may run in another folder); complains
+/// and gives false when there is nothing at it.
+bool make_absolute(Terminal& terminal, std::string& path);
 
 /// What this machine can do, and whether a server runs. 0 when everything that berth needs is
 /// there.

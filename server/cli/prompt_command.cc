@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -22,7 +23,8 @@ constexpr Duration kChangePatience = std::chrono::seconds(2);
 class Follower final : public SseSink {
  public:
   struct Options {
-    std::string turn;  ///< Only this turn, until it ends; empty: everything.
+    std::string turn;         ///< Only this turn, until it ends; empty: everything.
+    std::uint64_t until = 0;  ///< Up to this event; 0: endless.
     bool wait_for_change = false;
     bool json = false;
   };
@@ -45,6 +47,11 @@ class Follower final : public SseSink {
     }
     terminal_.flush();
     watch_for_the_end(event);
+    const auto seq = static_cast<std::uint64_t>(event.get_int64("seq").value_or(0));
+    if (options_.until > 0 && seq >= options_.until) {
+      over_ = true;
+      remote_.done();
+    }
   }
 
   /// The state that the turn ended in; empty: not seen.
@@ -145,7 +152,7 @@ int prompt_command(const GlobalOptions& global, const PromptOptions& options) {
   const bool has_files = session->json().get_string("workspace.mode").value_or("none") != "none";
   Follower follower(
       *remote, terminal, transcript,
-      {std::string(turn->json().get_string("id").value_or("")), has_files, global.json});
+      {std::string(turn->json().get_string("id").value_or("")), 0, has_files, global.json});
   const auto patience =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.timeout_seconds));
   const Remote::FollowEnd end =
@@ -167,19 +174,25 @@ int attach_command(const GlobalOptions& global, const AttachOptions& options) {
   if (remote == nullptr) return 1;
   const std::optional<RemoteAnswer> session = remote->call("GET", session_target(options.session));
   if (!session) return remote->exit_code();
-  std::uint64_t after = last_seq_of(session->json());
-  if (options.after) {
+  const std::uint64_t newest = last_seq_of(session->json());
+  std::uint64_t after = newest;
+  if (options.last) {
+    after = newest - std::min(newest, *options.last);
+    if (!options.follow && after == newest) return 0;
+  } else if (options.after) {
     after = *options.after;
   } else if (const auto first = session->json().get_int64("turn.started_seq");
              first && *first > 0) {
     after = static_cast<std::uint64_t>(*first) - 1;
   }
-  if (!global.json) {
-    terminal.note(
-        fmt::format("following {} after event {}; Ctrl-C detaches", options.session, after));
+  if (!global.json && options.follow) {
+    terminal.note(fmt::format("following {} after event {}; {}Ctrl-C detaches", options.session,
+                              after, options.post_lines ? "a line is a prompt, " : ""));
   }
+  if (options.post_lines) remote->post_typed_lines(session_target(options.session, "/turns"));
   Transcript transcript(terminal, {options.session, true, true});
-  Follower follower(*remote, terminal, transcript, {"", false, global.json});
+  Follower follower(*remote, terminal, transcript,
+                    {"", options.follow ? 0 : newest, false, global.json});
   const Remote::FollowEnd end =
       remote->follow(session_target(options.session, fmt::format("/events?after={}", after)), 0,
                      follower, Duration::zero());

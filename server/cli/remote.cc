@@ -1,6 +1,8 @@
 #include <berth/server/cli/remote.h>
 
+#include <berth/core/json_writer.h>
 #include <berth/core/scope.h>
+#include <berth/core/sync.h>
 #include <berth/core/uri.h>
 #include <berth/io/files_linux.h>
 #include <berth/io/offload_threads.h>
@@ -10,10 +12,13 @@
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <deque>
 #include <utility>
 
 namespace berth::server {
@@ -38,8 +43,8 @@ class HttpRemote final : public Remote {
         reactor_(std::move(reactor)),
         lanes_(std::move(lanes)),
         tls_(std::move(tls)),
-        client_(io::make_http_client(*reactor_, std::move(origin), {}, tls_.get(),
-                                     io::NameLookup{&resolver_, lanes_.get()})),
+        origin_(std::move(origin)),
+        client_(make_client()),
         url_(std::move(url)),
         token_(std::move(token)),
         signals_(std::move(signals)),
@@ -65,6 +70,7 @@ class HttpRemote final : public Remote {
                                    HttpHeaders headers) override;
   FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
                    Duration patience) override;
+  void post_typed_lines(std::string target) override { typed_target_ = std::move(target); }
   void done() override {
     if (following_ != nullptr) following_->request_stop();
   }
@@ -100,6 +106,10 @@ class HttpRemote final : public Remote {
     co_await client_->close();
     co_return true;
   }
+  std::unique_ptr<io::HttpClient> make_client() {
+    return io::make_http_client(*reactor_, origin_, {}, tls_.get(),
+                                io::NameLookup{&resolver_, lanes_.get()});
+  }
   void add_token(HttpHeaders& headers) const {
     if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
   }
@@ -111,6 +121,7 @@ class HttpRemote final : public Remote {
   io::SystemResolver resolver_;
   std::unique_ptr<io::OffloadThreads> lanes_;  // to look the server's name up; null for an address
   std::unique_ptr<io::TlsContext> tls_;        // null: plain HTTP
+  io::HttpOrigin origin_;
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
@@ -118,6 +129,8 @@ class HttpRemote final : public Remote {
   StopSource interrupt_;
   bool interrupted_ = false;
 
+  friend class TypedLines;
+  std::string typed_target_;
   StopSource* following_ = nullptr;
   PatienceOver patience_over_;
   bool ends_quietly_ = false;
@@ -150,6 +163,77 @@ std::optional<RemoteAnswer> HttpRemote::call(std::string method, std::string tar
   return answer;
 }
 
+/// Lines of stdin, posted one after the other by a client of their own while another one follows.
+class TypedLines final : private io::ReadOp {
+ public:
+  explicit TypedLines(HttpRemote& remote)
+      : remote_(remote), client_(remote.make_client()), scope_(*remote.reactor_) {}
+
+  void begin() {
+    flags_ = ::fcntl(STDIN_FILENO, F_GETFL);
+    Result<io::Handle> input = remote_.reactor_->adopt(STDIN_FILENO);
+    if (!input.has_value()) {
+      ended_.set();
+      return remote_.complain(input.error());
+    }
+    handle = *input;
+    remote_.reactor_->start(*this);
+  }
+  /// The descriptor is as it was before.
+  Task<bool> end() {
+    stop_.request_stop();
+    if (started()) remote_.reactor_->cancel(*this);
+    co_await ended_.wait();
+    co_await scope_.join();
+    co_await client_->close();
+    ::fcntl(STDIN_FILENO, F_SETFL, flags_);
+    co_return true;
+  }
+
+ private:
+  void on_read(std::span<char> bytes) override {
+    for (const char c : bytes) {
+      if (c != '\n') {
+        line_ += c;
+      } else if (!line_.empty()) {
+        lines_.push_back(std::exchange(line_, {}));
+      }
+    }
+    if (!lines_.empty() && scope_.size() == 0) scope_.spawn(post());
+  }
+  void on_read_end(int) override {
+    ended_.set();
+    if (stdin_is_tty()) remote_.done();
+  }
+  Task<void> post() {
+    while (!lines_.empty() && !stop_.stop_requested()) {
+      io::HttpClientRequest request;
+      request.method = "POST";
+      request.target = remote_.typed_target_;
+      JsonWriter(request.body).begin_object().member("prompt", lines_.front()).end_object();
+      lines_.pop_front();
+      remote_.add_token(request.headers);
+      request.headers.emplace_back("Content-Type", "application/json");
+      Result<io::HttpClientResponse> answer =
+          co_await client_->fetch(std::move(request), TimePoint::max(), stop_.token());
+      if (!answer.has_value()) {
+        remote_.complain(answer.error());
+      } else if (answer->status >= 400) {
+        remote_.complain(*answer);
+      }
+    }
+  }
+
+  HttpRemote& remote_;
+  std::unique_ptr<io::HttpClient> client_;
+  std::string line_;
+  std::deque<std::string> lines_;
+  int flags_ = 0;
+  Event ended_{*remote_.reactor_};
+  StopSource stop_;
+  Scope scope_;
+};
+
 Remote::FollowEnd HttpRemote::follow(std::string target, std::uint64_t after, SseSink& sink,
                                      Duration patience) {
   StopSource stop(interrupt_.token());
@@ -164,8 +248,11 @@ Remote::FollowEnd HttpRemote::follow(std::string target, std::uint64_t after, Ss
   if (patience > Duration::zero()) {
     reactor_->arm(patience_over_, reactor_->clock().now() + patience);
   }
+  std::optional<TypedLines> typed;
+  if (!typed_target_.empty()) typed.emplace(*this).begin();
   Result<io::SseFollowEnd> end = run(io::follow_events(
       reactor_.get(), client_.get(), std::move(request), std::move(options), &sink, stop.token()));
+  if (typed) run(typed->end());
   reactor_->disarm(patience_over_);
   following_ = nullptr;
   if (interrupted_) return FollowEnd::interrupted;

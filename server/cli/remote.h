@@ -47,6 +47,9 @@ class Remote {
   /// `patience` is over (zero: endless), or Ctrl-C.
   virtual FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
                            Duration patience) = 0;
+  /// From now on, while follow() runs, each line of stdin is posted to `target` as a prompt; the
+  /// end of stdin ends follow() if it is a terminal.
+  virtual void post_typed_lines(std::string target) = 0;
   /// Ends follow(); for sinks.
   virtual void done() = 0;
   /// Ends follow() after `delay` if nothing else does before; for sinks.

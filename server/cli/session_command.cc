@@ -60,19 +60,6 @@ int show(Terminal& terminal, const GlobalOptions& global, const RemoteAnswer& an
   return 0;
 }
 
-// The server may run in another folder.
-bool make_absolute(Terminal& terminal, std::string& path) {
-  if (path.empty()) return true;
-  io::LinuxFiles files;
-  Result<std::string> real = files.canonical(path);
-  if (!real.has_value()) {
-    terminal.complain(real.error().message);
-    return false;
-  }
-  path = std::move(*real);
-  return true;
-}
-
 int simple_call(const GlobalOptions& global, const std::string& method, const std::string& target,
                 const std::string& said) {
   Terminal terminal(global.no_color);
@@ -91,6 +78,18 @@ int simple_call(const GlobalOptions& global, const std::string& method, const st
 }
 
 }  // namespace
+
+bool make_absolute(Terminal& terminal, std::string& path) {
+  if (path.empty()) return true;
+  io::LinuxFiles files;
+  Result<std::string> real = files.canonical(path);
+  if (!real.has_value()) {
+    terminal.complain(real.error().message);
+    return false;
+  }
+  path = std::move(*real);
+  return true;
+}
 
 int session_new_command(const GlobalOptions& global, const SessionNewOptions& given) {
   Terminal terminal(global.no_color);

@@ -31,6 +31,8 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   const UsageMeter& usage() const { return usage_; }
   /// A process that is being ended takes no prompt any more.
   bool live() const { return port_ != nullptr && port_->live() && !ending_; }
+  /// A process is to be started, runs, or is being ended.
+  bool up() const { return !gone_.is_set() || retry_.started() || waits_to_start(); }
   bool needs_decision() const { return row_.state == BindingState::needs_decision; }
   std::string stderr_tail() const;
   /// As of the last look (health_watch.h).
@@ -70,6 +72,10 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   bool at_rest() const {
     return gone_.is_set() && !ending_ && !attaching_ && !retry_.started() && !waits_to_start();
   }
+
+  /// While no process runs: the next one begins without memory, and is not told what was before
+  /// (nor is any other agent of the session from now on).
+  void forget();
 
   /// After a restart of the server: what was live is not any more.
   void recover();

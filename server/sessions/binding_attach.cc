@@ -127,6 +127,16 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   if (!session_.needs(row_.agent)) rest();
 }
 
+void Binding::forget() {
+  give_back_native_session();
+  row_.told_turn = 0;
+  row_.continuation_owed = false;
+  row_.failure.clear();
+  if (needs_decision()) row_.state = BindingState::sleeping;
+  save();
+  session_.append_to({}, "agent.forgot", row_.agent, "{}");
+}
+
 // --- failures ---
 
 /// A turn waits for this agent to come up.
@@ -255,10 +265,14 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
     last_trouble_ = "it ended: " + io::describe(exit.status);
   }
   session_.questions().cancel_of(*this, "agent exit");
+  if (exit.prompt_untouched && !exit.expected && session_.take_back_prompt(*this)) {
+    attach_when_gone_ = true;
+  }
   after_end("the agent ended: " + status);
 }
 
-/// A turn that came while the process was being ended gets a new one; it was not sent to the old.
+/// A turn that came while the process was being ended gets a new one, as does one that was not sent
+/// to the old.
 void Binding::after_end(std::string_view why) {
   diagnosis_ = {};
   ending_ = false;

@@ -28,6 +28,9 @@ Task<Result<void>> walk_log(SessionContext& context, SessionNo session, std::uin
     std::string_view frames = frames_after(page->frames, page->first_seq, after);
     for (Frame frame; next_frame(frames, frame) && frame.seq <= last_seq;) take->take(frame);
     after = page->last_seq;
+    if constexpr (requires { take->over(); }) {
+      if (take->over()) break;
+    }
   }
   co_return Result<void>();
 }
@@ -39,6 +42,25 @@ struct StoryAndTranscript {
   }
   Storyteller teller;
   Transcript transcript;
+};
+
+class OneTurn {
+ public:
+  explicit OneTurn(std::string turn) : turn_(std::move(turn)) {}
+
+  void take(const Frame& frame) {
+    if (over_) return;
+    teller.take(frame);
+    if (frame.type != "turn.ended") return;
+    const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
+    over_ = doc.has_value() && doc->root().get_string("turn") == turn_;
+  }
+  bool over() const { return over_; }
+  Storyteller teller;
+
+ private:
+  std::string turn_;
+  bool over_ = false;
 };
 
 class OpenCalls {
@@ -126,6 +148,16 @@ Task<Said> read_last_said(SessionContext& context, SessionNo session, std::strin
     before = turn.started_seq;
   }
   co_return Said();
+}
+
+Task<Result<std::string>> read_answer(SessionContext& context, SessionNo session, TurnRow turn) {
+  if (turn.started_seq == 0) co_return std::string();
+  OneTurn reader(turn.id);
+  Result<void> read =
+      co_await walk_log(context, session, turn.started_seq - 1, ~std::uint64_t{0}, &reader);
+  if (!read.has_value()) co_return fail(std::move(read.error()));
+  const std::vector<ToldTurn> told = reader.teller.turns();
+  co_return told.empty() ? std::string() : told.front().answer;
 }
 
 Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& context,

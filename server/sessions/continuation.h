@@ -27,6 +27,9 @@ std::string transcript_path(const SessionContext& context, std::string_view key)
 /// log cannot be read.
 Task<Said> read_last_said(SessionContext& context, SessionNo session, std::string agent);
 
+/// What the agent said in a turn that has ended, bounded as in a story.
+Task<Result<std::string>> read_answer(SessionContext& context, SessionNo session, TurnRow turn);
+
 /// Tool calls that were opened after `after` and never got a result.
 Task<Result<std::vector<std::string>>> find_open_tool_calls(SessionContext& context,
                                                             SessionNo session, std::uint64_t after);

@@ -12,6 +12,7 @@ namespace berth::server {
 namespace {
 constexpr std::size_t kRememberedTurns = 8;
 constexpr Duration kInstant = std::chrono::nanoseconds(1);
+constexpr int kTakenBackMax = 3;
 }  // namespace
 
 Session::Session(SessionContext& context, SessionSnapshot snapshot)
@@ -50,7 +51,7 @@ SessionUse::~SessionUse() {
 
 bool Session::may_unload(TimePoint now) const {
   const Duration rest = row_.state == SessionState::open ? context_.limits.rest_after : Duration();
-  const bool works = current_ || !queue_.empty() || !steering_.empty() || closing_ ||
+  const bool works = current_ || paused_ || !queue_.empty() || !steering_.empty() || closing_ ||
                      is_ending(row_.state) || scope_.size() > 0 || !changes_.at_rest() ||
                      !questions_.none_open();
   // Why a workspace was kept is nowhere else.
@@ -118,7 +119,7 @@ Result<Binding*> Session::binding(std::string_view agent) {
 }
 
 Result<TurnRow> Session::accept(TurnRequest request) {
-  if (row_.state != SessionState::open || closing_) {
+  if (!open()) {
     return fail(ErrorKind::conflict, "session_closed", "the session is closed");
   }
   if (context_.journal.failing()) {
@@ -171,7 +172,8 @@ Result<TurnRow> Session::accept(TurnRequest request) {
 }
 
 void Session::advance() {
-  if (current_ || queue_.empty() || row_.held || closing_ || down_ || context_.draining) return;
+  if (current_ || queue_.empty() || row_.held || paused_ || closing_ || down_) return;
+  if (context_.draining) return;
   if (changes_.hold_next_turn()) return;
   TurnRow turn = std::move(queue_.front());
   queue_.erase(queue_.begin());
@@ -186,7 +188,7 @@ void Session::start_turn(TurnRow turn) {
   telling_ = false;
   cancel_requested_ = false;
   expired_ = false;
-  gates_ = 0;
+  gates_ = taken_back_ = 0;
   stalled_ = false;
   std::string data;
   JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
@@ -301,6 +303,16 @@ void Session::on_health(Binding& of, const Diagnosis& diagnosis) {
       .member("why", diagnosis.why)
       .end_object();
   append("turn.stalled", current_->agent, data);
+}
+
+bool Session::take_back_prompt(const Binding& from) {
+  if (!current_ || !dispatched_ || current_->agent != from.row().agent) return false;
+  if (cancel_requested_ || closing_ || ++taken_back_ > kTakenBackMax) return false;
+  dispatched_ = false;
+  current_->state = TurnState::starting;
+  save_turn(*current_);
+  append("turn.taken_back", current_->agent, R"({"reason":"the agent ended before it read it"})");
+  return true;
 }
 
 void Session::on_prompt_ended(Binding& from, std::string_view turn, const PromptEnd& end) {
@@ -500,6 +512,11 @@ void Session::resume_queue() {
   row_.held = false;
   save();
   append("queue.resumed", {}, "{}");
+  advance();
+}
+
+void Session::set_paused(bool paused) {
+  paused_ = paused;
   advance();
 }
 

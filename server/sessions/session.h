@@ -75,6 +75,8 @@ class Session final : public LogWriter {
   Changes& changes() { return changes_; }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
   const std::map<std::string, std::unique_ptr<Binding>>& bindings() const { return bindings_; }
+  /// Takes prompts, and is not about to be closed, archived or deleted.
+  bool open() const { return row_.state == SessionState::open && !closing_; }
   /// Something was asked before the turn that runs, or that would run next.
   bool has_past() const;
 
@@ -104,6 +106,8 @@ class Session final : public LogWriter {
   Result<void> reorder_inputs(const std::vector<std::string>& order);
   /// Stops the running turn, if any, and lets this one run next, held or not.
   Result<TurnRow> send_now(std::string_view id);
+  /// While paused, prompts are taken and wait; the running turn goes on. Not stored.
+  void set_paused(bool paused);
   Result<Binding*> binding(std::string_view agent);
   /// A turn of that agent runs, or is the next one.
   bool needs(std::string_view agent) const;
@@ -156,6 +160,9 @@ class Session final : public LogWriter {
   void on_decided(Binding& binding);
   /// The agent of the running turn shows no sign of life, or does so again.
   void on_health(Binding& of, const Diagnosis& diagnosis);
+  /// The process ended, and the running prompt had not reached it: the turn starts anew, a few
+  /// times. False when it does not; then on_agent_lost() is next.
+  bool take_back_prompt(const Binding& binding);
   void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);
   /// An interaction of the running turn was opened (+1) or closed (-1).
   void on_gate(int change);
@@ -257,6 +264,7 @@ class Session final : public LogWriter {
   TimePoint turn_time_since_{};
   int gates_ = 0;
   bool stalled_ = false;  // the running turn, and the log says so
+  int taken_back_ = 0;    // how often its prompt was not delivered
   std::vector<TurnRow> queue_;
   std::string next_;  // of the queue, runs whatever the ending of the turn before it
   std::vector<Steering> steering_;
@@ -264,6 +272,7 @@ class Session final : public LogWriter {
   std::int64_t last_turn_number_ = 0;
   std::map<std::string, std::unique_ptr<Binding>> bindings_;
   std::string kept_;
+  bool paused_ = false;
   bool closing_ = false;
   Semaphore verbs_;  // close, revive, archive, delete: one at a time
   bool down_ = false;

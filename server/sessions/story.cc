@@ -69,6 +69,13 @@ struct Storyteller::State {
     }
   }
 
+  /// What was is not told any more; what waits its turn will be.
+  void forget() {
+    for (const std::string& id : order) turns.erase(id);
+    order.clear();
+    plan.clear();
+  }
+
   void take_update(const JsonView& root) {
     const JsonView data = root.find("data");
     const std::string_view kind = data.get_string("sessionUpdate").value_or("");
@@ -92,6 +99,7 @@ Storyteller::Storyteller() : state_(std::make_unique<State>()) {}
 Storyteller::~Storyteller() = default;
 
 void Storyteller::take(const Frame& frame) {
+  if (frame.type == "agent.forgot") return state_->forget();
   if (frame.type != "update" && !frame.type.starts_with("turn.")) return;
   const Result<JsonDoc> doc = JsonDoc::parse(frame.data);
   if (!doc.has_value()) return;

@@ -144,8 +144,13 @@ struct ChangeRow {
   std::int64_t recorded_ms = 0;
 };
 
+/// All that is known of a session goes, but for its row: its id is never given out again.
+struct Erasure {
+  SessionNo session = 0;
+};
+
 /// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes
 /// nothing.
-using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow>;
+using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow, Erasure>;
 
 }  // namespace berth::server

@@ -152,6 +152,14 @@ Result<void> SqliteStore::prepare_writes() {
              {&sql.put[2], detail::upsert_into<BindingRow>()},
              {&sql.put[3], detail::upsert_into<InteractionRow>()},
              {&sql.put[4], detail::upsert_into<ChangeRow>()},
+             {&sql.erase[0], "DELETE FROM events WHERE session=?1"},
+             {&sql.erase[1], "DELETE FROM turns WHERE session=?1"},
+             {&sql.erase[2], "DELETE FROM bindings WHERE session=?1"},
+             {&sql.erase[3], "DELETE FROM interactions WHERE session=?1"},
+             {&sql.erase[4], "DELETE FROM changes WHERE session=?1"},
+             {&sql.erase[5],
+              "UPDATE sessions SET title='', options='', rules='', mcp_servers='', "
+              "additional_directories='', repository='', directory='', branch='' WHERE no=?1"},
              {&sql.raise_session_no, "UPDATE owner SET last_session_no=max(last_session_no, ?1)"},
              {&sql.run_sizes,
               "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
@@ -245,9 +253,24 @@ Result<void> SqliteStore::add_run(const EventRun& run) {
               fmt::format("session {} has other events from {} on", run.session, run.first_seq));
 }
 
+Result<void> SqliteStore::erase(SessionNo session) {
+  Result<void> done;
+  for (SqliteStatement& statement : sql_->erase) {
+    if (done) done = statement.bind(1, session).run();
+  }
+  return done;
+}
+
 Result<void> SqliteStore::put(const Record& record) {
+  if (const auto* erasure = std::get_if<Erasure>(&record)) return erase(erasure->session);
   SqliteStatement& statement = sql_->put[record.index()];
-  std::visit([&statement](const auto& row) { detail::bind_row(statement, row); }, record);
+  std::visit(
+      [&statement](const auto& row) {
+        if constexpr (!std::is_same_v<decltype(row), const Erasure&>) {
+          detail::bind_row(statement, row);
+        }
+      },
+      record);
   Result<void> done = statement.run();
   if (!done) return done;
   const auto* session = std::get_if<SessionRow>(&record);

@@ -68,6 +68,7 @@ class SqliteStore final : public Store {
     SqliteStatement begin, end;
     SqliteStatement add_run, find_run;
     std::array<SqliteStatement, std::variant_size_v<Record>> put;
+    std::array<SqliteStatement, 6> erase;
     SqliteStatement raise_session_no, last_session_no;
     SqliteStatement read_events, last_seq;
     SqliteStatement find_session, load_session, list_sessions, unsettled;
@@ -89,6 +90,7 @@ class SqliteStore final : public Store {
   Result<void> apply(const CommitBatch& batch);
   Result<void> add_run(const EventRun& run);
   Result<void> put(const Record& record);
+  Result<void> erase(SessionNo session);
   void note_small_run(const EventRun& run);
   Result<std::vector<StoredRun>> next_merge(SessionNo session);
   Result<void> merge_some(std::size_t bytes_max, std::vector<SessionNo>& finished);

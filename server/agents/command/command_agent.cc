@@ -1,7 +1,8 @@
 #include <berth/server/agents/command/command_agent.h>
 
 #include <berth/core/json_writer.h>
-#include <berth/server/agents/probe.h>
+#include <berth/server/agents/launch.h>
+#include <berth/server/agents/reports.h>
 
 #include <csignal>
 #include <utility>
@@ -86,12 +87,14 @@ Task<void> CommandAgent::run(AttachSpec spec) {
     exit.process = process_->process_id();
     exit.status = process_->exit_status();
     exit.stderr_tail = process_->stderr_tail();
+    unsent_ = unsent_ || process_->bytes_taken() == taken_before_;
     process_.reset();
   } else {
     exit.status.kind = io::ExitStatus::Kind::exited;
   }
   if (warm() && ready.has_value()) co_await keep();
   co_await written_.wait();
+  exit.prompt_untouched = warm() && unsent_ && !turn_.empty();
   turn_.clear();
   state_ = State::none;
   if (silent_) co_return;
@@ -105,8 +108,9 @@ Task<void> CommandAgent::run(AttachSpec spec) {
 }
 
 io::LaunchSpec CommandAgent::launch_spec(const std::string& checkpoint) const {
-  io::LaunchSpec launch;
-  launch.command = profile_.command;
+  io::LaunchSpec launch =
+      launch_of(profile_, platform_.environment(), spec_.directory, tag_ + "-" + spec_.session_key);
+  launch.arguments.clear();  // behind those of the contract
   const auto add = [&launch](std::string option, const std::string& value) {
     if (value.empty()) return;
     launch.arguments.push_back(std::move(option));
@@ -124,10 +128,6 @@ io::LaunchSpec CommandAgent::launch_spec(const std::string& checkpoint) const {
   }
   launch.arguments.insert(launch.arguments.end(), profile_.arguments.begin(),
                           profile_.arguments.end());
-  launch.environment = agent_environment(platform_.environment(), profile_);
-  launch.working_directory =
-      profile_.working_directory.empty() ? spec_.directory : profile_.working_directory;
-  launch.tag = tag_ + "-" + spec_.session_key;
   return launch;
 }
 
@@ -193,6 +193,8 @@ void CommandAgent::prompt(std::string turn, std::string blocks) {
   BERTH_ASSERT(state_ == State::live && turn_.empty());
   turn_ = std::move(turn);
   cancelled_ = false;
+  unsent_ = process_ == nullptr;
+  taken_before_ = unsent_ ? 0 : process_->bytes_taken();
   told_end_.reset();
   output_.begin_turn();
   Result<std::string> words = plain_words(blocks);
@@ -290,16 +292,9 @@ void CommandAgent::resume_reading() {
 void CommandAgent::answer(std::uint64_t, const AgentAnswer&) {}
 
 void CommandAgent::refuse(std::string_view what) {
-  std::string report;
-  JsonWriter(report)
-      .begin_object()
-      .member("what", what)
-      .key("error")
-      .begin_object()
-      .member("message", "command-line agents take no settings while they run")
-      .end_object()
-      .end_object();
-  sink_.on_foreign_message(spec_.attach_epoch, "berth/config_refused", report);
+  sink_.on_foreign_message(
+      spec_.attach_epoch, "berth/config_refused",
+      config_refused_because(what, "command-line agents take no settings while they run"));
 }
 
 void CommandAgent::set_mode(std::string_view) {

@@ -79,7 +79,9 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::unique_ptr<LineProcess> process_;
   Event ended_;  // a one-shot agent has no process to wait for between attach and prompt
   CommandOutput output_;
-  std::string turn_;  // that runs; empty: none
+  std::string turn_;                // that runs; empty: none
+  bool unsent_ = false;             // its process was gone already
+  std::uint64_t taken_before_ = 0;  // bytes that the process took before its prompt
   bool cancelled_ = false;
   std::optional<PromptEnd> told_end_;  // a one-shot agent's own words, until its process ends
   std::string unwritten_;              // lines for output.jsonl

@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/agents/reports.h>
 
 #include <cstdlib>
 
@@ -10,20 +11,6 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kTitleMax = 200;
-
-std::string chunk(std::string_view kind, std::string_view text) {
-  std::string update;
-  JsonWriter(update)
-      .begin_object()
-      .member("sessionUpdate", kind)
-      .key("content")
-      .begin_object()
-      .member("type", "text")
-      .member("text", text)
-      .end_object()
-      .end_object();
-  return update;
-}
 
 /// The value as text: strings without quotes, the rest as JSON.
 std::string as_text(const JsonView& value) {
@@ -122,9 +109,9 @@ std::optional<CommandLine> CommandOutput::read(std::string_view line) {
   const auto text = root.get_string("text");
   if (type == "text" && text) {
     said_something_ = true;
-    take_update(said, "agent_message_chunk", chunk("agent_message_chunk", *text));
+    take_update(said, "agent_message_chunk", text_update("agent_message_chunk", *text));
   } else if (type == "thought" && text) {
-    take_update(said, "agent_thought_chunk", chunk("agent_thought_chunk", *text));
+    take_update(said, "agent_thought_chunk", text_update("agent_thought_chunk", *text));
   } else if (type == "tool_call" && root.get_string("id")) {
     read_tool_call(said, root);
   } else if (type == "tool_result" && root.get_string("id")) {
@@ -138,7 +125,7 @@ std::optional<CommandLine> CommandOutput::read(std::string_view line) {
     // Some only tell the answer at the end.
     const auto response = root.get_string("data.response");
     if (response && !response->empty() && !said_something_) {
-      take_update(said, "agent_message_chunk", chunk("agent_message_chunk", *response));
+      take_update(said, "agent_message_chunk", text_update("agent_message_chunk", *response));
     }
     said.ended = CommandTurnEnd{
         stop_reason_of(root.get_string("data.stop_reason").value_or("")), {}, usage()};

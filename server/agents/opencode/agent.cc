@@ -2,6 +2,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
+#include <berth/server/agents/reports.h>
 
 #include <utility>
 
@@ -110,16 +111,8 @@ bool Agent::choose(std::string_view id, JsonView value) {
 
 void Agent::refuse_config(std::string_view what, std::string_view why) {
   if (silent_) return;
-  std::string report;
-  JsonWriter(report)
-      .begin_object()
-      .member("what", what)
-      .key("error")
-      .begin_object()
-      .member("message", why)
-      .end_object()
-      .end_object();
-  sink_.on_foreign_message(attach_epoch_, "berth/config_refused", report);
+  sink_.on_foreign_message(attach_epoch_, "berth/config_refused",
+                           config_refused_because(what, why));
 }
 
 void Agent::end(bool) {

@@ -1,7 +1,7 @@
 #include <berth/server/agents/opencode/server.h>
 
 #include <berth/io/awaitables.h>
-#include <berth/server/agents/probe.h>
+#include <berth/server/agents/launch.h>
 
 #include <algorithm>
 #include <utility>
@@ -68,23 +68,17 @@ Server::~Server() {
 // --- the process ---
 
 io::LaunchSpec Server::launch_spec(int port) const {
-  io::LaunchSpec launch;
-  launch.command = profile_.command;
-  launch.arguments = profile_.arguments;
+  io::LaunchSpec launch = launch_of(profile_, platform_.environment(), directory_, tag_);
   if (launch.arguments.empty()) launch.arguments.emplace_back("serve");
   for (const std::string& argument : {std::string("--hostname"), std::string("127.0.0.1"),
                                       std::string("--port"), std::to_string(port)}) {
     launch.arguments.push_back(argument);
   }
-  launch.environment = agent_environment(platform_.environment(), profile_);
   std::erase_if(launch.environment, [](const auto& variable) {
     return variable.first == "OPENCODE_SERVER_PASSWORD" ||
            variable.first == "OPENCODE_SERVER_USERNAME";
   });
   launch.environment.emplace_back("OPENCODE_SERVER_PASSWORD", password_);
-  launch.working_directory =
-      profile_.working_directory.empty() ? directory_ : profile_.working_directory;
-  launch.tag = tag_;
   return launch;
 }
 

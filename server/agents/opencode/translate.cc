@@ -1,6 +1,7 @@
 #include <berth/server/agents/opencode/translate.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/server/agents/reports.h>
 
 #include <charconv>
 #include <vector>
@@ -62,19 +63,8 @@ void write_choices(JsonWriter& writer, const char* key, const std::vector<JsonVi
 
 std::string text_chunk(bool thought, std::string_view message_id, std::string_view text,
                        bool replaces) {
-  std::string out;
-  JsonWriter writer(out);
-  writer.begin_object()
-      .member("sessionUpdate", thought ? "agent_thought_chunk" : "agent_message_chunk")
-      .member("messageId", message_id)
-      .key("content")
-      .begin_object()
-      .member("type", "text")
-      .member("text", text)
-      .end_object();
-  if (replaces) writer.key("_meta").begin_object().member_bool("berth/replace", true).end_object();
-  writer.end_object();
-  return out;
+  return text_update(thought ? "agent_thought_chunk" : "agent_message_chunk", text, message_id,
+                     replaces ? R"({"berth/replace":true})" : "");
 }
 
 std::string_view tool_kind(std::string_view tool) {

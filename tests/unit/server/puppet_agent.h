@@ -106,12 +106,13 @@ class Puppet final : public AgentPort {
     end.stop_reason = "end_turn";
     sink_.on_prompt_ended(epoch(), turn, std::move(end));
   }
-  void exits(bool expected) {
+  void exits(bool expected, bool prompt_untouched = false) {
     live_ = false;
     running.clear();
     AgentExit exit;
     exit.process.pid = 4711;
     exit.expected = expected;
+    exit.prompt_untouched = prompt_untouched;
     sink_.on_exited(epoch(), std::move(exit));
   }
 

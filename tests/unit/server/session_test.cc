@@ -141,6 +141,33 @@ TEST(Continuing, ATurnThatACrashCutOffNamesItsToolCallsWithoutAResult) {
 
 // --- native sessions ---
 
+TEST(Continuing, AnAgentThatWasMadeToForgetIsToldNothingOfWhatWasBefore) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.session().set_paused(true);
+  const std::string waiting = world.prompt("paint it");
+  world.agent_named("one").exits(true);
+  world.session().bindings().at("one")->forget();
+  world.settle();
+  world.crash();
+  world.session().resume_queue();
+  world.settle();
+  Puppet& one = world.agent_named("one");
+  EXPECT_EQ(one.specs.back().native_session_id, "");
+  one.attaches(Rung::new_session, "another");
+  world.settle();
+  ASSERT_EQ(one.prompts.size(), 1U);
+  EXPECT_EQ(text_of_story(one.prompts.back()), "");
+  one.ends("end_turn");
+  one.exits(false);
+  world.prompt("launch it");
+  world.agent_named("one").attaches(Rung::history, "a third");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "paint it")) << story;
+  EXPECT_FALSE(holds(story, "build a boat")) << story;
+}
+
 TEST(NativeSessions, NoFailureOverwritesTheIdAndOlderOnesAreKept) {
   SessionWorld world;
   world.turn("first");
@@ -272,6 +299,64 @@ TEST(Attaching, PromptsThatRaceToASleepingAgentStartOneProcess) {
   EXPECT_TRUE(holds(one.prompts[0], "third"));
   EXPECT_EQ(world.state_of(given_up), TurnState::cancelled);
   EXPECT_EQ(world.state_of(sent), TurnState::running);
+}
+
+TEST(Attaching, APromptThatReachedNoProcessGoesToTheNext) {
+  SessionWorld world;
+  world.turn("first");
+  const std::string second = world.prompt("second");
+  EXPECT_EQ(world.state_of(second), TurnState::running);
+  world.agent_named("one").exits(false, true);
+  world.settle();
+  EXPECT_EQ(world.state_of(second), TurnState::starting);
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::resume, "one-native");
+  world.settle();
+  EXPECT_EQ(one.prompts.size(), 3U);
+  EXPECT_TRUE(holds(one.prompts.back(), "second"));
+  one.ends("end_turn");
+  EXPECT_EQ(world.state_of(second), TurnState::completed);
+  EXPECT_EQ(world.log("turn.taken_back").size(), 1U);
+}
+
+TEST(Attaching, APromptThatNoProcessTakesIsGivenUp) {
+  SessionWorld world;
+  world.turn("first");
+  const std::string second = world.prompt("second");
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    world.agent_named("one").exits(false, true);
+    world.settle();
+    world.agent_named("one").attaches(Rung::resume, "one-native");
+    world.settle();
+  }
+  world.agent_named("one").exits(false, true);
+  EXPECT_EQ(world.state_of(second), TurnState::interrupted);
+}
+
+TEST(Attaching, APromptThatMayHaveArrivedOrWasCancelledIsNotSentAgain) {
+  SessionWorld world;
+  world.turn("first");
+  const std::string uncertain = world.prompt("second");
+  world.agent_named("one").exits(false, false);
+  EXPECT_EQ(world.state_of(uncertain), TurnState::interrupted);
+  const std::string cancelled = world.prompt("third");
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.settle();
+  static_cast<void>(world.session().cancel(cancelled, "enough"));
+  world.agent_named("one").exits(false, true);
+  EXPECT_EQ(world.state_of(cancelled), TurnState::cancelled);
+}
+
+TEST(Queueing, APausedSessionTakesPromptsAndRunsNone) {
+  SessionWorld world;
+  world.turn("first");
+  world.session().set_paused(true);
+  const std::string second = world.prompt("second");
+  EXPECT_EQ(world.state_of(second), TurnState::queued);
+  EXPECT_EQ(world.agent_named("one").prompts.size(), 1U);
+  world.session().set_paused(false);
+  world.settle();
+  EXPECT_EQ(world.agent_named("one").prompts.size(), 2U);
 }
 
 TEST(Attaching, ACancelledTurnIsNotTriedAgain) {

@@ -233,6 +233,8 @@ class SessionWorld {
     std::unique_ptr<Pool> pool;
     std::unique_ptr<SessionContext> context;
     std::unique_ptr<Directory> directory;
+    AgentProfiles profiles;
+    std::unique_ptr<NamedAgents> named;
     std::unique_ptr<Api> api;
   };
 
@@ -284,7 +286,9 @@ class SessionWorld {
         new SessionContext{life.platform, life.store, *life.journal, life.workspaces, life.agents,
                            *life.pool, log_, limits_, kState});
     life.directory = std::make_unique<Directory>(*life.context, kState);
-    life.api = std::make_unique<Api>(*life.context, *life.directory, "token", NodeInfo{});
+    life.named = std::make_unique<NamedAgents>(*life.context, *life.directory, life.profiles);
+    life.api =
+        std::make_unique<Api>(*life.context, *life.directory, *life.named, "token", NodeInfo{});
     Result<void> recovered = await(life.directory->recover());
     ASSERT_TRUE(recovered.has_value()) << recovered.error().message;
     session_ = nullptr;

@@ -284,6 +284,33 @@ TEST_P(StoreContract, ALaterRecordReplacesTheRowWithItsKey) {
   EXPECT_EQ(store_->load_session(1)->change->tree, "two");
 }
 
+TEST_P(StoreContract, AnErasureLeavesTheIdOfTheSessionAndOthersAlone) {
+  for (const SessionNo no : {1, 2}) {
+    commit_events(no, 1, 50);
+    commit_record(full_session(no));
+    commit_record(full_turn(no, 1));
+    commit_record(full_binding(no));
+    commit_record(full_interaction(no, "int_1"));
+  }
+  const SessionSnapshot other = *store_->load_session(2);
+  commit_record(Erasure{1});
+  commit_record(Erasure{1});
+  reopen();
+  EXPECT_EQ(read(1, 0).last_seq, 0U);
+  EXPECT_EQ(*store_->find_session("default", "ses_1"), 1);
+  const Result<SessionSnapshot> erased = store_->load_session(1);
+  ASSERT_TRUE(erased.has_value());
+  EXPECT_EQ(erased->last_turn_number, 0);
+  EXPECT_TRUE(erased->open_turns.empty());
+  EXPECT_TRUE(erased->bindings.empty());
+  EXPECT_TRUE(store_->list_interactions(1, false, 10)->empty());
+  EXPECT_EQ(erased->session.title, "");
+  EXPECT_EQ(erased->session.options, "");
+  EXPECT_EQ(read(2, 0).last_seq, 50U);
+  EXPECT_EQ(store_->load_session(2)->bindings.size(), other.bindings.size());
+  EXPECT_EQ(store_->load_session(2)->last_turn_number, 1);
+}
+
 TEST_P(StoreContract, FindsSessionsByTheCallersId) {
   commit_record(full_session(5));
   EXPECT_EQ(*store_->find_session("default", "ses_5"), 5);

@@ -169,6 +169,15 @@ class CommandAgentTest : public AgentRig {
     std::ifstream in(folder + "/agents/01key-cmd/" + name);
     return {std::istreambuf_iterator<char>(in), {}};
   }
+  /// Returns when the process is a zombie or gone; its files are closed then.
+  static void await_death(int pid) {
+    for (char state = 'R'; state != 'Z' && state != '\0';) {
+      std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+      const std::string text{std::istreambuf_iterator<char>(stat), {}};
+      const std::size_t end = text.rfind(") ");
+      state = end == std::string::npos ? '\0' : text[end + 2];
+    }
+  }
   AgentProfile profile;
 };
 
@@ -217,6 +226,24 @@ TEST_F(CommandAgentTest, RemembersAcrossTheDeathOfItsProcess) {
   EXPECT_EQ(attached[1].rung, Rung::resume);
   prompt("recall");
   EXPECT_EQ(said, "heron");
+}
+
+TEST_F(CommandAgentTest, SaysThatAPromptDidNotReachADeadProcess) {
+  make(Driver::checkpoint);
+  attach();
+  const int pid = attached[0].process.pid;
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  await_death(pid);  // its pipes are closed, and nobody has told us yet
+  prompt("say hello");
+  ASSERT_EQ(exits.size(), 1U);
+  EXPECT_TRUE(exits[0].prompt_untouched);
+  attach(attached[0].native_session_id);
+  prompt("die");
+  ASSERT_EQ(exits.size(), 2U);
+  EXPECT_FALSE(exits[1].prompt_untouched) << "it read it";
+  attach(attached[0].native_session_id);
+  end();
+  EXPECT_FALSE(exits[2].prompt_untouched) << "there was none";
 }
 
 TEST_F(CommandAgentTest, ATornCheckpointCostsNoMoreThanTheLastTurn) {
