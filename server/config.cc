@@ -250,6 +250,7 @@ std::optional<Error> read_limits(Config& config, const std::string& file,
   reader.seconds("reader_stall_max", config.sessions.reader_stall_max);
   reader.number("continuation_bytes_max", config.sessions.continuation_bytes_max);
   reader.seconds("question_expiry", config.sessions.question_expiry);
+  reader.seconds("rest_after", config.sessions.rest_after);
   reader.seconds("stall_after", config.sessions.stall_after);
   reader.number("attach_retries_max", config.sessions.retries.retries_max);
   reader.seconds("attach_retry_first", config.sessions.retries.wait_first);

@@ -157,7 +157,7 @@ class Deaths(unittest.TestCase):
 class Leaks(unittest.TestCase):
     def test_sessions_that_were_closed_leave_nothing_behind(self):
         count = 10000 if FULL else 400
-        with Server() as server, ThreadPoolExecutor(4) as pool:
+        with Server("[limits]\nrest_after = 1\n") as server, ThreadPoolExecutor(4) as pool:
             client = server.client
 
             def live(_):
@@ -174,10 +174,12 @@ class Leaks(unittest.TestCase):
 
             list(pool.map(live, range(100)))
             wait_until(lambda: client.get("/v1/info")["sse_clients"] == 0)
+            time.sleep(1)  # sessions that were closed leave the memory four times in this
             before = held()
             started = time.monotonic()
             list(pool.map(live, range(count)))
             took = time.monotonic() - started
+            wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0)
             wait_until(lambda: held()[1:] == before[1:], 30, lambda: f"{held()}, and not {before}: threads,"
                        " descriptors, processes, files")
             after = held()

@@ -210,6 +210,7 @@ server::Config World::make_config() {
                       unknown[plan_.below(std::size(unknown))]};
   config.agents.emplace(second.name, second);
   if (plan_.one_in(3)) config.sessions.question_expiry = milliseconds(100);
+  if (plan_.one_in(3)) config.sessions.rest_after = milliseconds(100);
   // Small limits now and then, so that each way through the code is taken.
   if (plan_.one_in(3)) config.journal.tail_bytes_max = 2000;
   if (plan_.one_in(3)) config.journal.batch_events_max = 8;

@@ -188,6 +188,13 @@ class SessionWorld {
     EXPECT_EQ(scope.size(), 0U);
   }
 
+  /// Sessions that left the memory after so long.
+  std::size_t unload_after(Duration time) {
+    settle(time);
+    session_ = nullptr;  // what may be gone is opened again
+    return life_->directory->unload();
+  }
+
   SimVfs& disk() { return life_->vfs; }
   /// All that the store has on its disk.
   std::string stored_bytes() const {
