@@ -64,7 +64,9 @@ Result<void> FileStore::begin(const std::vector<Present>& all, const UsersIndex&
   std::set<std::string> wanted = attributes_of_index(users, options_.root);
   may_convert_ = !wanted.empty() || has_attributes(all) || settings_may_convert(repository_);
   if (may_convert_) {  // whether a file had CRLF before
-    for (const Present& present : all) wanted.insert(present.path);
+    for (const Present& present : all) {
+      if (!is_attributes_file(present.path)) wanted.insert(present.path);
+    }
   }
   return use_part_of_index(repository_, users, wanted);
 }
