@@ -96,6 +96,7 @@ Task<void> CommandAgent::run(AttachSpec spec) {
   co_await written_.wait();
   exit.prompt_untouched = warm() && unsent_ && !turn_.empty();
   turn_.clear();
+  held_.clear();
   state_ = State::none;
   if (silent_) co_return;
   if (ready.has_value()) {
@@ -211,6 +212,10 @@ void CommandAgent::prompt(std::string turn, std::string blocks) {
     return;
   }
   words->push_back('\0');
+  if (keeping_) {
+    held_ = std::move(*words);
+    return;
+  }
   process_->send(std::move(*words));
   if (!warm()) process_->end_input();
 }
@@ -218,7 +223,7 @@ void CommandAgent::prompt(std::string turn, std::string blocks) {
 void CommandAgent::cancel(std::string_view turn) {
   if (process_ == nullptr || turn_ != turn) return;
   cancelled_ = true;
-  process_->signal(SIGINT);
+  if (held_.empty()) process_->signal(SIGINT);
 }
 
 void CommandAgent::finish_prompt(PromptEnd end) {
@@ -341,6 +346,16 @@ Task<void> CommandAgent::write_log() {
   written_.set();
 }
 
+/// A turn may tear the checkpoint of the turn before: its prompt waits until that is kept.
+void CommandAgent::send_held() {
+  if (held_.empty() || process_ == nullptr) return;
+  std::string words = std::exchange(held_, {});
+  if (!cancelled_) return process_->send(std::move(words));
+  PromptEnd end;
+  end.stop_reason = "cancelled";
+  finish_prompt(std::move(end));
+}
+
 Task<void> CommandAgent::keep() {
   if (std::exchange(keeping_, true)) co_return;
   io::Files* files = &platform_.files();
@@ -349,6 +364,7 @@ Task<void> CommandAgent::keep() {
       io::Lane::files, platform_.reactor(),
       [files, folders] { return keep_checkpoint(*files, folders); });
   keeping_ = false;
+  send_held();
   if (kept.has_value() || silent_) co_return;
   std::string report;
   JsonWriter(report).begin_object().member("error", kept.error().message).end_object();

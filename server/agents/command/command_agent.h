@@ -58,6 +58,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   void log_line(std::string_view line);
   Task<void> write_log();
   Task<void> keep();
+  void send_held();
 
   void on_line(Line& line) override;
   void on_overlong(std::uint64_t total_bytes, std::string_view head) override;
@@ -87,6 +88,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::string unwritten_;              // lines for output.jsonl
   Event written_;                      // set while nothing is being written
   bool keeping_ = false;
+  std::string held_;  // the prompt, until the checkpoint of the turn before is kept
 };
 
 }  // namespace berth::server
