@@ -270,7 +270,7 @@ Task<void> App::keep_tidy(StopToken stop) {
 Task<void> App::keep_lean(StopToken stop) {
   const Duration every = config_.sessions.rest_after / 4 + std::chrono::milliseconds(1);
   while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + every, stop)) {
-    running_->directory.unload();
+    co_await running_->directory.unload();
   }
 }
 

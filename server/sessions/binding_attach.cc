@@ -98,7 +98,6 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   row_.agent_info = attached.agent_info;
   heard_ = worked_ = context_.reactor().clock().now();
   stopped_since_.reset();
-  last_signs_ = {};
   row_.pid = attached.process.pid;
   row_.start_time = attached.process.start_time;
   save();
@@ -275,6 +274,7 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
 /// to the old.
 void Binding::after_end(std::string_view why) {
   diagnosis_ = {};
+  last_signs_ = {};
   ending_ = false;
   leave_pool();
   if (std::exchange(attach_when_gone_, false) && wanted()) {

@@ -342,10 +342,23 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   co_return co_await context_.workspaces.reap(std::move(order));
 }
 
-std::size_t Directory::unload() {
-  const TimePoint now = context_.reactor().clock().now();
-  return std::erase_if(by_no_, [&](const auto& entry) {
-    if (!entry.second->may_unload(now)) return false;
+Task<std::size_t> Directory::unload() {
+  const TimePoint began = context_.reactor().clock().now();
+  std::set<SessionNo> resting;
+  for (const auto& [no, session] : by_no_) {
+    if (session->may_unload(began)) resting.insert(resting.end(), no);
+  }
+  // What one wrote last must be in the store before it is read from there.
+  Result<void> in_log = co_await context_.journal.committed();
+  if (!in_log.has_value()) co_return 0;
+  std::set<const LogWriter*> leaving;
+  for (const SessionNo no : resting) {
+    const Session* session = loaded(no);
+    if (session != nullptr && session->rests_since(began)) leaving.insert(session);
+  }
+  context_.journal.forget(leaving);
+  co_return std::erase_if(by_no_, [&](const auto& entry) {
+    if (!leaving.contains(entry.second.get())) return false;
     by_id_.erase(entry.second->row().id);
     return true;
   });

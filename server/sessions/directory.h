@@ -63,8 +63,8 @@ class Directory {
   void for_each_loaded(Fn fn) {
     for (auto& [no, session] : by_no_) fn(*session);
   }
-  /// Lets go of sessions that rest; how many.
-  std::size_t unload();
+  /// Lets go of sessions that rest, once all that they wrote is in the log; how many.
+  Task<std::size_t> unload();
   /// Ends all agents; nothing is written to the log any more.
   Task<void> shutdown();
 

@@ -205,6 +205,14 @@ void Journal::keep_in_tail(LogWriter& writer, std::shared_ptr<const EventRun> ru
   }
 }
 
+void Journal::forget(const std::set<const LogWriter*>& writers) {
+  std::erase_if(tail_order_, [&](const TailEntry& entry) {
+    if (!writers.contains(entry.writer)) return false;
+    tail_bytes_ -= entry.bytes;
+    return true;
+  });
+}
+
 void Journal::drop_oldest(LogWriter& writer) {
   auto& tail = writer.tail_;
   tail[writer.tail_begin_++].reset();

@@ -15,6 +15,7 @@
 #include <coroutine>
 #include <deque>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -117,6 +118,9 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   /// The same for those who only read: while the store refuses commits they are not kept waiting,
   /// but get refusal().
   Committed committed_or_refused();
+
+  /// Nothing of these is kept in memory any more: they go. None is busy().
+  void forget(const std::set<const LogWriter*>& writers);
 
   /// Commits once more what is there, but does not repeat a commit that fails: for the end of the
   /// server.

@@ -38,6 +38,8 @@ class Questions final : private io::TimerOp {
  public:
   /// `left_open` are rows that a crash left behind; recover() closes them.
   Questions(SessionContext& context, Session& session, std::vector<InteractionRow> left_open);
+  /// Its timer may be armed for a question that was closed before.
+  ~Questions() { stop(); }
 
   /// The session's rules, from its row; call again when they change.
   void set_rules(std::vector<PermissionRule> rules) { rules_ = std::move(rules); }

@@ -142,6 +142,8 @@ class Session final : public LogWriter {
   /// Nothing goes on in it, nobody works with it or follows it: it can be read from the store again
   /// when it is needed. One that is open is kept for `rest_after` since its last use.
   bool may_unload(TimePoint now) const;
+  /// The same, and nobody has used it since `then`.
+  bool rests_since(TimePoint then) const { return last_use_ < then && may_unload(then); }
 
   void add_reader(LogReader& reader) { readers_.push_back(reader); }
   /// Set whenever no turn runs.

@@ -192,7 +192,7 @@ class SessionWorld {
   std::size_t unload_after(Duration time) {
     settle(time);
     session_ = nullptr;  // what may be gone is opened again
-    return life_->directory->unload();
+    return await(life_->directory->unload());
   }
 
   SimVfs& disk() { return life_->vfs; }
