@@ -197,8 +197,7 @@ Api::Answer Api::healthz(ApiCall*) {
 
 Api::Answer Api::readyz(ApiCall*) {
   if (draining_) {
-    co_return problem(
-        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(draining());
   }
   if (context_.journal.failing() || context_.journal.stopped()) {
     co_return problem(context_.journal.refusal());

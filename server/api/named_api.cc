@@ -124,8 +124,7 @@ Api::Answer Api::get_named(ApiCall* call) {
 
 Api::Answer Api::start_named(ApiCall* call) {
   if (draining_) {
-    co_return problem(
-        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(draining());
   }
   Result<NamedSpec> spec = read_named_spec(call->request->body);
   if (!spec.has_value()) co_return problem(spec.error());

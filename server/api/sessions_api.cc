@@ -53,8 +53,7 @@ Result<OpenRequest> read_open_request(std::string_view text) {
 
 Api::Answer Api::open_session(ApiCall* call) {
   if (draining_) {
-    co_return problem(
-        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(draining());
   }
   Result<OpenRequest> request = read_open_request(call->request->body);
   if (!request.has_value()) co_return problem(request.error());

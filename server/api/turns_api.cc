@@ -71,8 +71,7 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
 
 Api::Answer Api::post_turn(ApiCall* call) {
   if (draining_) {
-    co_return problem(
-        make_error(ErrorKind::unavailable, "draining", "the server is shutting down"));
+    co_return problem(draining());
   }
   Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
   if (!found.has_value()) co_return problem(found.error());

@@ -2,6 +2,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
+#include <berth/server/agents/acp_messages.h>
 
 #include <algorithm>
 #include <utility>
@@ -15,18 +16,6 @@ constexpr Duration kSteady = std::chrono::seconds(60);
 constexpr Duration kFirstPause = std::chrono::milliseconds(500);
 constexpr Duration kPauseMax = std::chrono::seconds(60);
 constexpr int kDoublingsMax = 10;
-
-std::string text_block(std::string_view text) {
-  std::string blocks;
-  JsonWriter(blocks)
-      .begin_array()
-      .begin_object()
-      .member("type", "text")
-      .member("text", text)
-      .end_object()
-      .end_array();
-  return blocks;
-}
 
 }  // namespace
 
@@ -230,7 +219,7 @@ Task<bool> NamedAgent::take_one(const Inbox::Prompt* prompt, StopToken stop) {
     // A held queue waits for the agent; a prompt must not start it before its time.
     if (!session_.row().held) {
       TurnRequest request;
-      request.blocks = text_block(prompt->what.text);
+      request.blocks = acp::text_blocks(prompt->what.text);
       request.idempotency_key = prompt->key;
       Result<TurnRow> accepted = session_.accept(std::move(request));
       if (accepted.has_value()) co_return true;

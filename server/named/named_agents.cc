@@ -149,14 +149,14 @@ Task<Result<const NamedAgent*>> NamedAgents::start(NamedSpec asked) {
   if (slot == nullptr) slot = std::make_unique<Entry>(context_.reactor());
   Entry* entry = slot.get();
   const Mutex::Guard one = co_await entry->verbs.lock();
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   Result<void> done;
   if (entry->agent == nullptr) {
     done = co_await make(entry, std::move(asked));
   } else {
     done = check_same_options(entry->agent->spec(), asked);
   }
-  if (down_) done = fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) done = fail(draining());
   if (done.has_value()) done = co_await entry->agent->start();
   if (!done.has_value()) co_return fail(std::move(done.error()));
   co_return entry->agent.get();
@@ -232,7 +232,7 @@ Task<Result<const NamedAgent*>> NamedAgents::restart(std::string name, bool now)
   const Mutex::Guard one = co_await entry->verbs.lock();
   if (entry->agent == nullptr) co_return fail(unknown(name));
   co_await entry->agent->stop(now);
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   Result<void> started = co_await entry->agent->start();
   if (!started.has_value()) co_return fail(std::move(started.error()));
   co_return entry->agent.get();
@@ -245,7 +245,7 @@ Task<Result<const NamedAgent*>> NamedAgents::reset(std::string name, bool now) {
   if (entry->agent == nullptr) co_return fail(unknown(name));
   const bool ran = entry->agent->running();
   co_await entry->agent->stop(now);
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   Result<void> done = co_await entry->agent->forget();
   if (done.has_value() && ran) done = co_await entry->agent->start();
   if (!done.has_value()) co_return fail(std::move(done.error()));
@@ -276,7 +276,7 @@ Task<Result<void>> NamedAgents::finish_removal(Entry* entry) {
   Session& session = agent.session();
   co_await agent.stop(true);
   co_await agent.shutdown();
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   Result<void> done;
   if (spec.leaving == NamedSpec::Leaving::purging) {
     RemoveOrder order;

@@ -244,7 +244,7 @@ Task<Result<void>> Changes::refresh() {
 /// With the permit held.
 Task<Result<void>> Changes::refresh_files() {
   const SessionRow& session = session_.row();
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   if (!has_worktree(session) || !session.workspace_ready || session_.current_turn() != nullptr ||
       recording_) {
     co_return Result<void>();
@@ -311,7 +311,7 @@ Task<Result<void>> Changes::move_baseline(const std::vector<std::string>* paths)
   Result<WorkspaceChange> left =
       co_await context_.workspaces.compare(workspace, *base, latest_->tree);
   if (!left.has_value()) co_return fail(std::move(left.error()));
-  if (down_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (down_) co_return fail(draining());
   session_.set_base(*base);
   ChangeRow& change = row();
   Attribution attributed = Attribution::parse(change.touched);

@@ -36,6 +36,11 @@ struct SessionLimits {
   RetryLimits retries;  ///< Of starts that failed in a way that may pass.
 };
 
+/// Why nothing new begins, and what waits ends.
+inline Error draining() {
+  return make_error(ErrorKind::unavailable, "draining", "the server is shutting down");
+}
+
 /// References to one shard's parts; outlives its sessions.
 struct SessionContext {
   io::Platform& platform;

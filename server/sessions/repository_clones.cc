@@ -1,6 +1,7 @@
 #include <berth/server/sessions/repository_clones.h>
 
 #include <berth/git/names.h>
+#include <berth/server/sessions/context.h>
 #include <berth/server/sessions/workspaces_git.h>
 
 #include <chrono>
@@ -55,7 +56,7 @@ bool RepositoryClones::is_good(const OpenedClone& clone, const CloneOrder& order
 
 Task<Result<OpenedClone>> RepositoryClones::run(Step step) {
   step.now_s = now_s();
-  if (stopped_) co_return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
+  if (stopped_) co_return fail(draining());
   co_return co_await platform_.offload().run(io::Lane::git, platform_.reactor(),
                                              [this, step] { return perform(step); });
 }

@@ -32,10 +32,6 @@ std::string closed_json(bool removed, std::string_view reason, const WorkspaceRe
   return data;
 }
 
-auto draining() {
-  return fail(ErrorKind::unavailable, "draining", "the server is shutting down");
-}
-
 bool is_missing(const Error& error) {
   return std::string_view(error.code) == "worktree_missing";
 }
@@ -66,7 +62,7 @@ Task<Result<void>> Session::come_to_rest(std::string_view reason, bool at_once) 
   co_await idle_.wait();
   co_await changes_.settled().wait();
   closing_ = false;
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   co_return Result<void>();
 }
 
@@ -92,7 +88,7 @@ void Session::cancel_unsent(std::string_view why) {
 Task<Result<void>> Session::close() {
   // Whoever asks again waits for the same end.
   Semaphore::Permits verb = co_await verbs_.acquire();
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   if (row_.state == SessionState::closed || row_.state == SessionState::deleted) {
     co_return co_await context_.journal.committed();
   }
@@ -114,7 +110,7 @@ Task<Result<void>> Session::finish_close() {
     // What a person did since the last turn is in the last snapshot.
     Result<void> fresh = co_await changes_.refresh();
     Semaphore::Permits permit = co_await changes_.files().acquire();
-    Result<WorkspaceRemoval> removed = draining();
+    Result<WorkspaceRemoval> removed = fail(draining());
     // A folder that is gone holds no work: a crash in the middle of this is gone on with.
     const bool gone = !fresh.has_value() && is_missing(fresh.error());
     if (!fresh.has_value() && !gone) {
@@ -122,7 +118,7 @@ Task<Result<void>> Session::finish_close() {
     } else if (!down_) {
       removed = co_await context_.workspaces.remove(workspace_of(row_), RemoveOrder());
     }
-    if (down_) co_return draining();
+    if (down_) co_return fail(draining());
     if (removed.has_value()) {
       removal = std::move(*removed);
       row_.workspace_ready = false;
@@ -130,7 +126,7 @@ Task<Result<void>> Session::finish_close() {
       kept_ = removed.error().message;
       // It stays, and yet: what somebody does to the folder later shall not take it away.
       Result<WorkspaceRemoval> salvage = co_await context_.workspaces.salvage(workspace_of(row_));
-      if (down_) co_return draining();
+      if (down_) co_return fail(draining());
       if (salvage.has_value()) removal = std::move(*salvage);
     }
   }
@@ -153,7 +149,7 @@ Task<Result<void>> Session::remove(RemoveOrder order) {
   // A close that waits for the turn shall not hold up a forced end.
   if (order.force && current_) static_cast<void>(cancel(current_->id, "the session was deleted"));
   Semaphore::Permits verb = co_await verbs_.acquire();
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   if (row_.state == SessionState::deleted) co_return co_await context_.journal.committed();
   const SessionState before = row_.state;
   Result<void> rest = co_await come_to_rest("the session was deleted", true);
@@ -170,9 +166,9 @@ Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before
   WorkspaceRemoval removal;
   if (has_worktree(row_) && row_.workspace_ready) {
     Semaphore::Permits permit = co_await changes_.files().acquire();
-    Result<WorkspaceRemoval> removed = draining();
+    Result<WorkspaceRemoval> removed = fail(draining());
     if (!down_) removed = co_await context_.workspaces.remove(workspace_of(row_), order);
-    if (down_) co_return draining();
+    if (down_) co_return fail(draining());
     if (!removed.has_value()) {
       set_state(before);  // undone: it is as it was, at rest
       co_return fail(std::move(removed.error()));
@@ -210,7 +206,7 @@ Task<void> Session::resume_ending() {
 
 Task<Result<void>> Session::archive() {
   Semaphore::Permits verb = co_await verbs_.acquire();
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   if (row_.state == SessionState::archived) co_return co_await context_.journal.committed();
   if (row_.state != SessionState::open) {
     co_return fail(ErrorKind::conflict, "session_closed", "only an open session is archived");
@@ -224,7 +220,7 @@ Task<Result<void>> Session::archive() {
 
 Task<Result<void>> Session::unarchive() {
   Semaphore::Permits verb = co_await verbs_.acquire();
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   if (row_.state == SessionState::open) co_return co_await context_.journal.committed();
   if (row_.state != SessionState::archived) {
     co_return fail(ErrorKind::conflict, "not_archived", "the session is not archived");
@@ -236,7 +232,7 @@ Task<Result<void>> Session::unarchive() {
 
 Task<Result<void>> Session::revive() {
   Semaphore::Permits verb = co_await verbs_.acquire();
-  if (down_) co_return draining();
+  if (down_) co_return fail(draining());
   if (row_.state == SessionState::open) co_return co_await context_.journal.committed();
   if (row_.state != SessionState::closed) {
     co_return fail(ErrorKind::conflict, "not_closed", "the session is not closed");
@@ -246,7 +242,7 @@ Task<Result<void>> Session::revive() {
     Semaphore::Permits permit = co_await changes_.files().acquire();
     Result<void> there = co_await context_.workspaces.revive(workspace_of(row_), snapshot);
     if (!there.has_value()) co_return there;
-    if (down_) co_return draining();
+    if (down_) co_return fail(draining());
     row_.workspace_ready = true;
   }
   kept_.clear();
