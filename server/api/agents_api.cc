@@ -45,7 +45,7 @@ void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& c
 }  // namespace
 
 Api::Answer Api::list_agents(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());
@@ -62,7 +62,7 @@ Api::Answer Api::list_agents(ApiCall* call) {
 }
 
 Api::Answer Api::kill_agent(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const auto found = (*session)->bindings().find(call->arguments[1]);
   if (found == (*session)->bindings().end()) {
@@ -77,7 +77,7 @@ Api::Answer Api::kill_agent(ApiCall* call) {
 
 /// What a person chose for an agent that needs a decision; the turn goes on, or fails.
 Api::Answer Api::decide_agent(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"choice"});
   if (!body.has_value()) co_return problem(body.error());
@@ -98,7 +98,7 @@ Api::Answer Api::decide_agent(ApiCall* call) {
 }
 
 Api::Answer Api::get_usage(ApiCall* call) {
-  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 100, 1000);
@@ -135,7 +135,7 @@ Api::Answer Api::get_usage(ApiCall* call) {
 }
 
 Api::Answer Api::put_config(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"mode", "config"});
   if (!body.has_value()) co_return problem(body.error());

@@ -17,59 +17,65 @@ Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, std:
       token_(std::move(token)),
       info_(std::move(info)) {}
 
-// The one list of what exists; a path that matches with another method answers 405.
-const std::vector<Api::Route>& Api::routes() {
-  static const std::vector<Route> table = {
-      {"GET", "/healthz", &Api::healthz},
-      {"GET", "/readyz", &Api::readyz},
-      {"GET", "/v1/info", &Api::info},
-      {"GET", "/v1/limits", &Api::get_limits},
-      {"POST", "/v1/sessions", &Api::open_session},
-      {"GET", "/v1/sessions", &Api::list_sessions},
-      {"GET", "/v1/sessions/{}", &Api::get_session},
-      {"DELETE", "/v1/sessions/{}", &Api::delete_session},
-      {"POST", "/v1/sessions/{}/close", &Api::close_session},
-      {"POST", "/v1/sessions/{}/revive", &Api::revive_session},
-      {"POST", "/v1/sessions/{}/archive", &Api::archive_session},
-      {"POST", "/v1/sessions/{}/unarchive", &Api::unarchive_session},
-      {"GET", "/v1/sessions/{}/worktree", &Api::get_worktree},
-      {"POST", "/v1/sessions/{}/turns", &Api::post_turn},
-      {"GET", "/v1/sessions/{}/turns", &Api::list_turns},
-      {"GET", "/v1/sessions/{}/turns/{}", &Api::get_turn},
-      {"POST", "/v1/sessions/{}/turns/{}/cancel", &Api::cancel_turn},
-      {"POST", "/v1/sessions/{}/cancel", &Api::cancel_running},
-      {"POST", "/v1/sessions/{}/resume-queue", &Api::resume_queue},
-      {"GET", "/v1/sessions/{}/inputs", &Api::list_inputs},
-      {"PUT", "/v1/sessions/{}/inputs", &Api::order_inputs},
-      {"PATCH", "/v1/sessions/{}/inputs/{}", &Api::edit_input},
-      {"DELETE", "/v1/sessions/{}/inputs/{}", &Api::remove_input},
-      {"POST", "/v1/sessions/{}/inputs/{}/send", &Api::send_input},
-      {"GET", "/v1/sessions/{}/events", nullptr},  // answers by itself, see handle()
-      {"GET", "/v1/sessions/{}/interactions", &Api::list_interactions},
-      {"POST", "/v1/sessions/{}/interactions", &Api::answer_interactions},
-      {"POST", "/v1/sessions/{}/interactions/{}", &Api::answer_interaction},
-      {"PUT", "/v1/sessions/{}/permission", &Api::put_permission},
-      {"GET", "/v1/sessions/{}/usage", &Api::get_usage},
-      {"GET", "/v1/sessions/{}/agents", &Api::list_agents},
-      {"POST", "/v1/sessions/{}/agents/{}/kill", &Api::kill_agent},
-      {"POST", "/v1/sessions/{}/agents/{}/decision", &Api::decide_agent},
-      {"PUT", "/v1/sessions/{}/agents/{}/config", &Api::put_config},
-      {"POST", "/v1/agents/{}/probe", &Api::probe_agent},
-      {"GET", "/v1/agents", &Api::list_named},
-      {"GET", "/v1/agents/{}", &Api::get_named},
-      {"DELETE", "/v1/agents/{}", &Api::delete_named},
-      {"POST", "/v1/agents/{}/start", &Api::start_named},
-      {"POST", "/v1/agents/{}/stop", &Api::stop_named},
-      {"POST", "/v1/agents/{}/restart", &Api::restart_named},
-      {"POST", "/v1/agents/{}/reset", &Api::reset_named},
-      {"GET", "/v1/sessions/{}/changes", &Api::get_change},
-      {"GET", "/v1/sessions/{}/changes/patch", &Api::get_patch},
-      {"GET", "/v1/sessions/{}/changes/mail", &Api::get_mail},
-      {"POST", "/v1/sessions/{}/changes/apply", &Api::apply_change},
-      {"POST", "/v1/sessions/{}/changes/discard", &Api::discard_change},
-      {"POST", "/v1/sessions/{}/changes/restore", &Api::restore_change},
-      {"POST", "/v1/reap", &Api::reap},
-      {"POST", "/v1/backup", &Api::backup},
+// The one list of what exists, and what each needs; a path that matches with another method answers
+// 405.
+const std::vector<ApiRoute>& Api::routes() {
+  constexpr AuthScope kNone = AuthScope::none;
+  constexpr AuthScope kView = AuthScope::sessions_view;
+  constexpr AuthScope kEdit = AuthScope::sessions_edit;
+  constexpr AuthScope kRun = AuthScope::sessions_run;
+  constexpr AuthScope kAdmin = AuthScope::admin;
+  static const std::vector<ApiRoute> table = {
+      {"GET", "/healthz", kNone, &Api::healthz},
+      {"GET", "/readyz", kNone, &Api::readyz},
+      {"GET", "/v1/info", kView, &Api::info},
+      {"GET", "/v1/limits", kView, &Api::get_limits},
+      {"POST", "/v1/sessions", kRun, &Api::open_session},
+      {"GET", "/v1/sessions", kView, &Api::list_sessions},
+      {"GET", "/v1/sessions/{}", kView, &Api::get_session},
+      {"DELETE", "/v1/sessions/{}", kEdit, &Api::delete_session},
+      {"POST", "/v1/sessions/{}/close", kEdit, &Api::close_session},
+      {"POST", "/v1/sessions/{}/revive", kEdit, &Api::revive_session},
+      {"POST", "/v1/sessions/{}/archive", kEdit, &Api::archive_session},
+      {"POST", "/v1/sessions/{}/unarchive", kEdit, &Api::unarchive_session},
+      {"GET", "/v1/sessions/{}/worktree", kView, &Api::get_worktree},
+      {"POST", "/v1/sessions/{}/turns", kRun, &Api::post_turn},
+      {"GET", "/v1/sessions/{}/turns", kView, &Api::list_turns},
+      {"GET", "/v1/sessions/{}/turns/{}", kView, &Api::get_turn},
+      {"POST", "/v1/sessions/{}/turns/{}/cancel", kRun, &Api::cancel_turn},
+      {"POST", "/v1/sessions/{}/cancel", kRun, &Api::cancel_running},
+      {"POST", "/v1/sessions/{}/resume-queue", kRun, &Api::resume_queue},
+      {"GET", "/v1/sessions/{}/inputs", kView, &Api::list_inputs},
+      {"PUT", "/v1/sessions/{}/inputs", kRun, &Api::order_inputs},
+      {"PATCH", "/v1/sessions/{}/inputs/{}", kRun, &Api::edit_input},
+      {"DELETE", "/v1/sessions/{}/inputs/{}", kRun, &Api::remove_input},
+      {"POST", "/v1/sessions/{}/inputs/{}/send", kRun, &Api::send_input},
+      {"GET", "/v1/sessions/{}/events", kView, nullptr, &Api::events},
+      {"GET", "/v1/sessions/{}/interactions", kView, &Api::list_interactions},
+      {"POST", "/v1/sessions/{}/interactions", kRun, &Api::answer_interactions},
+      {"POST", "/v1/sessions/{}/interactions/{}", kRun, &Api::answer_interaction},
+      {"PUT", "/v1/sessions/{}/permission", kRun, &Api::put_permission},
+      {"GET", "/v1/sessions/{}/usage", kView, &Api::get_usage},
+      {"GET", "/v1/sessions/{}/agents", kView, &Api::list_agents},
+      {"POST", "/v1/sessions/{}/agents/{}/kill", kRun, &Api::kill_agent},
+      {"POST", "/v1/sessions/{}/agents/{}/decision", kRun, &Api::decide_agent},
+      {"PUT", "/v1/sessions/{}/agents/{}/config", kRun, &Api::put_config},
+      {"POST", "/v1/agents/{}/probe", kAdmin, &Api::probe_agent},
+      {"GET", "/v1/agents", kView, &Api::list_named},
+      {"GET", "/v1/agents/{}", kView, &Api::get_named},
+      {"DELETE", "/v1/agents/{}", kAdmin, &Api::delete_named},
+      {"POST", "/v1/agents/{}/start", kAdmin, &Api::start_named},
+      {"POST", "/v1/agents/{}/stop", kRun, &Api::stop_named},
+      {"POST", "/v1/agents/{}/restart", kRun, &Api::restart_named},
+      {"POST", "/v1/agents/{}/reset", kRun, &Api::reset_named},
+      {"GET", "/v1/sessions/{}/changes", kView, &Api::get_change},
+      {"GET", "/v1/sessions/{}/changes/patch", kView, &Api::get_patch},
+      {"GET", "/v1/sessions/{}/changes/mail", kView, &Api::get_mail},
+      {"POST", "/v1/sessions/{}/changes/apply", kEdit, &Api::apply_change},
+      {"POST", "/v1/sessions/{}/changes/discard", kEdit, &Api::discard_change},
+      {"POST", "/v1/sessions/{}/changes/restore", kEdit, &Api::restore_change},
+      {"POST", "/v1/reap", kAdmin, &Api::reap},
+      {"POST", "/v1/backup", kAdmin, &Api::backup},
   };
   return table;
 }
@@ -104,10 +110,6 @@ bool equal_in_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-bool is_public(std::string_view path) {
-  return path == "/healthz" || path == "/readyz";
-}
-
 }  // namespace
 
 std::string_view ApiCall::query(std::string_view name) const {
@@ -115,15 +117,8 @@ std::string_view ApiCall::query(std::string_view name) const {
   return value == nullptr ? std::string_view() : std::string_view(*value);
 }
 
-bool Api::authorized(const io::HttpRequest& request) const {
-  constexpr std::string_view kBearer = "Bearer ";
-  const std::string_view header = request.header("authorization");
-  return header.starts_with(kBearer) &&
-         equal_in_constant_time(header.substr(kBearer.size()), token_);
-}
-
-const Api::Route* Api::find_route(ApiCall& call, std::string* allowed) const {
-  for (const Route& route : routes()) {
+const ApiRoute* Api::find_route(ApiCall& call, std::string* allowed) {
+  for (const ApiRoute& route : routes()) {
     if (!matches(route.pattern, call.target.path, call.arguments)) continue;
     if (route.method == call.request->method ||
         (route.method == "GET" && call.request->method == "HEAD")) {
@@ -141,16 +136,68 @@ io::HttpResponse Api::refuse(int status, const Error& error) {
 
 namespace {
 
-io::HttpResponse unauthorized() {
-  return problem(make_error(ErrorKind::denied, "unauthorized",
-                            "Authorization: Bearer <token> is missing or wrong"));
+constexpr std::string_view kBearer = "Bearer ";
+constexpr std::string_view kProjectHeader = "berth-project";
+
+Error unauthorized() {
+  return make_error(ErrorKind::denied, "unauthorized",
+                    "Authorization: Bearer <token> is missing or wrong");
 }
 
 }  // namespace
 
+Result<Caller> Api::authenticate(const io::HttpRequest& request) const {
+  const std::string_view header = request.header("authorization");
+  if (!header.starts_with(kBearer) ||
+      !equal_in_constant_time(header.substr(kBearer.size()), token_)) {
+    return fail(unauthorized());
+  }
+  Caller caller;
+  caller.token_id = caller.name = "file";
+  caller.scopes = {AuthScope::admin};
+  if (request.has_header(kProjectHeader)) {
+    caller.project = request.header(kProjectHeader);
+    if (!is_project_name(caller.project)) {
+      return fail(ErrorKind::invalid, "bad_field",
+                  "Berth-Project: must match [a-z0-9][a-z0-9._-]{0,63}");
+    }
+  }
+  return caller;
+}
+
 std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
-  if (is_public(request.target) || authorized(request)) return std::nullopt;
-  return unauthorized();
+  ApiCall call;
+  call.request = &request;
+  return admit(&call);
+}
+
+// Who may not in is told nothing about what is there: the token comes before the path.
+std::optional<io::HttpResponse> Api::admit(ApiCall* call) const {
+  Result<Target> target = parse_target(call->request->target);
+  if (!target.has_value()) return problem(target.error());
+  call->target = std::move(*target);
+  std::string allowed;
+  call->route = find_route(*call, &allowed);
+  if (call->route != nullptr && call->route->scope == AuthScope::none) return std::nullopt;
+  Result<Caller> caller = authenticate(*call->request);
+  if (!caller.has_value()) return problem(caller.error());
+  call->caller = std::move(*caller);
+  if (call->route == nullptr && allowed.empty()) {
+    return problem(make_error(ErrorKind::not_found, "no_such_route", "there is no such path"));
+  }
+  if (call->route == nullptr) {
+    io::HttpResponse response =
+        problem(make_error(ErrorKind::invalid, "method_not_allowed", "this path takes " + allowed));
+    response.headers.emplace_back("Allow", allowed);
+    return response;
+  }
+  if (call->caller.scopes.allow(call->route->scope)) return std::nullopt;
+  return problem(make_error(ErrorKind::denied, "forbidden_scope",
+                            "this needs the scope " + std::string(to_string(call->route->scope))));
+}
+
+Task<Result<SessionUse>> Api::find_session(ApiCall* call) {
+  return directory_.find({call->caller.project, call->arguments[0]});
 }
 
 Task<void> Api::handle(io::HttpExchange& exchange) {
@@ -158,31 +205,13 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
   call.exchange = &exchange;
   call.request = &exchange.request();
   io::HttpResponse response;
-  Result<Target> target = parse_target(call.request->target);
-  if (!target.has_value()) {
-    response = problem(400, target.error());
+  if (std::optional<io::HttpResponse> refused = admit(&call); refused.has_value()) {
+    response = std::move(*refused);
+  } else if (call.route->stream != nullptr) {
+    co_await (this->*call.route->stream)(&call);
+    co_return;
   } else {
-    call.target = std::move(*target);
-    std::string path;
-    for (const std::string& segment : call.target.path) path += "/" + segment;
-    std::string allowed;
-    if (!is_public(path) && !authorized(*call.request)) {
-      response = unauthorized();
-    } else if (const Route* route = find_route(call, &allowed); route == nullptr) {
-      if (allowed.empty()) {
-        response =
-            problem(make_error(ErrorKind::not_found, "no_such_route", "no such path: " + path));
-      } else {
-        response = problem(
-            make_error(ErrorKind::invalid, "method_not_allowed", "this path takes " + allowed));
-        response.headers.emplace_back("Allow", allowed);
-      }
-    } else if (route->handler == nullptr) {
-      co_await events(&call);
-      co_return;
-    } else {
-      response = co_await (this->*route->handler)(&call);
-    }
+    response = co_await (this->*call.route->handler)(&call);
   }
   // The client may be gone; then nobody needs the answer.
   Result<void> sent = co_await exchange.respond(std::move(response));

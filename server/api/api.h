@@ -3,6 +3,7 @@
 
 #include <berth/core/uri.h>
 #include <berth/io/http_server.h>
+#include <berth/server/auth/caller.h>
 #include <berth/server/named/named_agents.h>
 #include <berth/server/sessions/directory.h>
 #include <berth/server/sessions/event_stream.h>
@@ -22,10 +23,24 @@ struct NodeInfo {
   int pid = 0;
 };
 
+class Api;
+struct ApiCall;
+
+/// One row of the table of what exists.
+struct ApiRoute {
+  std::string_view method;
+  std::string_view pattern;  ///< "/v1/sessions/{}/turns": `{}` takes any one segment.
+  AuthScope scope;           ///< What the caller needs; docs/security.md says why.
+  Task<io::HttpResponse> (Api::*handler)(ApiCall*);
+  Task<void> (Api::*stream)(ApiCall*) = nullptr;  ///< In its place: it answers on its own.
+};
+
 /// One request on its way through a route.
 struct ApiCall {
   io::HttpExchange* exchange = nullptr;
   const io::HttpRequest* request = nullptr;
+  const ApiRoute* route = nullptr;
+  Caller caller;
   Target target;                       ///< Path segments and query, decoded.
   std::vector<std::string> arguments;  ///< What stood at the route's `{}`.
 
@@ -47,16 +62,17 @@ class Api final : public io::HttpHandler {
   void drain() { draining_ = true; }
   const StreamStats& stream_stats() const { return streams_; }
 
+  static const std::vector<ApiRoute>& routes();
+
  private:
   using Answer = Task<io::HttpResponse>;
-  struct Route {
-    std::string_view method;
-    std::string_view pattern;  // "/v1/sessions/{}/turns"
-    Answer (Api::*handler)(ApiCall*);
-  };
-  static const std::vector<Route>& routes();
-  const Route* find_route(ApiCall& call, std::string* allowed) const;
-  bool authorized(const io::HttpRequest& request) const;
+  static const ApiRoute* find_route(ApiCall& call, std::string* allowed);
+  Result<Caller> authenticate(const io::HttpRequest& request) const;
+  /// Fills in what the call is to be served with; or the answer why it is not.
+  std::optional<io::HttpResponse> admit(ApiCall* call) const;
+  /// The session that a route's first `{}` names, in the caller's project: a foreign one is as one
+  /// that does not exist.
+  Task<Result<SessionUse>> find_session(ApiCall* call);
 
   Answer healthz(ApiCall* call);
   Answer readyz(ApiCall* call);
@@ -129,7 +145,7 @@ class Api final : public io::HttpHandler {
     std::string from;  // commit or tree id
     std::string to;
   };
-  Task<Result<SessionUse>> with_worktree(std::string id);
+  Task<Result<SessionUse>> with_worktree(ApiCall* call);
   Task<Result<std::string>> revision_of(Session* session, std::string name, std::string text);
   Task<Result<Span>> span_of(Session* session, ApiCall* call);
   Task<Result<PatchOrder>> patch_order(Session* session, ApiCall* call);

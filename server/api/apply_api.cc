@@ -104,7 +104,7 @@ void fill_in_words(CommitWords& words, const SessionRow& row) {
 }
 
 Api::Answer Api::apply_change(ApiCall* call) {
-  Result<SessionUse> session = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> session = co_await with_worktree(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<ApplyRequest> request = read_apply(call->request->body, (*session)->row());
   if (!request.has_value()) co_return problem(request.error());
@@ -128,7 +128,7 @@ Api::Answer Api::apply_change(ApiCall* call) {
 }
 
 Api::Answer Api::discard_change(ApiCall* call) {
-  Result<SessionUse> session = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> session = co_await with_worktree(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"paths", "dry_run"});
   if (!body.has_value()) co_return problem(body.error());
@@ -144,7 +144,7 @@ Api::Answer Api::discard_change(ApiCall* call) {
 }
 
 Api::Answer Api::restore_change(ApiCall* call) {
-  Result<SessionUse> session = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> session = co_await with_worktree(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"turn", "paths", "dry_run"});
   if (!body.has_value()) co_return problem(body.error());

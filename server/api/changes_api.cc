@@ -38,8 +38,8 @@ std::vector<std::string> paths_of(const ApiCall& call) {
 }  // namespace
 
 /// A session that has a worktree, with everything it knows in the log.
-Task<Result<SessionUse>> Api::with_worktree(std::string id) {
-  Result<SessionUse> session = co_await directory_.find(std::move(id));
+Task<Result<SessionUse>> Api::with_worktree(ApiCall* call) {
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return session;
   if (!has_worktree((*session)->row())) co_return fail(no_worktree((*session)->row()));
   Result<void> in_log = co_await context_.journal.committed_or_refused();
@@ -48,7 +48,7 @@ Task<Result<SessionUse>> Api::with_worktree(std::string id) {
 }
 
 Api::Answer Api::get_change(ApiCall* call) {
-  Result<SessionUse> found = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> found = co_await with_worktree(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<std::uint64_t> limit = number_of("limit", call->query("limit"), kFilesDefault, kFilesMax);
@@ -140,7 +140,7 @@ Task<Result<PatchOrder>> Api::patch_order(Session* session, ApiCall* call) {
 }
 
 Api::Answer Api::get_patch(ApiCall* call) {
-  Result<SessionUse> session = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> session = co_await with_worktree(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<PatchOrder> order = co_await patch_order(*session, call);
   if (!order.has_value()) co_return problem(order.error());
@@ -155,7 +155,7 @@ Api::Answer Api::get_patch(ApiCall* call) {
 }
 
 Api::Answer Api::get_mail(ApiCall* call) {
-  Result<SessionUse> found = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> found = co_await with_worktree(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<PatchOrder> order = co_await patch_order(session, call);

@@ -70,7 +70,7 @@ class ChunkWriter final : private io::WriteOp, private StopListener {
 
 Task<void> Api::events(ApiCall* call) {
   io::HttpResponse refusal;
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   Result<std::uint64_t> after = cursor_of(*call);
   const std::string_view until = call->query("until");
   if (!session.has_value()) {

@@ -24,7 +24,7 @@ std::string inputs_json(const Session& session) {
 }  // namespace
 
 Api::Answer Api::list_inputs(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   co_return co_await answer_inputs(*session);
 }
@@ -38,7 +38,7 @@ Api::Answer Api::answer_inputs(Session* session) {
 }
 
 Api::Answer Api::order_inputs(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"order"});
   if (!body.has_value()) co_return problem(body.error());
@@ -56,7 +56,7 @@ Api::Answer Api::order_inputs(ApiCall* call) {
 }
 
 Api::Answer Api::edit_input(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"prompt", "agent"});
   if (!body.has_value()) co_return problem(body.error());
@@ -78,7 +78,7 @@ Api::Answer Api::edit_input(ApiCall* call) {
 }
 
 Api::Answer Api::remove_input(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const std::string& id = call->arguments[1];
   Result<TurnRow> removed = (*session)->remove_input(id);
@@ -86,7 +86,7 @@ Api::Answer Api::remove_input(ApiCall* call) {
 }
 
 Api::Answer Api::send_input(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const std::string& id = call->arguments[1];
   co_return co_await answer_input(*session, id, (*session)->send_now(id));

@@ -109,7 +109,7 @@ io::HttpResponse closed_problem(const InteractionRow& row) {
 }  // namespace
 
 Api::Answer Api::list_interactions(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const std::string_view state = call->query("state");
   if (!state.empty() && state != "open") {
@@ -154,7 +154,7 @@ Task<Result<std::vector<InteractionRow>>> Api::give_answers(
 }
 
 Api::Answer Api::answer_interaction(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body =
       Body::parse(call->request->body, {"option_id", "kind", "outcome", "action", "content"});
@@ -172,7 +172,7 @@ Api::Answer Api::answer_interaction(ApiCall* call) {
 }
 
 Api::Answer Api::answer_interactions(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"answers"});
   if (!body.has_value()) co_return problem(body.error());
@@ -192,7 +192,7 @@ Api::Answer Api::answer_interactions(ApiCall* call) {
 }
 
 Api::Answer Api::put_permission(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"permission", "rules"});
   if (!body.has_value()) co_return problem(body.error());

@@ -11,7 +11,7 @@
 namespace berth::server {
 
 Api::Answer Api::change_state(ApiCall* call, Task<Result<void>> (Session::*verb)()) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> done = co_await ((*session)->*verb)();
   if (!done.has_value()) co_return problem(done.error());
@@ -35,7 +35,7 @@ Api::Answer Api::unarchive_session(ApiCall* call) {
 }
 
 Api::Answer Api::delete_session(ApiCall* call) {
-  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   RemoveOrder order;
@@ -61,7 +61,7 @@ Api::Answer Api::delete_session(ApiCall* call) {
 }
 
 Api::Answer Api::get_worktree(ApiCall* call) {
-  Result<SessionUse> found = co_await with_worktree(call->arguments[0]);
+  Result<SessionUse> found = co_await with_worktree(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<WorkspaceReport> report =

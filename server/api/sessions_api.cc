@@ -57,6 +57,7 @@ Api::Answer Api::open_session(ApiCall* call) {
   }
   Result<OpenRequest> request = read_open_request(call->request->body);
   if (!request.has_value()) co_return problem(request.error());
+  request->project = call->caller.project;
   Result<OpenedSession> opened = co_await directory_.open(std::move(*request));
   if (!opened.has_value()) co_return problem(opened.error());
   io::HttpResponse response =
@@ -71,6 +72,7 @@ Api::Answer Api::list_sessions(ApiCall* call) {
   Result<std::uint64_t> after = number_of("after", call->query("after"), 0, 1ULL << 62);
   if (!after.has_value()) co_return problem(after.error());
   SessionQuery query;
+  query.project = call->caller.project;
   query.limit = static_cast<int>(*limit);
   query.include_archived = call->query("archived") == "1" || call->query("archived") == "true";
   query.before_no = static_cast<SessionNo>(*after);
@@ -92,7 +94,7 @@ Api::Answer Api::list_sessions(ApiCall* call) {
 }
 
 Api::Answer Api::get_session(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<void> in_log = co_await context_.journal.committed_or_refused();
   if (!in_log.has_value()) co_return problem(in_log.error());

@@ -73,7 +73,7 @@ Api::Answer Api::post_turn(ApiCall* call) {
   if (draining_) {
     co_return problem(draining());
   }
-  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
   Session& session = **found;
   Result<TurnRequest> request = read_turn_request(*call->request);
@@ -171,7 +171,7 @@ Task<Result<TurnRow>> Api::look_up_turn(Session* session, std::string id) {
 }
 
 Api::Answer Api::list_turns(ApiCall* call) {
-  Result<SessionUse> found = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<std::uint64_t> limit = number_of("limit", call->query("limit"), 100, 1000);
@@ -195,7 +195,7 @@ Api::Answer Api::list_turns(ApiCall* call) {
 }
 
 Api::Answer Api::get_turn(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   Result<TurnRow> turn = co_await look_up_turn(*session, call->arguments[1]);
   if (!turn.has_value()) co_return problem(turn.error());
@@ -203,7 +203,7 @@ Api::Answer Api::get_turn(ApiCall* call) {
 }
 
 Api::Answer Api::cancel_turn(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   // Stop goes to the agent first and is recorded after: it waits neither for the prompt nor for the
   // store, so that it works when the disk does not.
@@ -219,7 +219,7 @@ Api::Answer Api::cancel_turn(ApiCall* call) {
 }
 
 Api::Answer Api::cancel_running(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   const Result<Body> body = Body::parse(call->request->body, {"expected_turn"});
   if (!body.has_value()) co_return problem(body.error());
@@ -246,7 +246,7 @@ Api::Answer Api::cancel_running(ApiCall* call) {
 }
 
 Api::Answer Api::resume_queue(ApiCall* call) {
-  Result<SessionUse> session = co_await directory_.find(call->arguments[0]);
+  Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
   (*session)->resume_queue();
   Result<void> committed = co_await context_.journal.committed();

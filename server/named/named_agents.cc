@@ -88,7 +88,7 @@ Task<void> NamedAgents::begin_one(Entry* entry) {
   const Mutex::Guard one = co_await entry->verbs.lock();
   const std::string name = entry->spec.name;
   const bool wanted = entry->spec.wanted;
-  Result<SessionUse> session = co_await directory_.find(entry->spec.session);
+  Result<SessionUse> session = co_await directory_.find({entry->spec.project, entry->spec.session});
   Result<void> done;
   if (session.has_value()) {
     entry->agent = std::make_unique<NamedAgent>(context_, profiles_.at(name), folder_of(name),

@@ -31,6 +31,7 @@ std::string to_json(const NamedSpec& spec) {
   std::string json;
   JsonWriter writer(json);
   writer.begin_object().member("name", spec.name).member("session", spec.session);
+  writer.member("project", spec.project);
   for (const auto& [key, field] : kOptions) writer.member(key, spec.*field);
   writer.key("args").begin_array();
   for (const std::string& argument : spec.arguments) writer.string(argument);
@@ -48,6 +49,7 @@ Result<NamedSpec> parse_named_spec(std::string_view json) {
     const JsonView root = doc->root();
     spec.name = root.get_string("name").value_or("");
     spec.session = root.get_string("session").value_or("");
+    spec.project = root.get_string("project").value_or(spec.project);
     for (const auto& [key, field] : kOptions) spec.*field = root.get_string(key).value_or("");
     for (const JsonView& argument : root.elements("args")) {
       spec.arguments.emplace_back(argument.as_string().value_or(""));
@@ -89,6 +91,7 @@ AgentProfile derived_profile(const AgentProfile& base, const NamedSpec& spec) {
 
 OpenRequest open_request(const NamedSpec& spec) {
   OpenRequest request;
+  request.project = spec.project;
   request.id = spec.session;
   request.agent = spec.name;
   request.directory = spec.directory;

@@ -22,6 +22,7 @@ struct NamedSpec {
   std::string model;
   std::vector<std::string> arguments;  ///< Behind the profile's own.
   // Of its session; the meaning is that of OpenRequest.
+  std::string project = "default";
   std::string session;
   std::string directory;
   std::string repository;

@@ -127,16 +127,16 @@ Session* Directory::loaded(SessionNo no) {
   return found == by_no_.end() ? nullptr : found->second.get();
 }
 
-// One task at a time works on an id, so that no session is loaded or made twice.
-Task<void> Directory::take_id(std::string id) {
-  for (auto found = taken_.find(id); found != taken_.end(); found = taken_.find(id)) {
+// One task at a time works on a name, so that no session is loaded or made twice.
+Task<void> Directory::take_name(SessionName name) {
+  for (auto found = taken_.find(name); found != taken_.end(); found = taken_.find(name)) {
     co_await found->second->wait();
   }
-  taken_.emplace(id, std::make_unique<Event>(context_.reactor()));
+  taken_.emplace(name, std::make_unique<Event>(context_.reactor()));
 }
 
-void Directory::give_back_id(const std::string& id) {
-  const auto found = taken_.find(id);
+void Directory::give_back_name(const SessionName& name) {
+  const auto found = taken_.find(name);
   found->second->set();
   taken_.erase(found);
 }
@@ -145,11 +145,11 @@ Task<Result<Session*>> Directory::load(SessionNo no) {
   Result<SessionSnapshot> snapshot =
       co_await context_.read([no](Store& store) { return store.load_session(no); });
   if (!snapshot.has_value()) co_return fail(std::move(snapshot.error()));
-  const std::string id = snapshot->session.id;
+  const SessionName name = {snapshot->session.project, snapshot->session.id};
   auto session = std::make_unique<Session>(context_, std::move(*snapshot));
   Session* raw = session.get();
   by_no_.emplace(no, std::move(session));
-  by_id_.emplace(id, raw);
+  by_name_.emplace(name, raw);
   co_return raw;
 }
 
@@ -177,41 +177,47 @@ Task<Result<void>> Directory::recover() {
 
 namespace {
 
+/// The words are the same whether it is gone, a foreign project's, or never was.
+Error no_session(std::string_view id) {
+  return make_error(ErrorKind::not_found, "session_not_found",
+                    is_session_id(id) ? "no session " + std::string(id) : "no session of that id");
+}
+
 Result<SessionUse> use_of(Session* session) {
   if (session->row().state != SessionState::deleted) return SessionUse(*session);
-  return fail(ErrorKind::not_found, "session_not_found", "no session " + session->row().id);
+  return fail(no_session(session->row().id));
 }
 
 }  // namespace
 
-Task<Result<SessionUse>> Directory::find(std::string id) {
-  if (const auto known = by_id_.find(id); known != by_id_.end()) co_return use_of(known->second);
-  if (!is_session_id(id)) {
-    co_return fail(ErrorKind::not_found, "session_not_found", "no session of that id");
-  }
-  co_await take_id(id);
-  if (const auto known = by_id_.find(id); known != by_id_.end()) {
-    give_back_id(id);
+Task<Result<SessionUse>> Directory::find(SessionName name) {
+  if (const auto known = by_name_.find(name); known != by_name_.end()) {
     co_return use_of(known->second);
   }
-  Result<SessionNo> no =
-      co_await context_.read([id](Store& store) { return store.find_session("default", id); });
+  if (!is_session_id(name.id)) co_return fail(no_session(name.id));
+  co_await take_name(name);
+  if (const auto known = by_name_.find(name); known != by_name_.end()) {
+    give_back_name(name);
+    co_return use_of(known->second);
+  }
+  Result<SessionNo> no = co_await context_.read(
+      [name](Store& store) { return store.find_session(name.project, name.id); });
   Result<Session*> session = nullptr;
   if (no.has_value()) {
     session = co_await load(*no);
   } else if (no.error().kind == ErrorKind::not_found) {
-    session = fail(ErrorKind::not_found, "session_not_found", "no session " + id);
+    session = fail(no_session(name.id));
   } else {
     session = fail(std::move(no.error()));
   }
-  give_back_id(id);
+  give_back_name(name);
   if (!session.has_value()) co_return fail(std::move(session.error()));
   co_return use_of(*session);
 }
 
 Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::string* fallback) {
   SessionRow row;
-  row.project = "default";
+  row.project = request->project;
   row.id = request->id;
   row.key = make_ulid(context_.now_ms(), context_.platform.random());
   row.title = request->title;
@@ -267,7 +273,7 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   if (request.id.empty()) {
     request.id = "ses_" + make_ulid(context_.now_ms(), context_.platform.random());
   } else {
-    Result<SessionUse> known = co_await find(request.id);
+    Result<SessionUse> known = co_await find({request.project, request.id});
     if (known.has_value()) {
       if ((*known)->row().options == options_of(request)) {
         co_return co_await when_in_log({std::move(*known), false});
@@ -277,24 +283,24 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
           "session " + request.id + " exists with other options: " + (*known)->row().options);
     }
     if (known.error().kind != ErrorKind::not_found) co_return fail(std::move(known.error()));
-    if (by_id_.contains(request.id)) {
+    if (by_name_.contains({request.project, request.id})) {
       co_return fail(ErrorKind::conflict, "session_conflict", "id: was used by a deleted session");
     }
   }
-  const std::string id = request.id;
-  co_await take_id(id);
-  if (const auto winner = by_id_.find(id); winner != by_id_.end()) {
-    give_back_id(id);
+  const SessionName name = {request.project, request.id};
+  co_await take_name(name);
+  if (const auto winner = by_name_.find(name); winner != by_name_.end()) {
+    give_back_name(name);
     if (winner->second->row().options == options_of(request)) {
       co_return co_await when_in_log({SessionUse(*winner->second), false});
     }
     co_return fail(ErrorKind::conflict, "session_conflict",
-                   "session " + id + " was just made with other options");
+                   "session " + name.id + " was just made with other options");
   }
   std::string fallback;
   Result<SessionRow> row = co_await make_row(&request, &fallback);
   if (!row.has_value()) {
-    give_back_id(id);
+    give_back_name(name);
     co_return fail(std::move(row.error()));
   }
   SessionSnapshot snapshot;
@@ -303,9 +309,9 @@ Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
   auto made = std::make_unique<Session>(context_, std::move(snapshot));
   Session* session = made.get();
   by_no_.emplace(session->session_no(), std::move(made));
-  by_id_.emplace(id, session);
+  by_name_.emplace(name, session);
   session->opened(fallback);
-  give_back_id(id);
+  give_back_name(name);
   co_return co_await when_in_log({SessionUse(*session), true});
 }
 
@@ -321,7 +327,7 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   // Keys that a running open() has not told the store of yet are young: the grace time spares them.
   std::set<std::string> repositories;
   SessionQuery query;
-  query.include_deleted = query.include_archived = true;
+  query.every_project = query.include_deleted = query.include_archived = true;
   query.limit = kPage;
   for (bool more = true; more;) {
     Result<std::vector<SessionRow>> rows =
@@ -359,7 +365,7 @@ Task<std::size_t> Directory::unload() {
   context_.journal.forget(leaving);
   co_return std::erase_if(by_no_, [&](const auto& entry) {
     if (!leaving.contains(entry.second.get())) return false;
-    by_id_.erase(entry.second->row().id);
+    by_name_.erase({entry.second->row().project, entry.second->row().id});
     return true;
   });
 }

@@ -5,6 +5,7 @@
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/session.h>
 
+#include <compare>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,7 +14,15 @@
 
 namespace berth::server {
 
+/// How clients name a session.
+struct SessionName {
+  std::string project;
+  std::string id;
+  friend auto operator<=>(const SessionName&, const SessionName&) = default;
+};
+
 struct OpenRequest {
+  std::string project = "default";
   std::string id;  ///< Empty = generate.
   std::string agent;
   std::string repository;  ///< Absolute path or URL.
@@ -46,9 +55,9 @@ class Directory {
   /// Gives endings to everything that a crash left open. Before anything is served.
   Task<Result<void>> recover();
 
-  /// Error `not_found` ("session_not_found"), also for deleted ones.
-  Task<Result<SessionUse>> find(std::string id);
-  /// Idempotent by id; two callers at once make one session. Errors: `conflict`
+  /// Error `not_found` ("session_not_found"), also for deleted ones; the same words for all.
+  Task<Result<SessionUse>> find(SessionName name);
+  /// Idempotent by project and id; two callers at once make one session. Errors: `conflict`
   /// ("session_conflict"), `invalid` naming the field, those of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
 
@@ -72,16 +81,16 @@ class Directory {
   Task<Result<Session*>> load(SessionNo no);
   Task<Result<OpenedSession>> when_in_log(OpenedSession opened);
   Task<Result<SessionRow>> make_row(const OpenRequest* request, std::string* fallback);
-  Task<void> take_id(std::string id);
-  void give_back_id(const std::string& id);
+  Task<void> take_name(SessionName name);
+  void give_back_name(const SessionName& name);
 
   SessionContext& context_;
   std::string state_directory_;
   SessionNo last_no_ = 0;
   std::map<SessionNo, std::unique_ptr<Session>> by_no_;
-  std::map<std::string, Session*, std::less<>> by_id_;
-  /// Ids that somebody loads or makes right now; the others wait.
-  std::map<std::string, std::unique_ptr<Event>, std::less<>> taken_;
+  std::map<SessionName, Session*> by_name_;
+  /// Names that somebody loads or makes right now; the others wait.
+  std::map<SessionName, std::unique_ptr<Event>> taken_;
 };
 
 }  // namespace berth::server

@@ -187,6 +187,9 @@ Result<void> SqliteStore::prepare_reads() {
        {&sql.list_sessions,
         detail::select_from<SessionRow>() +
             " WHERE project=?1 AND no<?2 AND state<>?3 AND state<>?4 ORDER BY no DESC LIMIT ?5"},
+       {&sql.list_all_sessions,
+        detail::select_from<SessionRow>() +
+            " WHERE no<?1 AND state<>?2 AND state<>?3 ORDER BY no DESC LIMIT ?4"},
        {&sql.unsettled,
         "SELECT session FROM turns WHERE state < 5 UNION "
         "SELECT session FROM bindings WHERE state = 1 UNION "
@@ -359,10 +362,12 @@ Result<std::vector<SessionRow>> SqliteStore::list_sessions(const SessionQuery& q
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
   const SessionNo before = query.before_no == 0 ? INT64_MAX : query.before_no;
   const int hidden = query.include_deleted ? -1 : static_cast<int>(SessionState::deleted);
-  SqliteStatement& statement = sql_->list_sessions;
-  statement.bind(1, std::string_view(query.project)).bind(2, before).bind(3, hidden);
   const int away = query.include_archived ? -1 : static_cast<int>(SessionState::archived);
-  return read_rows<SessionRow>(statement.bind(4, away).bind(5, query.limit));
+  SqliteStatement& statement = query.every_project ? sql_->list_all_sessions : sql_->list_sessions;
+  int index = 0;
+  if (!query.every_project) statement.bind(++index, std::string_view(query.project));
+  statement.bind(++index, before).bind(++index, hidden).bind(++index, away);
+  return read_rows<SessionRow>(statement.bind(++index, query.limit));
 }
 
 Result<std::vector<SessionNo>> SqliteStore::unsettled_sessions() {

@@ -71,7 +71,7 @@ class SqliteStore final : public Store {
     std::array<SqliteStatement, 6> erase;
     SqliteStatement raise_session_no, last_session_no;
     SqliteStatement read_events, last_seq;
-    SqliteStatement find_session, load_session, list_sessions, unsettled;
+    SqliteStatement find_session, load_session, list_sessions, list_all_sessions, unsettled;
     SqliteStatement list_turns, open_turns, find_turn, find_turn_by_key;
     SqliteStatement bindings, list_interactions, find_interaction, change;
     SqliteStatement run_sizes, run_frames, drop_run;

@@ -46,6 +46,7 @@ struct SessionSnapshot {
 
 struct SessionQuery {
   std::string project = "default";
+  bool every_project = false;  ///< In place of the one above.
   bool include_deleted = false;
   bool include_archived = false;
   SessionNo before_no = 0;  ///< Keyset: numbers below it, newest first; 0 = from the newest.
