@@ -29,6 +29,7 @@ struct CommandLine {
   RestoreOptions restore;
   ReapOptions reap;
   PermitOptions permit;
+  BatchOptions batch;
   NamedStartOptions named_start;
   PromptOptions named_prompt;
   AttachOptions named_attach;
@@ -54,6 +55,7 @@ struct CommandLine {
   void add_session();
   void add_prompt();
   void add_review();
+  void add_batch();
   void add_apply();
   void add_store();
   void add_named(CLI::App& group);
@@ -192,6 +194,39 @@ void CommandLine::add_review() {
   made->add_flag("--decline", permit.decline, "refuse to fill in a form")
       ->excludes(option, allow, reject, cancel, accept);
   made->add_flag("--all", permit.all, "answer everything that is open, together")->excludes(option);
+}
+
+void CommandLine::add_batch() {
+  CLI::App* made =
+      command(app, "batch", "run many tasks, and keep what each changed as a line of JSON",
+              [this] { return batch_command(global, batch); });
+  made->add_option("tasks", batch.tasks,
+                   "a file with a task a line: {\"instance_id\",\"repository\",\"base_commit\","
+                   "\"prompt\",\"agent\",\"timeout\"}")
+      ->required();
+  made->add_option("-o,--output", batch.output,
+                   "the predictions (default: TASKS.predictions.jsonl); what is there already is "
+                   "not done again");
+  made->add_option("--run", batch.run, "name of the run (default: a new one for a new output)");
+  made->add_option("--repo,--repository", batch.repository, "for tasks that name none");
+  made->add_option("--agent", batch.agent, "for tasks that name none");
+  made->add_option("--model-name", batch.model_name,
+                   "model_name_or_path of the predictions (default: the agent)");
+  made->add_option("--timeout", batch.timeout_s, "seconds for each task that names none")
+      ->check(CLI::Range(0.0, 1e9));
+  made->add_option("-j,--concurrency", batch.concurrency, "tasks at once (4)")
+      ->check(CLI::Range(1, 1000));
+  made->add_option("--permission", batch.permission,
+                   "how permission requests are answered (reject)")
+      ->check(CLI::IsMember({"ask", "allow", "reject"}));
+  made->add_option("--attempts", batch.attempts,
+                   "tries at a task whose agent or server dies under it (3)")
+      ->check(CLI::Range(1, 100));
+  made->add_option("--server-wait", batch.server_wait_s,
+                   "seconds to wait for a server that does not answer (120)")
+      ->check(CLI::Range(0.0, 1e9));
+  made->add_flag("--retry-failed", batch.retry_failed, "try those again that failed before");
+  made->add_flag("--keep", batch.keep, "leave the sessions open, with their worktrees");
 }
 
 void CommandLine::add_apply() {
@@ -348,6 +383,7 @@ int cli_main(int argc, char** argv) {
   line.add_session();
   line.add_prompt();
   line.add_review();
+  line.add_batch();
   line.add_store();
   line.add_rest();
   try {

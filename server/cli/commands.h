@@ -92,6 +92,24 @@ struct ReapOptions {
 /// What no session needs any more, as the running server sees it.
 int reap_command(const GlobalOptions& global, const ReapOptions& options);
 
+struct BatchOptions {
+  std::string tasks;       ///< File with a task a line.
+  std::string output;      ///< Empty: beside the tasks.
+  std::string run;         ///< Name of the run; empty: that of the output, or a new one.
+  std::string repository;  ///< These are for tasks that do not say.
+  std::string agent;
+  std::string model_name;
+  std::string permission = "reject";
+  double timeout_s = 0;
+  double server_wait_s = 120;  ///< How long a server that does not answer is waited for.
+  int concurrency = 4;
+  int attempts = 3;  ///< At a task whose agent or server dies under it.
+  bool retry_failed = false;
+  bool keep = false;  ///< Sessions stay open.
+};
+/// Gives every task a prediction, from where an earlier call with the same output came to.
+int batch_command(const GlobalOptions& global, const BatchOptions& options);
+
 struct PermitOptions {
   std::string session;
   std::string interaction;  ///< Empty: the only open one; without an answer: list them.

@@ -10,6 +10,7 @@
 #include <berth/io/select.h>
 #include <berth/io/signals.h>
 #include <berth/server/cli/environment.h>
+#include <berth/server/cli/patient.h>
 #include <berth/server/config.h>
 
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <csignal>
 #include <deque>
+#include <functional>
 #include <utility>
 
 namespace berth::server {
@@ -34,17 +36,92 @@ Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
   reactor->stop();
 }
 
+// What the server in the state folder says about itself.
+struct Endpoint {
+  std::string url;
+  std::string token_file;
+};
+std::optional<Endpoint> read_endpoint(io::Files& files, const std::string& state) {
+  Result<std::string> text = files.read(state + "/endpoint.json", kSmallFileMax);
+  if (!text.has_value()) return std::nullopt;
+  Result<JsonDoc> document = JsonDoc::parse(*text);
+  if (!document.has_value()) return std::nullopt;
+  const JsonView root = document->root();
+  const std::optional<std::string_view> url = root.get_string("url");
+  if (!url) return std::nullopt;
+  return Endpoint{std::string(*url), std::string(root.get_string("token_file").value_or(""))};
+}
+
+/// A client of the server in a state folder. After an error it looks where the server is now: one
+/// that was started anew may listen on another port.
+class HomingClient final : public io::HttpClient {
+ public:
+  using Maker = std::function<std::unique_ptr<io::HttpClient>(io::HttpOrigin)>;
+  HomingClient(std::string state, io::HttpOrigin origin, Maker make)
+      : state_(std::move(state)),
+        origin_(std::move(origin)),
+        make_(std::move(make)),
+        client_(make_(origin_)) {}
+
+  Task<Result<io::HttpClientResponse>> fetch(io::HttpClientRequest request, TimePoint deadline,
+                                             StopToken stop) override {
+    co_await find();
+    Result<io::HttpClientResponse> answer =
+        co_await client_->fetch(std::move(request), deadline, stop);
+    lost_ = !answer.has_value();
+    co_return answer;
+  }
+  Task<Result<io::HttpClientResponse>> begin(io::HttpClientRequest request, TimePoint deadline,
+                                             StopToken stop) override {
+    co_await find();
+    Result<io::HttpClientResponse> answer =
+        co_await client_->begin(std::move(request), deadline, stop);
+    lost_ = !answer.has_value();
+    co_return answer;
+  }
+  Task<Result<std::string_view>> read_body(TimePoint deadline, StopToken stop) override {
+    const Result<std::string_view> piece = co_await client_->read_body(deadline, stop);
+    lost_ = !piece.has_value() || piece->empty();
+    co_return piece;
+  }
+  Task<void> close() override { return client_->close(); }
+
+ private:
+  Task<void> find() {
+    if (!lost_) co_return;
+    io::LinuxFiles files;
+    const std::optional<Endpoint> endpoint = read_endpoint(files, state_);
+    if (!endpoint) co_return;
+    Result<io::HttpOrigin> now = io::HttpOrigin::parse(endpoint->url);
+    const bool moved =
+        now.has_value() && now->tls == origin_.tls && now->address.text != origin_.address.text;
+    if (!moved) co_return;
+    co_await client_->close();
+    origin_ = std::move(*now);
+    client_ = make_(origin_);
+  }
+
+  std::string state_;
+  io::HttpOrigin origin_;
+  Maker make_;
+  std::unique_ptr<io::HttpClient> client_;
+  bool lost_ = false;  // the last thing that was tried did not work
+};
+
 class HttpRemote final : public Remote {
  public:
+  /// `home`: the state folder if that is where the server was found, else empty.
   HttpRemote(Terminal& terminal, std::unique_ptr<io::Reactor> reactor,
              std::unique_ptr<io::OffloadThreads> lanes, std::unique_ptr<io::TlsContext> tls,
-             io::HttpOrigin origin, std::string url, std::string token, io::SignalFd signals)
+             io::HttpOrigin origin, std::string url, std::string token, std::string home,
+             io::SignalFd signals)
       : terminal_(terminal),
         reactor_(std::move(reactor)),
         lanes_(std::move(lanes)),
         tls_(std::move(tls)),
         origin_(std::move(origin)),
-        client_(make_client()),
+        home_(std::move(home)),
+        client_(connect()),
         url_(std::move(url)),
         token_(std::move(token)),
         signals_(std::move(signals)),
@@ -81,6 +158,18 @@ class HttpRemote final : public Remote {
   int exit_code() const override { return interrupted_ ? kInterrupted : 1; }
   const std::string& url() const override { return url_; }
 
+  void run_task(Task<void> task) override { run(finished(std::move(task))); }
+  io::Reactor& reactor() override { return *reactor_; }
+  StopToken interrupted() override { return interrupt_.token(); }
+  std::unique_ptr<io::HttpClient> connect() override {
+    if (home_.empty()) return make_client(origin_);
+    return std::make_unique<HomingClient>(
+        home_, origin_, [this](io::HttpOrigin origin) { return make_client(std::move(origin)); });
+  }
+  void authorize(HttpHeaders& headers) const override {
+    if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
+  }
+
  private:
   class PatienceOver final : public io::TimerOp {
    public:
@@ -106,12 +195,13 @@ class HttpRemote final : public Remote {
     co_await client_->close();
     co_return true;
   }
-  std::unique_ptr<io::HttpClient> make_client() {
-    return io::make_http_client(*reactor_, origin_, {}, tls_.get(),
-                                io::NameLookup{&resolver_, lanes_.get()});
+  static Task<bool> finished(Task<void> task) {
+    co_await std::move(task);
+    co_return true;
   }
-  void add_token(HttpHeaders& headers) const {
-    if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
+  std::unique_ptr<io::HttpClient> make_client(io::HttpOrigin origin) {
+    return io::make_http_client(*reactor_, std::move(origin), {}, tls_.get(),
+                                io::NameLookup{&resolver_, lanes_.get()});
   }
   void complain(const Error& error);
   void complain(const io::HttpClientResponse& response);
@@ -122,6 +212,7 @@ class HttpRemote final : public Remote {
   std::unique_ptr<io::OffloadThreads> lanes_;  // to look the server's name up; null for an address
   std::unique_ptr<io::TlsContext> tls_;        // null: plain HTTP
   io::HttpOrigin origin_;
+  std::string home_;
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
@@ -144,7 +235,7 @@ std::optional<RemoteAnswer> HttpRemote::call(std::string method, std::string tar
   request.target = std::move(target);
   request.body = std::move(body);
   request.headers = std::move(headers);
-  add_token(request.headers);
+  authorize(request.headers);
   if (!request.body.empty()) request.headers.emplace_back("Content-Type", "application/json");
   Result<io::HttpClientResponse> response =
       run(client_->fetch(std::move(request), TimePoint::max(), interrupt_.token()));
@@ -167,7 +258,7 @@ std::optional<RemoteAnswer> HttpRemote::call(std::string method, std::string tar
 class TypedLines final : private io::ReadOp {
  public:
   explicit TypedLines(HttpRemote& remote)
-      : remote_(remote), client_(remote.make_client()), scope_(*remote.reactor_) {}
+      : remote_(remote), client_(remote.connect()), scope_(*remote.reactor_) {}
 
   void begin() {
     flags_ = ::fcntl(STDIN_FILENO, F_GETFL);
@@ -212,7 +303,7 @@ class TypedLines final : private io::ReadOp {
       request.target = remote_.typed_target_;
       JsonWriter(request.body).begin_object().member("prompt", lines_.front()).end_object();
       lines_.pop_front();
-      remote_.add_token(request.headers);
+      remote_.authorize(request.headers);
       request.headers.emplace_back("Content-Type", "application/json");
       Result<io::HttpClientResponse> answer =
           co_await client_->fetch(std::move(request), TimePoint::max(), stop_.token());
@@ -242,7 +333,7 @@ Remote::FollowEnd HttpRemote::follow(std::string target, std::uint64_t after, Ss
   ends_quietly_ = false;
   io::HttpClientRequest request;
   request.target = std::move(target);
-  add_token(request.headers);
+  authorize(request.headers);
   io::SseFollowOptions options;
   if (after > 0) options.last_event_id = std::to_string(after);
   if (patience > Duration::zero()) {
@@ -278,14 +369,10 @@ void HttpRemote::complain(const Error& error) {
 }
 
 void HttpRemote::complain(const io::HttpClientResponse& response) {
+  terminal_.complain(refusal_text(response));
   Result<JsonDoc> problem = JsonDoc::parse(response.body);
-  if (!problem.has_value() || !problem->root().get_string("detail")) {
-    return terminal_.complain(fmt::format("the server answered {}", response.status));
-  }
+  if (!problem.has_value()) return;
   const JsonView root = problem->root();
-  terminal_.complain(
-      printable(fmt::format("{} [{} {}]", *root.get_string("detail"), response.status,
-                            root.get_string("code").value_or("error"))));
   for (const JsonView& conflict : root.elements("body.conflicts")) {
     terminal_.complain(printable(fmt::format("{}: {}", conflict.get_string("path").value_or("?"),
                                              conflict.get_string("reason").value_or("other"))));
@@ -295,22 +382,6 @@ void HttpRemote::complain(const io::HttpClientResponse& response) {
 std::string first_line(std::string text) {
   text.resize(std::min(text.find_first_of("\r\n"), text.size()));
   return text;
-}
-
-// What the server in the state folder says about itself.
-struct Endpoint {
-  std::string url;
-  std::string token_file;
-};
-std::optional<Endpoint> read_endpoint(io::Files& files, const std::string& state) {
-  Result<std::string> text = files.read(state + "/endpoint.json", kSmallFileMax);
-  if (!text.has_value()) return std::nullopt;
-  Result<JsonDoc> document = JsonDoc::parse(*text);
-  if (!document.has_value()) return std::nullopt;
-  const JsonView root = document->root();
-  const std::optional<std::string_view> url = root.get_string("url");
-  if (!url) return std::nullopt;
-  return Endpoint{std::string(*url), std::string(root.get_string("token_file").value_or(""))};
 }
 
 /// Threads to look the server's name up; none for an address.
@@ -325,8 +396,8 @@ Result<std::unique_ptr<io::TlsContext>> trust_for(const io::HttpOrigin& origin,
   return io::TlsContext::make_client({ca_file});
 }
 
-std::unique_ptr<Remote> talk_to(std::string url, std::string token, const GlobalOptions& options,
-                                Terminal& terminal) {
+std::unique_ptr<Remote> talk_to(std::string url, std::string token, std::string home,
+                                const GlobalOptions& options, Terminal& terminal) {
   Result<io::HttpOrigin> origin = io::HttpOrigin::parse(url);
   if (!origin.has_value()) {
     terminal.complain(origin.error().message);
@@ -359,7 +430,7 @@ std::unique_ptr<Remote> talk_to(std::string url, std::string token, const Global
   }
   auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(*lanes),
                                              std::move(*tls), std::move(*origin), std::move(url),
-                                             std::move(token), std::move(signals));
+                                             std::move(token), std::move(home), std::move(signals));
   if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
   return remote;
 }
@@ -390,7 +461,7 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
     Result<std::string> text = files.read(file, kSmallFileMax);
     if (text.has_value()) token = first_line(std::move(*text));
   }
-  return talk_to(std::move(url), std::move(token), options, terminal);
+  return talk_to(std::move(url), std::move(token), elsewhere ? "" : state, options, terminal);
 }
 
 std::string session_target(std::string_view id, std::string_view rest) {

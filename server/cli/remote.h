@@ -3,7 +3,10 @@
 #pragma once
 
 #include <berth/core/json_doc.h>
+#include <berth/core/stop.h>
+#include <berth/core/task.h>
 #include <berth/io/http_client.h>
+#include <berth/io/reactor.h>
 #include <berth/server/cli/terminal.h>
 
 #include <memory>
@@ -57,6 +60,18 @@ class Remote {
 
   virtual int exit_code() const = 0;
   virtual const std::string& url() const = 0;
+
+  /// For commands that do several things at once: runs `task` to its end, which may use what
+  /// follows.
+  virtual void run_task(Task<void> task) = 0;
+  virtual io::Reactor& reactor() = 0;
+  /// Asked for by Ctrl-C.
+  virtual StopToken interrupted() = 0;
+  /// A client of its own, to be closed with close(). If the server was found in the state folder,
+  /// it follows a server that was started anew somewhere else.
+  virtual std::unique_ptr<io::HttpClient> connect() = 0;
+  /// The token, where it is to be shown.
+  virtual void authorize(HttpHeaders& headers) const = 0;
 };
 
 /// `/v1/sessions/ID` + `rest`, with the id encoded.

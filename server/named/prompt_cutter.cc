@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kHeadMax = 256;
 
+}  // namespace
+
 /// The writer replaces what is no UTF-8, so only UTF-8 comes back as it was.
 bool is_utf8(std::string_view text) {
   std::string json = "[";
@@ -20,8 +22,6 @@ bool is_utf8(std::string_view text) {
   const Result<JsonDoc> doc = JsonDoc::parse(json);
   return doc.has_value() && doc->root().elements().front().as_string() == text;
 }
-
-}  // namespace
 
 void PromptCutter::feed(std::string_view bytes) {
   while (!bytes.empty()) {

@@ -10,6 +10,9 @@
 
 namespace berth::server {
 
+/// Whether JSON can carry it as it is.
+bool is_utf8(std::string_view text);
+
 /// What stood between two NULs.
 struct CutPrompt {
   std::uint64_t offset = 0;       ///< Of its first byte in the stream.
