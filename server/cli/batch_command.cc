@@ -1,22 +1,19 @@
 // berth batch: many tasks, each in a session of its own, and what they changed as lines of JSON.
-#include <berth/core/clock.h>
 #include <berth/core/json_writer.h>
-#include <berth/core/prng.h>
 #include <berth/core/scope.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/files_linux.h>
 #include <berth/server/cli/batch_tasks.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/cli/fresh_id.h>
 #include <berth/server/cli/patient.h>
 #include <berth/server/named/prompt_cutter.h>
 #include <berth/server/sessions/repository_url.h>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <utility>
 
 namespace berth::server {
@@ -396,16 +393,6 @@ bool is_run_name(const std::string& name) {
              std::string::npos;
 }
 
-/// A name that no other run has.
-std::string fresh_run_name() {
-  Prng random(static_cast<std::uint64_t>(::getpid()) ^
-              (static_cast<std::uint64_t>(std::time(nullptr)) << 20));
-  timespec time{};
-  ::clock_gettime(CLOCK_REALTIME, &time);
-  return make_ulid(static_cast<std::int64_t>(time.tv_sec) * 1000 + time.tv_nsec / 1'000'000,
-                   random);
-}
-
 std::optional<std::vector<BatchTask>> read_tasks(Terminal& terminal, const BatchOptions& options) {
   io::LinuxFiles files;
   Result<std::string> text = files.read(options.tasks, kTasksBytesMax);
@@ -450,7 +437,7 @@ int batch_command(const GlobalOptions& global, const BatchOptions& options) {
   }
   std::optional<std::vector<BatchTask>> tasks = read_tasks(terminal, options);
   if (!tasks) return 1;
-  Result<BatchRecord> record = BatchRecord::open(output_of(options), options.run, fresh_run_name());
+  Result<BatchRecord> record = BatchRecord::open(output_of(options), options.run, fresh_id());
   if (!record.has_value()) {
     terminal.complain(printable(record.error().message));
     return 1;

@@ -30,6 +30,7 @@ struct CommandLine {
   ReapOptions reap;
   PermitOptions permit;
   BatchOptions batch;
+  AcpOptions acp;
   NamedStartOptions named_start;
   PromptOptions named_prompt;
   AttachOptions named_attach;
@@ -56,6 +57,7 @@ struct CommandLine {
   void add_prompt();
   void add_review();
   void add_batch();
+  void add_acp();
   void add_apply();
   void add_store();
   void add_named(CLI::App& group);
@@ -229,6 +231,18 @@ void CommandLine::add_batch() {
   made->add_flag("--keep", batch.keep, "leave the sessions open, with their worktrees");
 }
 
+void CommandLine::add_acp() {
+  CLI::App* made =
+      command(app, "acp", "an ACP agent on stdio, for editors: its sessions live in the server",
+              [this] { return acp_command(global, acp); });
+  made->add_option("--agent", acp.agent, "profile of the agent of new sessions");
+  made->add_flag("--worktree", acp.worktree,
+                 "new sessions work in a worktree of the editor's folder, not in it");
+  made->add_option("--permission", acp.permission,
+                   "how permission requests of new sessions are answered (ask)")
+      ->check(CLI::IsMember({"ask", "allow", "reject"}));
+}
+
 void CommandLine::add_apply() {
   CLI::App* made = command(app, "apply", "bring a session's change into a branch or working files",
                            [this] { return apply_command(global, apply); });
@@ -384,6 +398,7 @@ int cli_main(int argc, char** argv) {
   line.add_prompt();
   line.add_review();
   line.add_batch();
+  line.add_acp();
   line.add_store();
   line.add_rest();
   try {

@@ -110,6 +110,14 @@ struct BatchOptions {
 /// Gives every task a prediction, from where an earlier call with the same output came to.
 int batch_command(const GlobalOptions& global, const BatchOptions& options);
 
+struct AcpOptions {
+  std::string agent;       ///< Of new sessions; empty: the server's default.
+  std::string permission;  ///< Of new sessions; empty: ask.
+  bool worktree = false;   ///< New sessions work in a worktree of the editor's folder.
+};
+/// Speaks the Agent Client Protocol on stdin and stdout until stdin ends.
+int acp_command(const GlobalOptions& global, const AcpOptions& options);
+
 struct PermitOptions {
   std::string session;
   std::string interaction;  ///< Empty: the only open one; without an answer: list them.

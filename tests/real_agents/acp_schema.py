@@ -19,9 +19,9 @@ ALSO_KNOWN = {(2, "initialize"): {"clientInfo", "clientCapabilities"}}
 
 
 class ClientSchema:
-    def __init__(self, version=1):
+    def __init__(self, version=1, side="client"):
         self._version = version
-        with open(os.path.join(FOLDER, f"client_v{version}.json"), encoding="utf-8") as file:
+        with open(os.path.join(FOLDER, f"{side}_v{version}.json"), encoding="utf-8") as file:
             self._schema = json.load(file)
         self._validators = {}
         self._sent, self._answered = {}, {}
