@@ -56,12 +56,23 @@ def python_suites():
                     yield suite + " on asio", ["/usr/bin/env", "BERTH_ENGINE=asio", *command], True
 
 
+def node_suites():
+    """Every *.test.mjs of the web page: its modules alone, and the page in Chromium."""
+    base = os.path.join(ROOT, "tests", "page")
+    for name in sorted(os.listdir(base)):
+        if name.endswith(".test.mjs"):
+            yield f"page/{name[:-9]}", ["node", "--test-reporter=tap", os.path.join(base, name)], True
+
+
 def count(output, code):
     """(passed, failed, skipped) of a suite's output; a suite that did not say so failed once."""
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
     failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", output))
     skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))
     passed += sum(int(n) for n in re.findall(r"^(\d+) files$", output, re.M))
+    passed += sum(int(n) for n in re.findall(r"^# pass (\d+)$", output, re.M))
+    failed += sum(int(n) for n in re.findall(r"^# (?:fail|cancelled) (\d+)$", output, re.M))
+    skipped += sum(int(n) for n in re.findall(r"^# skipped (\d+)$", output, re.M))
     ran = re.findall(r"^Ran (\d+) tests? in", output, re.M)
     if ran:
         bad = sum(int(n) for n in re.findall(r"(?:failures|errors|unexpected successes)=(\d+)", output))
@@ -111,7 +122,7 @@ def main():
     if options.tsan:
         print("     tsan: core http io shard; not process: TSan aborts on the raw clone(CLONE_VM | CLONE_VFORK)"
               " that starts children", flush=True)
-    suites = [s for s in [*gtest_suites(build), *threaded, *fuzz_suites(build), *python_suites()]
+    suites = [s for s in [*gtest_suites(build), *threaded, *fuzz_suites(build), *python_suites(), *node_suites()]
               if not options.only or any(word in s[0] for word in options.only)]
     timeout = 2400 if options.full else 900
     parallel = [s for s in suites if not s[2]]

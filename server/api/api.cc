@@ -26,6 +26,8 @@ const std::vector<ApiRoute>& Api::routes() {
   constexpr AuthScope kRun = AuthScope::sessions_run;
   constexpr AuthScope kAdmin = AuthScope::admin;
   static const std::vector<ApiRoute> table = {
+      {"GET", "/", kNone, &Api::get_page},
+      {"GET", "/ui/{}", kNone, &Api::get_page},
       {"GET", "/healthz", kNone, &Api::healthz},
       {"GET", "/readyz", kNone, &Api::readyz},
       {"GET", "/v1/info", kView, &Api::info},
@@ -86,6 +88,7 @@ namespace {
 bool matches(std::string_view pattern, const std::vector<std::string>& path,
              std::vector<std::string>& arguments) {
   arguments.clear();
+  if (path.empty()) return pattern == "/";
   for (const std::string& segment : path) {
     if (pattern.empty()) return false;
     pattern.remove_prefix(1);  // the slash

@@ -74,6 +74,7 @@ class Api final : public io::HttpHandler {
   /// that does not exist.
   Task<Result<SessionUse>> find_session(ApiCall* call);
 
+  Answer get_page(ApiCall* call);
   Answer healthz(ApiCall* call);
   Answer readyz(ApiCall* call);
   Answer info(ApiCall* call);

@@ -98,6 +98,10 @@ void say_ready(const App& app, io::Platform& platform) {
   if (::isatty(STDOUT_FILENO) != 0) {
     std::printf("berth is ready\n  url    %s\n  token  %s\n  (kept in %s)\n", app.url().c_str(),
                 app.token().c_str(), app.token_path().c_str());
+    // What follows # stays in the browser: it is in no request and in no log.
+    if (app.url().starts_with("http")) {
+      std::printf("  page   %s/#token=%s\n", app.url().c_str(), app.token().c_str());
+    }
   } else {
     std::string line;
     JsonWriter(line)

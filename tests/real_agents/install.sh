@@ -1,7 +1,8 @@
 #!/bin/bash
 # install.sh [--dir DIR] [NAME...]: installs pinned real agents from npm and prints where they are.
 #
-# Without a NAME it is opencode, which ./run demo uses too; others are the folders in packages/.
+# Without a NAME it is opencode, which ./run demo uses too; others are the folders in packages/, and
+# `page`, the driver of the web page's tests.
 # DIR is ~/.cache/berth/agents unless given: outside the repository, so that all checkouts share it
 # and a clean clone does not download it all again. Nothing happens when DIR already holds what the
 # lock files ask for. Install scripts do not run: native binaries come as packages of their own.
@@ -47,6 +48,8 @@ install() {
 for name in "$@"; do
   if [ "$name" = opencode ]; then
     install "$here" "$dir" "$name"
+  elif [ "$name" = page ]; then
+    install "$here/../page" "$dir/$name" "$name"
   elif [ -f "$here/packages/$name/package-lock.json" ]; then
     install "$here/packages/$name" "$dir/$name" "$name"
   else

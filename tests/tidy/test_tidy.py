@@ -60,7 +60,7 @@ class Tidy(unittest.TestCase):
 
     def test_files_and_lines_are_short(self):
         problems = []
-        for name in tracked(".h", ".cc", ".py", ".mjs"):
+        for name in tracked(".h", ".cc", ".py", ".mjs", ".js"):
             lines = text(name).splitlines()
             if len(lines) > LINES_MAX:
                 problems.append(f"{name}: {len(lines)} lines, at most {LINES_MAX}")
