@@ -163,7 +163,9 @@ void CommandLine::add_prompt() {
       ->check(CLI::Range(0.0, 1e9));
   made->add_flag("--detach", prompt.detach, "do not follow; print the turn's id");
 
-  made = command(app, "attach", "follow a session live; Ctrl-C detaches",
+  made = command(app, "attach",
+                 "follow a session live; on a terminal a line is a prompt, a number answers a "
+                 "question, Ctrl-C or Ctrl-D detaches",
                  [this] { return attach_command(global, attach); });
   made->add_option("session", attach.session, "the session")->required();
   made->add_option("--after", attach.after, "begin behind this event (0: from the first on)");

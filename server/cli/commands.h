@@ -51,7 +51,7 @@ struct AttachOptions {
   /// Begin with the last so many events, whatever `after` says.
   std::optional<std::uint64_t> last;
   bool follow = true;       ///< Else: up to the newest event.
-  bool post_lines = false;  ///< Lines of stdin are prompts.
+  bool post_lines = false;  ///< Lines of stdin are prompts, also of a pipe.
 };
 int attach_command(const GlobalOptions& global, const AttachOptions& options);
 

@@ -1,4 +1,4 @@
-// berth prompt: posts a prompt and follows its turn to the end. berth attach: follows a session.
+// berth prompt: posts a prompt and follows its turn to the end.
 #include <berth/core/json_writer.h>
 #include <berth/server/cli/commands.h>
 #include <berth/server/cli/transcript.h>
@@ -19,12 +19,11 @@ constexpr int kInterrupted = 130;
 /// How long the list of changed files is waited for after a turn's end.
 constexpr Duration kChangePatience = std::chrono::seconds(2);
 
-/// Shows the events of a session, or of one turn of it, and remembers how that ended.
+/// Shows the events of a turn, and remembers how it ended.
 class Follower final : public SseSink {
  public:
   struct Options {
-    std::string turn;         ///< Only this turn, until it ends; empty: everything.
-    std::uint64_t until = 0;  ///< Up to this event; 0: endless.
+    std::string turn;
     bool wait_for_change = false;
     bool json = false;
   };
@@ -47,11 +46,6 @@ class Follower final : public SseSink {
     }
     terminal_.flush();
     watch_for_the_end(event);
-    const auto seq = static_cast<std::uint64_t>(event.get_int64("seq").value_or(0));
-    if (options_.until > 0 && seq >= options_.until) {
-      over_ = true;
-      remote_.done();
-    }
   }
 
   /// The state that the turn ended in; empty: not seen.
@@ -59,11 +53,9 @@ class Follower final : public SseSink {
 
  private:
   bool is_ours(const JsonView& event) const {
-    if (options_.turn.empty()) return true;
     return event.get_string("turn").value_or("") == options_.turn;
   }
   void watch_for_the_end(const JsonView& event) {
-    if (options_.turn.empty()) return;
     const std::string_view type = event.get_string("type").value_or("");
     if (type == "turn.ended") {
       ended_ = std::string(event.get_string("data.state").value_or("failed"));
@@ -152,7 +144,7 @@ int prompt_command(const GlobalOptions& global, const PromptOptions& options) {
   const bool has_files = session->json().get_string("workspace.mode").value_or("none") != "none";
   Follower follower(
       *remote, terminal, transcript,
-      {std::string(turn->json().get_string("id").value_or("")), 0, has_files, global.json});
+      {std::string(turn->json().get_string("id").value_or("")), has_files, global.json});
   const auto patience =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.timeout_seconds));
   const Remote::FollowEnd end =
@@ -166,39 +158,6 @@ int prompt_command(const GlobalOptions& global, const PromptOptions& options) {
                             end == Remote::FollowEnd::timed_out ? "timed out" : "detached",
                             options.session));
   return end == Remote::FollowEnd::timed_out ? kTimedOut : kInterrupted;
-}
-
-int attach_command(const GlobalOptions& global, const AttachOptions& options) {
-  Terminal terminal(global.no_color);
-  const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
-  if (remote == nullptr) return 1;
-  const std::optional<RemoteAnswer> session = remote->call("GET", session_target(options.session));
-  if (!session) return remote->exit_code();
-  const std::uint64_t newest = last_seq_of(session->json());
-  std::uint64_t after = newest;
-  if (options.last) {
-    after = newest - std::min(newest, *options.last);
-    if (!options.follow && after == newest) return 0;
-  } else if (options.after) {
-    after = *options.after;
-  } else if (const auto first = session->json().get_int64("turn.started_seq");
-             first && *first > 0) {
-    after = static_cast<std::uint64_t>(*first) - 1;
-  }
-  if (!global.json && options.follow) {
-    terminal.note(fmt::format("following {} after event {}; {}Ctrl-C detaches", options.session,
-                              after, options.post_lines ? "a line is a prompt, " : ""));
-  }
-  if (options.post_lines) remote->post_typed_lines(session_target(options.session, "/turns"));
-  Transcript transcript(terminal, {options.session, true, true});
-  Follower follower(*remote, terminal, transcript,
-                    {"", options.follow ? 0 : newest, false, global.json});
-  const Remote::FollowEnd end =
-      remote->follow(session_target(options.session, fmt::format("/events?after={}", after)), 0,
-                     follower, Duration::zero());
-  transcript.finish();
-  terminal.flush();
-  return end == Remote::FollowEnd::failed ? 1 : 0;
 }
 
 }  // namespace berth::server

@@ -52,8 +52,8 @@ std::optional<Endpoint> read_endpoint(io::Files& files, const std::string& state
   return Endpoint{std::string(*url), std::string(root.get_string("token_file").value_or(""))};
 }
 
-/// A client of the server in a state folder. After an error it looks where the server is now: one
-/// that was started anew may listen on another port.
+/// A client of the server in a state folder. Where nobody listens it looks where the server is now:
+/// one that was started anew may have another port.
 class HomingClient final : public io::HttpClient {
  public:
   using Maker = std::function<std::unique_ptr<io::HttpClient>(io::HttpOrigin)>;
@@ -65,47 +65,50 @@ class HomingClient final : public io::HttpClient {
 
   Task<Result<io::HttpClientResponse>> fetch(io::HttpClientRequest request, TimePoint deadline,
                                              StopToken stop) override {
-    co_await find();
+    io::HttpClientRequest again = request;
     Result<io::HttpClientResponse> answer =
         co_await client_->fetch(std::move(request), deadline, stop);
-    lost_ = !answer.has_value();
+    const bool moved = co_await find(answer);
+    if (moved) answer = co_await client_->fetch(std::move(again), deadline, stop);
     co_return answer;
   }
   Task<Result<io::HttpClientResponse>> begin(io::HttpClientRequest request, TimePoint deadline,
                                              StopToken stop) override {
-    co_await find();
+    io::HttpClientRequest again = request;
     Result<io::HttpClientResponse> answer =
         co_await client_->begin(std::move(request), deadline, stop);
-    lost_ = !answer.has_value();
+    const bool moved = co_await find(answer);
+    if (moved) answer = co_await client_->begin(std::move(again), deadline, stop);
     co_return answer;
   }
   Task<Result<std::string_view>> read_body(TimePoint deadline, StopToken stop) override {
-    const Result<std::string_view> piece = co_await client_->read_body(deadline, stop);
-    lost_ = !piece.has_value() || piece->empty();
-    co_return piece;
+    return client_->read_body(deadline, stop);
   }
   Task<void> close() override { return client_->close(); }
 
  private:
-  Task<void> find() {
-    if (!lost_) co_return;
+  /// True when nothing was sent since nobody listened, and the server is somewhere else now.
+  Task<bool> find(const Result<io::HttpClientResponse>& answer) {
+    if (answer.has_value() || std::string_view(answer.error().code) != "connection_failed") {
+      co_return false;
+    }
     io::LinuxFiles files;
     const std::optional<Endpoint> endpoint = read_endpoint(files, state_);
-    if (!endpoint) co_return;
+    if (!endpoint) co_return false;
     Result<io::HttpOrigin> now = io::HttpOrigin::parse(endpoint->url);
     const bool moved =
         now.has_value() && now->tls == origin_.tls && now->address.text != origin_.address.text;
-    if (!moved) co_return;
+    if (!moved) co_return false;
     co_await client_->close();
     origin_ = std::move(*now);
     client_ = make_(origin_);
+    co_return true;
   }
 
   std::string state_;
   io::HttpOrigin origin_;
   Maker make_;
   std::unique_ptr<io::HttpClient> client_;
-  bool lost_ = false;  // the last thing that was tried did not work
 };
 
 class HttpRemote final : public Remote {
@@ -147,7 +150,7 @@ class HttpRemote final : public Remote {
                                    HttpHeaders headers) override;
   FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
                    Duration patience) override;
-  void post_typed_lines(std::string target) override { typed_target_ = std::move(target); }
+  void take_typed_lines(TypedLineReader& reader) override { typed_reader_ = &reader; }
   void done() override {
     if (following_ != nullptr) following_->request_stop();
   }
@@ -221,7 +224,7 @@ class HttpRemote final : public Remote {
   bool interrupted_ = false;
 
   friend class TypedLines;
-  std::string typed_target_;
+  TypedLineReader* typed_reader_ = nullptr;
   StopSource* following_ = nullptr;
   PatienceOver patience_over_;
   bool ends_quietly_ = false;
@@ -254,7 +257,8 @@ std::optional<RemoteAnswer> HttpRemote::call(std::string method, std::string tar
   return answer;
 }
 
-/// Lines of stdin, posted one after the other by a client of their own while another one follows.
+/// What lines of stdin stand for, sent one after the other by a client of their own while another
+/// one follows.
 class TypedLines final : private io::ReadOp {
  public:
   explicit TypedLines(HttpRemote& remote)
@@ -286,23 +290,22 @@ class TypedLines final : private io::ReadOp {
     for (const char c : bytes) {
       if (c != '\n') {
         line_ += c;
-      } else if (!line_.empty()) {
-        lines_.push_back(std::exchange(line_, {}));
+        continue;
       }
+      std::optional<io::HttpClientRequest> wanted =
+          remote_.typed_reader_->on_line(std::exchange(line_, {}));
+      if (wanted) requests_.push_back(std::move(*wanted));
     }
-    if (!lines_.empty() && scope_.size() == 0) scope_.spawn(post());
+    if (!requests_.empty() && scope_.size() == 0) scope_.spawn(post());
   }
   void on_read_end(int) override {
     ended_.set();
     if (stdin_is_tty()) remote_.done();
   }
   Task<void> post() {
-    while (!lines_.empty() && !stop_.stop_requested()) {
-      io::HttpClientRequest request;
-      request.method = "POST";
-      request.target = remote_.typed_target_;
-      JsonWriter(request.body).begin_object().member("prompt", lines_.front()).end_object();
-      lines_.pop_front();
+    while (!requests_.empty() && !stop_.stop_requested()) {
+      io::HttpClientRequest request = std::move(requests_.front());
+      requests_.pop_front();
       remote_.authorize(request.headers);
       request.headers.emplace_back("Content-Type", "application/json");
       Result<io::HttpClientResponse> answer =
@@ -318,7 +321,7 @@ class TypedLines final : private io::ReadOp {
   HttpRemote& remote_;
   std::unique_ptr<io::HttpClient> client_;
   std::string line_;
-  std::deque<std::string> lines_;
+  std::deque<io::HttpClientRequest> requests_;
   int flags_ = 0;
   Event ended_{*remote_.reactor_};
   StopSource stop_;
@@ -340,7 +343,7 @@ Remote::FollowEnd HttpRemote::follow(std::string target, std::uint64_t after, Ss
     reactor_->arm(patience_over_, reactor_->clock().now() + patience);
   }
   std::optional<TypedLines> typed;
-  if (!typed_target_.empty()) typed.emplace(*this).begin();
+  if (typed_reader_ != nullptr) typed.emplace(*this).begin();
   Result<io::SseFollowEnd> end = run(io::follow_events(
       reactor_.get(), client_.get(), std::move(request), std::move(options), &sink, stop.token()));
   if (typed) run(typed->end());

@@ -34,6 +34,14 @@ struct RemoteAnswer {
   JsonView json() const { return document ? document->root() : JsonView(); }
 };
 
+/// Says what a line means that somebody typed.
+class TypedLineReader {
+ public:
+  virtual ~TypedLineReader() = default;
+  /// The request that it stands for, if it does (without the token).
+  virtual std::optional<io::HttpClientRequest> on_line(std::string line) = 0;
+};
+
 class Remote {
  public:
   /// Finds the server; complains and gives null when there is none to be found.
@@ -50,9 +58,10 @@ class Remote {
   /// `patience` is over (zero: endless), or Ctrl-C.
   virtual FollowEnd follow(std::string target, std::uint64_t after, SseSink& sink,
                            Duration patience) = 0;
-  /// From now on, while follow() runs, each line of stdin is posted to `target` as a prompt; the
-  /// end of stdin ends follow() if it is a terminal.
-  virtual void post_typed_lines(std::string target) = 0;
+  /// From now on, while follow() runs, `reader`, which outlives it, is given each line of stdin,
+  /// and what it asks for is sent, one after the other; the end of stdin ends follow() if it is a
+  /// terminal.
+  virtual void take_typed_lines(TypedLineReader& reader) = 0;
   /// Ends follow(); for sinks.
   virtual void done() = 0;
   /// Ends follow() after `delay` if nothing else does before; for sinks.

@@ -55,7 +55,7 @@ void Transcript::show(const JsonView& event) {
     return line(Style::dim, fmt::format("  ! the agent printed what is no message ({}): {}",
                                         text_of(data, "reason"), short_text(data, "head")));
   }
-  if (type == "interaction.opened") return interaction_opened(data);
+  if (type == "interaction.opened") return question(data);
   if (type == "interaction.closed") return interaction_closed(data);
   if (type == "change.recorded") return change(data);
   if (type == "queue.held") {
@@ -196,14 +196,27 @@ void Transcript::failed(const JsonView& data) {
 
 // --- interactions ---
 
-void Transcript::interaction_opened(const JsonView& data) {
+void Transcript::question(const JsonView& data) {
   const std::string id = text_of(data, "id");
-  line(Style::yellow, fmt::format("  ? {} asks: {}", text_of(data, "kind", "the agent"),
-                                  short_text(data, "request.toolCall.title")));
+  const std::string kind = text_of(data, "kind", "the agent");
+  const bool permission = kind == "permission";
+  line(Style::yellow,
+       fmt::format("  ? {} asks: {}", kind,
+                   short_text(data, permission ? "request.toolCall.title" : "request.message")));
+  int number = 0;
   for (const JsonView& option : data.elements("request.options")) {
-    line(Style::plain, fmt::format("      berth permit {} {} {}    # {}", options_.session, id,
-                                   short_text(option, "optionId"), short_text(option, "name")));
+    const std::string name = short_text(option, "name");
+    line(Style::plain, options_.numbers
+                           ? fmt::format("      [{}] {}", ++number, name)
+                           : fmt::format("      berth permit {} {} {}    # {}", options_.session,
+                                         id, short_text(option, "optionId"), name));
   }
+  if (permission) return;
+  line(Style::plain,
+       options_.numbers
+           ? "      type a JSON object to fill it in, or :decline"
+           : fmt::format("      berth permit {} {} --accept '{{...}}'    # or --decline",
+                         options_.session, id));
 }
 
 void Transcript::interaction_closed(const JsonView& data) {

@@ -18,12 +18,15 @@ class Transcript {
     std::string session;     ///< For hints on how to answer.
     bool prompts = true;     ///< Show what the user asked.
     bool turn_lines = true;  ///< Show where turns start.
+    bool numbers = false;    ///< Questions are answered by a number, not by a command.
   };
   Transcript(Terminal& terminal, Options options)
       : terminal_(terminal), options_(std::move(options)) {}
 
   /// Shows one event object: `{"seq","type","turn","agent","data"}`. Unknown ones are passed over.
   void show(const JsonView& event);
+  /// Shows a question that waits: the data of `interaction.opened`, or an interaction of the API.
+  void question(const JsonView& data);
   /// Ends an unfinished line.
   void finish();
 
@@ -41,7 +44,6 @@ class Transcript {
   void exited(const JsonView& data);
   void failed(const JsonView& data);
   void change(const JsonView& data);
-  void interaction_opened(const JsonView& data);
   void interaction_closed(const JsonView& data);
   void line(Style style, std::string_view text);
 

@@ -4,6 +4,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,43 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_server import BINARY, Server, make_repository, wait_until
 from summary import main
+
+
+class TypingTerminal:
+    """A program on a terminal, and somebody who types."""
+
+    def __init__(self, command, environment):
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment,
+                                         start_new_session=True)
+        os.close(slave)
+        self.shown, self._seen = "", 0
+
+    def type(self, text):
+        os.write(self._master, text.encode())
+
+    def expect(self, *texts, timeout=30):
+        """Waits for each text, behind the one before it."""
+        deadline = time.monotonic() + timeout
+        for text in texts:
+            while (at := self.shown.find(text, self._seen)) < 0:
+                left = deadline - time.monotonic()
+                if left <= 0 or not select.select([self._master], [], [], left)[0]:
+                    raise AssertionError(f"no {text!r} in {self.shown[self._seen:]!r}")
+                try:
+                    self.shown += os.read(self._master, 65536).decode("utf-8", "replace")
+                except OSError as gone:
+                    raise AssertionError(f"ended without {text!r}: {self.shown!r}") from gone
+            self._seen = at + len(text)
+
+    def wait(self):
+        return self._process.wait(30)
+
+    def close(self):
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._master)
 
 
 class CommandLine(unittest.TestCase):
@@ -56,6 +94,11 @@ class CommandLine(unittest.TestCase):
         os.close(master)
         process.wait(30)
         return shown.decode()
+
+    def typing(self, *arguments):
+        terminal = TypingTerminal([BINARY, *arguments], self.environment())
+        self.addCleanup(terminal.close)
+        return terminal
 
     def new_session(self, *options):
         CommandLine.counter += 1
@@ -173,6 +216,46 @@ class CommandLine(unittest.TestCase):
         process.stdout.close()
         self.assertIn("> say second\n", lines)
         self.assertIn("── turn 2 · scripted ──\n", lines)
+
+    def test_attach_on_a_terminal_takes_prompts_and_answers(self):
+        session = self.new_session("--dir", self.server.folder)
+        terminal = self.typing("attach", session)
+        terminal.type("say hi there\n")
+        terminal.expect("── turn 1 · scripted ──", "hi there", "✔ completed")
+        self.assertNotIn("> say hi there", terminal.shown)  # it stands there already
+        terminal.type("ask write typed.txt yes\n")
+        terminal.expect("? permission asks: ", "[1] ")
+        terminal.type("1\n")
+        terminal.expect("by user", "✔ completed")
+        self.assertTrue(os.path.exists(os.path.join(self.server.folder, "typed.txt")))
+        terminal.type("elicit which color?\n")
+        terminal.expect("? elicitation asks: which color?", ":decline")
+        terminal.type('{"color":"blue"}\n')
+        terminal.expect("✔ completed")
+        terminal.type("sleep 60000\n")
+        terminal.expect("── turn 4 · scripted ──")
+        terminal.type(":cancel\n")
+        terminal.expect("✘ cancelled")
+        terminal.type(":help\n")
+        terminal.expect(":detach")
+        terminal.type("\x04")  # Ctrl-D
+        self.assertEqual(terminal.wait(), 0)
+
+    def test_attach_shows_what_waits_and_finds_a_server_that_started_anew(self):
+        with Server() as server:
+            server.client.post("/v1/sessions", {"id": "kept", "directory": server.folder})
+            server.client.prompt("kept", "ask write kept.txt yes")
+            wait_until(lambda: server.client.get("/v1/sessions/kept/interactions?state=open")["interactions"])
+            terminal = self.typing("attach", "kept", "--state", server.state)
+            terminal.expect("[1] ")
+            server.kill()
+            server.start()  # on another port
+            terminal.expect("✘ interrupted")
+            terminal.type("say still here\n")
+            terminal.expect("✔ completed")
+            self.assertEqual(terminal.shown.count("✘ interrupted"), 1)
+            terminal.type(":detach\n")
+            self.assertEqual(terminal.wait(), 0)
 
     def test_errors_are_one_line(self):
         _, told = self.berth("session", "show", "nobody", expect=1)
