@@ -1,6 +1,8 @@
 #include <berth/server/cli/cli.h>
 
+#include <berth/core/version.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/cli/describe.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/cli/serve_command.h>
 
@@ -40,6 +42,7 @@ struct CommandLine {
   std::string agent;
   std::string choice;
   std::string file;
+  std::string shell;
   int limit = 100;
   bool force = false;
   bool now = false;
@@ -63,6 +66,7 @@ struct CommandLine {
   void add_named(CLI::App& group);
   void add_named_doors(CLI::App& group);
   void add_rest();
+  void add_reference();
 };
 
 void CommandLine::add_global() {
@@ -388,6 +392,31 @@ void CommandLine::add_rest() {
       ->needs(wanted)
       ->check(CLI::NonNegativeNumber);
   command(app, "version", "the version", [this] { return version_command(global); });
+  add_reference();
+}
+
+/// What is made of the parser itself.
+void CommandLine::add_reference() {
+  const auto print = [this](const std::string& text) {
+    Terminal(global.no_color).write(text);
+    return 0;
+  };
+  CLI::App* made = command(app, "completions", "print a script that completes commands and options",
+                           [this, print] {
+                             const CommandInfo info = describe(app);
+                             if (shell == "bash") return print(bash_completion(info));
+                             if (shell == "zsh") return print(zsh_completion(info));
+                             return print(fish_completion(info));
+                           });
+  made->add_option("shell", shell, "whose")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  made = command(app, "reference", "print the documentation of the command line", [this, print] {
+    const CommandInfo info = describe(app);
+    return print(shell == "man" ? man_page(info, kVersion) : markdown_reference(info));
+  });
+  made->group("");  // for the build, and for the page in docs
+  made->add_option("form", shell, "which")->required()->check(CLI::IsMember({"man", "markdown"}));
 }
 
 }  // namespace
@@ -403,6 +432,7 @@ int cli_main(int argc, char** argv) {
   line.add_acp();
   line.add_store();
   line.add_rest();
+  add_examples(line.app);
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
