@@ -111,13 +111,17 @@ export class Server {
   repository(name = 'harbour', files = { 'README.md': '# harbour\n' }) {
     const path = join(this.folder, name);
     execFileSync('git', ['init', '-q', '-b', 'main', path]);
+    this.repositoryCommit(path, files);
+    return path;
+  }
+  /** A commit of some files, as somebody else makes it. */
+  repositoryCommit(path, files) {
     for (const [file, text] of Object.entries(files)) {
       mkdirSync(dirname(join(path, file)), { recursive: true });
       writeFileSync(join(path, file), text);
     }
     this.git(path, 'add', '.');
-    this.git(path, 'commit', '-q', '-m', 'Start');
-    return path;
+    this.git(path, 'commit', '-q', '-m', 'Write files');
   }
   git(path, ...words) {
     return execFileSync(

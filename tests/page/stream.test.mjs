@@ -31,6 +31,18 @@ test('Byte by byte the events are the same', () => {
   assert.deepEqual(parse([...new TextEncoder().encode(STREAM)].map((byte) => Uint8Array.of(byte))), EVENTS);
 });
 
+test('Megabytes in one piece are read in a line of time', () => {
+  const frame = `id: 1\nevent: update\ndata: ${'x'.repeat(200)}\n\n`;
+  const bytes = new TextEncoder().encode(frame.repeat(40_000));
+  const started = performance.now();
+  assert.equal(parse([bytes]).length, 40_000);
+  const took = performance.now() - started;
+  console.log(
+    `figure: ${(bytes.length / 1e6).toFixed(0)} MB of 40,000 events parsed in ${took.toFixed(0)} ms`,
+  );
+  assert.ok(took < 10_000, `${took} ms`);
+});
+
 /** A server that gives each connection what `script` says for it; collects the cursors it was asked for. */
 async function serve(script) {
   const cursors = [];

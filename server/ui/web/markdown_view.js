@@ -103,6 +103,19 @@ function blockNode(block) {
   }
 }
 
+/** A paragraph above this length is cut at a space, so that no frame makes all of an endless one anew. */
+const PARAGRAPH_MAX = 8000;
+
+/** How much of `text` is settled, also within a paragraph that does not end. */
+function settledEnd(text, from) {
+  const settled = settledLength(text, from);
+  const tail = text.slice(settled);
+  if (tail.length <= PARAGRAPH_MAX || parseMarkdown(tail.slice(0, PARAGRAPH_MAX))[0]?.type !== 'paragraph')
+    return settled;
+  const space = tail.indexOf(' ', PARAGRAPH_MAX);
+  return space === -1 ? settled : settled + space + 1;
+}
+
 /** Text that grows: what is settled is made into nodes once, only the tail is made anew. */
 export class MarkdownView {
   node = h('div', { class: 'markdown' });
@@ -110,13 +123,12 @@ export class MarkdownView {
   #tail = [];
 
   update(text) {
-    const settled = settledLength(text, this.#settled);
     for (const node of this.#tail) node.remove();
-    if (settled > this.#settled) {
+    for (let settled; (settled = settledEnd(text, this.#settled)) > this.#settled;) {
       append(this.node, parseMarkdown(text.slice(this.#settled, settled)).map(blockNode));
       this.#settled = settled;
     }
-    this.#tail = parseMarkdown(text.slice(settled)).map(blockNode);
+    this.#tail = parseMarkdown(text.slice(this.#settled)).map(blockNode);
     append(this.node, this.#tail);
   }
 }

@@ -28,6 +28,7 @@ export class SessionScreen {
   #frame = 0;
   #settling = 0;
   #connection = 'connecting';
+  #caughtUp = 0; // the event that was the last one when this began; until then nothing is shown
   #head = h('header', { class: 'session-head' });
   #banner = h('div', { class: 'banner', role: 'alert', hidden: true });
   #connectionLine = h('div', { class: 'connection', role: 'status', hidden: true });
@@ -44,6 +45,7 @@ export class SessionScreen {
   constructor(api, session, agents, calls) {
     this.#api = api;
     this.#session = session;
+    this.#caughtUp = session.last_seq;
     this.#agents = agents;
     this.#calls = calls;
     this.#composer = new Composer(api, session.id, `berth.draft.${session.id}`);
@@ -218,7 +220,9 @@ export class SessionScreen {
       this.#queue.update(this.#model);
       this.#composer.update({ running: this.#model.running, open: this.#model.state === 'open' });
       this.#changes.showApplied(this.#model.applied);
-      this.#transcript.update(takeChanges(this.#model));
+      const loading = this.#model.seq < this.#caughtUp;
+      this.#transcript.node.setAttribute('aria-busy', String(loading));
+      if (!loading) this.#transcript.update(takeChanges(this.#model));
       this.#calls.shown(this);
       if (this.#shownActivity !== this.activity && this.#connection === 'live') this.#calls.changed();
       this.#shownActivity = this.activity;
@@ -273,6 +277,7 @@ export class SessionScreen {
             () => this.toggleChanges(),
             {
               class: 'quiet',
+              'aria-label': 'Changes',
               'aria-expanded': String(!this.#changes.node.hidden),
               'aria-controls': 'changes',
               title: 'Changes (c)',

@@ -74,6 +74,10 @@ export class SessionsView {
       this.#next,
       h('footer', null, h('label', { class: 'check', htmlFor: 'archived' }, this.archived, ' Show archived')),
     );
+    this.#filter.addEventListener('keydown', (event) => {
+      const first = this.#shown()[0];
+      if (event.key === 'Enter' && first) calls.open(first.id);
+    });
     this.#list.addEventListener('click', (event) => {
       const link = event.target.closest('a');
       if (!link || event.ctrlKey || event.metaKey) return;

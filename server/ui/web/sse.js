@@ -1,6 +1,12 @@
 // sse.js — server-sent events over fetch: a parser that is indifferent to where chunks are cut, and
 // a follower that connects again at its cursor.
 
+/** Where `mark` is next, or the end of the text. */
+function indexOrEnd(text, mark, from) {
+  const at = text.indexOf(mark, from);
+  return at === -1 ? text.length : at;
+}
+
 /** Takes bytes in any pieces, gives whole events. */
 export class SseParser {
   #decoder = new TextDecoder();
@@ -12,35 +18,35 @@ export class SseParser {
   /** The events that `bytes` complete: `{id, type, data}`; `id` is the last one seen, as it stands. */
   feed(bytes) {
     this.#rest += this.#decoder.decode(bytes, { stream: true });
+    const text = this.#rest;
     const events = [];
     let from = 0;
+    let cr = -1; // the next one, looked for only when passed: most streams have none
     for (;;) {
-      const line = this.#line(from);
-      if (line === null) break;
-      from = line.next;
-      if (line.text === '') {
-        if (this.#data.length)
-          events.push({ id: this.#id, type: this.#type || 'message', data: this.#data.join('\n') });
-        this.#data = [];
-        this.#type = '';
-      } else {
-        this.#field(line.text);
-      }
+      if (cr < from) cr = indexOrEnd(text, '\r', from);
+      const lf = indexOrEnd(text, '\n', from);
+      const end = Math.min(lf, cr);
+      // A CR at the end of what is there may be the half of a CRLF.
+      if (end === text.length || (end === cr && cr === text.length - 1)) break;
+      const event = this.#line(text.slice(from, end));
+      if (event) events.push(event);
+      from = end === cr && lf === cr + 1 ? lf + 1 : end + 1;
     }
-    this.#rest = this.#rest.slice(from);
+    this.#rest = text.slice(from);
     return events;
   }
 
-  // A line ends with LF, CR or CRLF; a CR at the end of what is there may be the half of a CRLF.
-  #line(from) {
-    const text = this.#rest;
-    const lf = text.indexOf('\n', from);
-    const cr = text.indexOf('\r', from);
-    if (cr !== -1 && (lf === -1 || cr < lf)) {
-      if (cr === text.length - 1) return null;
-      return { text: text.slice(from, cr), next: text[cr + 1] === '\n' ? cr + 2 : cr + 1 };
+  /** Takes a line without its end; an empty one completes an event, if it has data. */
+  #line(line) {
+    if (line !== '') {
+      this.#field(line);
+      return null;
     }
-    return lf === -1 ? null : { text: text.slice(from, lf), next: lf + 1 };
+    const event = { id: this.#id, type: this.#type || 'message', data: this.#data.join('\n') };
+    const complete = this.#data.length > 0;
+    this.#data = [];
+    this.#type = '';
+    return complete ? event : null;
   }
 
   #field(line) {

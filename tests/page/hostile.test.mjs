@@ -1,0 +1,101 @@
+// What agents, file names and titles say is never run, and never loads anything.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { enter, launchBrowser, openPage, say, Server } from './rig.mjs';
+
+const ATTACKS = [
+  '<script>alert(1)</script>',
+  '<img src=x onerror=alert(2)>',
+  '<svg/onload=alert(3)>',
+  '<iframe srcdoc="<script>parent.alert(4)</script>">',
+  '"><img src=http://evil.example/x>',
+  "javascript:alert(5)//'+alert(6)+'",
+  '{{constructor.constructor("alert(7)")()}}',
+];
+const MARKDOWN = [
+  '[click](javascript:alert(8)) [data](data:text/html,<script>alert(9)</script>) [tab](java\tscript:alert(10))',
+  '![image](http://evil.example/beacon.png) ![inline](data:image/svg+xml,<svg/onload=alert(11)>)',
+  '[a](https://example.org/"onmouseover="alert(12)) <a href="javascript:alert(13)">x</a>',
+  '`<img src=x onerror=alert(14)>` **<b onclick=alert(15)>bold</b>** <style>body{display:none}</style>',
+  '| <img src=x onerror=alert(16)> | b |',
+];
+
+let server;
+let browser;
+before(async () => {
+  server = await new Server().start();
+  browser = await launchBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** Whatever in the page could have come out of markup: there is nothing of the kind in ours. */
+const foreign = (page) =>
+  page.evaluate(() => {
+    const found = [
+      ...document.querySelectorAll(
+        '#root script, #root iframe, #root object, #root embed, #root style, #root link, #root base',
+      ),
+    ];
+    for (const node of document.querySelectorAll('body *')) {
+      if ([...node.attributes].some(({ name }) => /^on/i.test(name))) found.push(node);
+      if (node.localName === 'a' && !/^(https?:|mailto:)/.test(node.href)) found.push(node);
+      if (node.localName === 'img' && !node.src.endsWith('/ui/favicon.svg')) found.push(node);
+    }
+    return found.map((node) => node.outerHTML.slice(0, 200));
+  });
+
+test('Nothing hostile runs: text, titles, tool calls, file names, diffs, questions, sessions', async () => {
+  const page = await openPage(browser, server);
+  const repository = server.repository('hostile', {
+    '<img src=x onerror=alert(20)>.txt': '<script>alert(21)</script>\n',
+  });
+  await server.open({ id: 'hostile', title: ATTACKS.join(' '), repository });
+  for (const [i, attack] of ATTACKS.entries()) await server.open({ id: `title-${i}`, title: attack });
+  await page.locator('.session-list a', { hasText: 'onload=alert(3)' }).first().waitFor();
+  await enter(page, 'hostile');
+  const lines = [
+    ...[...ATTACKS, ...MARKDOWN].flatMap((attack) => [`say ${attack}`, 'think ' + attack]),
+    `plan ${ATTACKS[0]}, ${ATTACKS[1]}`,
+    `write <svg onload=alert(22)>.txt ${ATTACKS[1]}`,
+    `open-tool ${ATTACKS[1]}`,
+    `elicit ${ATTACKS[1]}`,
+  ];
+  await say(page, lines.join('\n'));
+  await page.getByRole('button', { name: 'Decline' }).waitFor();
+  for (const summary of await page.locator('details.fold > summary').all()) await summary.click();
+  assert.deepEqual(await foreign(page), []);
+  await page.getByRole('button', { name: 'Decline' }).click();
+  await page.locator('.change').waitFor();
+  await page.locator('.change .file-link').first().click();
+  await page.locator('.file .row-add').first().waitFor();
+  await page.getByRole('button', { name: 'Session details' }).click();
+  await page.locator('dialog .usage tbody tr').waitFor();
+  assert.deepEqual(await foreign(page), []);
+  await page.keyboard.press('Escape');
+  await say(page, `ask write x.txt ${ATTACKS[0]}`);
+  await page.getByRole('button', { name: 'Allow once' }).click();
+  await page.locator('.ending').nth(1).waitFor();
+  assert.ok((await page.title()).includes('<script>'), 'the title is text');
+  assert.match(await page.locator('.items').textContent(), /<img src=x onerror=alert\(2\)>/);
+  assert.deepEqual(await foreign(page), []);
+  assert.deepEqual(page.wrongs, []);
+});
+
+test('The watch of this test sees what it looks for', async () => {
+  const page = await openPage(browser, server);
+  await page.evaluate(() => {
+    document
+      .getElementById('root')
+      .insertAdjacentHTML('beforeend', '<img src="http://evil.example/x" onerror="alert(1)">');
+  });
+  await page.waitForFunction(() => document.querySelector('img[onerror]').complete);
+  assert.equal((await foreign(page)).length, 2, 'a handler and a foreign image');
+  assert.ok(
+    page.wrongs.some((wrong) => /csp: img-src/.test(wrong)),
+    page.wrongs.join(),
+  );
+  assert.ok(!page.wrongs.some((wrong) => /dialog/.test(wrong)), 'and the policy keeps it from running');
+});

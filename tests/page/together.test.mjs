@@ -1,0 +1,99 @@
+// Several people, one session; and a server that dies under them.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { enter, launchBrowser, openPage, say, Server, shownSeq, until } from './rig.mjs';
+
+let server;
+let browser;
+before(async () => {
+  server = await new Server().start();
+  browser = await launchBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** What the transcript says, without what depends on the moment it was looked at. */
+const transcriptOf = (page) => page.locator('.items').evaluate((list) => list.innerText.replace(/\s+/g, ' '));
+/** Words without what Markdown makes of them: blanks and headings. */
+const bare = (text) => text.replace(/[\s#]+/g, '');
+/** All that agents said in a session, by the page and by the log. */
+const saidOn = (page) =>
+  page.locator('.items .text').evaluateAll((nodes) => nodes.map((node) => node.textContent).join(''));
+const saidIn = (log) =>
+  log
+    .filter(({ type, data }) => type === 'update' && data.sessionUpdate === 'agent_message_chunk')
+    .map(({ data }) => data.content.text)
+    .join('');
+const shown = (page, seq) => until(async () => (await shownSeq(page)) >= seq, `event ${seq} on the page`);
+
+test('Two tabs see the same and answer one permission: one wins', async () => {
+  await server.open({ id: 'pair', repository: server.repository() });
+  const one = await openPage(browser, server);
+  const two = await one.context().newPage();
+  await two.goto(server.link);
+  await Promise.all([enter(one, 'pair'), enter(two, 'pair')]);
+  await say(one, 'say before\nask write a.txt text\nsay after');
+  const allow = (page) => page.getByRole('button', { name: 'Allow once' });
+  const reject = (page) => page.getByRole('button', { name: 'Reject once' });
+  await Promise.all([allow(one).waitFor(), reject(two).waitFor()]);
+  // At the same moment, without waiting for what the click does.
+  await Promise.all([
+    allow(one).evaluate((node) => node.click()),
+    reject(two).evaluate((node) => node.click()),
+  ]);
+  for (const page of [one, two]) {
+    await page.locator('.question .answered').waitFor();
+    await page.locator('.ending').waitFor();
+    assert.equal(await page.locator('.question button').count(), 0);
+  }
+  const log = await server.log('pair');
+  const closed = log.filter(({ type }) => type === 'interaction.closed');
+  assert.equal(closed.length, 1);
+  const winner = closed[0].data.answer.option_id === 'yes' ? 'Allow once' : 'Reject once';
+  const loser = winner === 'Allow once' ? two : one;
+  await loser.getByText('Somebody else has answered this already.').waitFor();
+  await Promise.all([shown(one, log.at(-1).seq), shown(two, log.at(-1).seq)]);
+  for (const page of [one, two]) assert.match(await transcriptOf(page), new RegExp(`${winner} ?by user`));
+  assert.equal(await transcriptOf(one), await transcriptOf(two));
+  assert.deepEqual(one.wrongs, []);
+  await one.context().close();
+});
+
+test('Killed in mid-turn and started again, the server has told both tabs all of the log', async () => {
+  await server.open({ id: 'survivor' });
+  const one = await openPage(browser, server);
+  const two = await one.context().newPage();
+  await two.goto(server.link);
+  await Promise.all([enter(one, 'survivor'), enter(two, 'survivor')]);
+  await say(one, 'stream 100000 40 400');
+  await shown(one, 200);
+  await server.kill();
+  await one.locator('.connection', { hasText: 'Connection lost' }).waitFor();
+  await server.start();
+  for (const page of [one, two]) await page.locator('.ending', { hasText: 'interrupted' }).waitFor();
+  await say(two, 'say and on it goes');
+  for (const page of [one, two]) await page.locator('.ending').nth(1).waitFor();
+  const log = await server.log('survivor');
+  for (const page of [one, two]) {
+    await shown(page, log.at(-1).seq);
+    assert.equal(await page.locator('.transcript').getAttribute('data-gaps'), '0');
+    assert.ok(bare(await saidOn(page)) === bare(saidIn(log)), 'the page says what the log says');
+    assert.equal(await page.locator('.connection').isVisible(), false);
+  }
+  console.log(
+    `figure: ${log.length} events over a kill -9, ${saidIn(log).length} characters the same on both tabs`,
+  );
+  assert.deepEqual(one.wrongs, []);
+  await one.context().close();
+});
+
+test('What one tab opens, the list of another shows', async () => {
+  const one = await openPage(browser, server);
+  const two = await openPage(browser, server);
+  await server.open({ id: 'fresh', title: 'A fresh one' });
+  for (const page of [one, two]) await page.locator('.session-list a', { hasText: 'A fresh one' }).waitFor();
+  await one.context().close();
+  await two.context().close();
+});
