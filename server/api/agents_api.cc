@@ -146,7 +146,7 @@ Api::Answer Api::put_config(ApiCall* call) {
     co_return problem(make_error(ErrorKind::invalid, "bad_field", "config: must be an object"));
   }
   if (mode->empty() && !config.present()) {
-    co_return problem(make_error(ErrorKind::invalid, "bad_field", "mode or config is needed"));
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "mode: it or config is needed"));
   }
   Result<Binding*> bound = (*session)->binding(call->arguments[1]);
   if (!bound.has_value()) co_return problem(bound.error());

@@ -2,6 +2,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/core/version.h>
+#include <berth/server/api/contract.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/rows_json.h>
 
@@ -30,6 +31,7 @@ const std::vector<ApiRoute>& Api::routes() {
       {"GET", "/ui/{}", kNone, &Api::get_page},
       {"GET", "/healthz", kNone, &Api::healthz},
       {"GET", "/readyz", kNone, &Api::readyz},
+      {"GET", "/openapi.json", kNone, &Api::contract},
       {"GET", "/v1/info", kView, &Api::info},
       {"GET", "/v1/limits", kView, &Api::get_limits},
       {"POST", "/v1/sessions", kRun, &Api::open_session},
@@ -235,6 +237,10 @@ Api::Answer Api::readyz(ApiCall*) {
     co_return problem(context_.journal.refusal());
   }
   co_return json_response(200, R"({"status":"ready"})");
+}
+
+Api::Answer Api::contract(ApiCall*) {
+  co_return json_response(200, std::string(kContract));
 }
 
 Api::Answer Api::info(ApiCall*) {

@@ -77,6 +77,7 @@ class Api final : public io::HttpHandler {
   Answer get_page(ApiCall* call);
   Answer healthz(ApiCall* call);
   Answer readyz(ApiCall* call);
+  Answer contract(ApiCall* call);
   Answer info(ApiCall* call);
   Answer get_limits(ApiCall* call);
 

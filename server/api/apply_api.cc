@@ -31,13 +31,6 @@ Result<std::vector<std::string>> paths_of(const Body& body) {
   return paths;
 }
 
-Result<bool> flag_of(const Body& body, std::string_view name) {
-  const JsonView field = body.root().find(name);
-  if (!field.present() || field.is_null()) return false;
-  if (const std::optional<bool> value = field.as_bool()) return *value;
-  return fail(bad_field(std::string(name) + ": must be true or false"));
-}
-
 Result<void> read_words(const Body& body, CommitWords& words) {
   Result<std::string> message = body.text("message");
   if (!message.has_value()) return fail(std::move(message.error()));
@@ -45,6 +38,14 @@ Result<void> read_words(const Body& body, CommitWords& words) {
   const JsonView author = body.root().find("author");
   if (author.present() && !author.is_null()) {
     if (!author.is_object()) return fail(bad_field("author: must be {\"name\",\"email\"}"));
+    if (Result<void> ok = check_members(author, "author.", {"name", "email"}); !ok.has_value()) {
+      return ok;
+    }
+    for (const char* name : {"name", "email"}) {
+      if (author.find(name).present() && !author.get_string(name).has_value()) {
+        return fail(bad_field("author." + std::string(name) + ": must be a string"));
+      }
+    }
     words.author_name = author.get_string("name").value_or("");
     words.author_email = author.get_string("email").value_or("");
   }
@@ -82,7 +83,7 @@ Result<ApplyRequest> read_apply(std::string_view text, const SessionRow& row) {
   }
   Result<std::vector<std::string>> paths = paths_of(*body);
   if (!paths.has_value()) return fail(std::move(paths.error()));
-  Result<bool> dry_run = flag_of(*body, "dry_run");
+  Result<bool> dry_run = body->flag("dry_run");
   if (!dry_run.has_value()) return fail(std::move(dry_run.error()));
   Result<void> words = read_words(*body, request.commit);
   if (!words.has_value()) return fail(std::move(words.error()));
@@ -137,7 +138,7 @@ Api::Answer Api::discard_change(ApiCall* call) {
   Result<std::vector<std::string>> paths = paths_of(*body);
   if (!paths.has_value()) co_return problem(paths.error());
   request.paths = std::move(*paths);
-  Result<bool> dry_run = flag_of(*body, "dry_run");
+  Result<bool> dry_run = body->flag("dry_run");
   if (!dry_run.has_value()) co_return problem(dry_run.error());
   request.dry_run = *dry_run;
   co_return co_await restore_files(*session, std::move(request));
@@ -158,7 +159,7 @@ Api::Answer Api::restore_change(ApiCall* call) {
   Result<std::vector<std::string>> paths = paths_of(*body);
   if (!paths.has_value()) co_return problem(paths.error());
   request.paths = std::move(*paths);
-  Result<bool> dry_run = flag_of(*body, "dry_run");
+  Result<bool> dry_run = body->flag("dry_run");
   if (!dry_run.has_value()) co_return problem(dry_run.error());
   request.dry_run = *dry_run;
   co_return co_await restore_files(*session, std::move(request));

@@ -4,8 +4,38 @@
 
 #include <algorithm>
 #include <charconv>
+#include <vector>
 
 namespace berth::server {
+
+namespace {
+
+/// A field's name in an error, whatever the client made of it.
+std::string shown(std::string_view name) {
+  constexpr std::size_t kShownMax = 64;
+  if (name.size() <= kShownMax) return std::string(name);
+  std::size_t end = kShownMax;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80U) --end;
+  return std::string(name.substr(0, end)) + "...";
+}
+
+}  // namespace
+
+Result<void> check_members(const JsonView& object, std::string_view at,
+                           std::initializer_list<std::string_view> known) {
+  std::vector<std::string_view> seen;  // at most as many as are known
+  for (const auto& member : object.members()) {
+    const std::string name = std::string(at) + shown(member.first);
+    if (std::find(known.begin(), known.end(), member.first) == known.end()) {
+      return fail(ErrorKind::invalid, "unknown_field", name + ": unknown field");
+    }
+    if (std::find(seen.begin(), seen.end(), member.first) != seen.end()) {
+      return fail(ErrorKind::invalid, "bad_field", name + ": is there twice");
+    }
+    seen.push_back(member.first);
+  }
+  return {};
+}
 
 Result<Body> Body::parse(std::string_view text, std::initializer_list<std::string_view> known) {
   Result<JsonDoc> doc = JsonDoc::parse(text.empty() ? std::string_view("{}") : text);
@@ -14,12 +44,9 @@ Result<Body> Body::parse(std::string_view text, std::initializer_list<std::strin
                 "the body is not valid JSON: " + doc.error().message);
   }
   if (!doc->root().is_object())
-    return fail(ErrorKind::invalid, "bad_field", "the body must be an object");
-  for (const auto& member : doc->root().members()) {
-    if (std::find(known.begin(), known.end(), member.first) == known.end()) {
-      return fail(ErrorKind::invalid, "unknown_field",
-                  "unknown field \"" + std::string(member.first) + "\"");
-    }
+    return fail(ErrorKind::invalid, "bad_field", "body: must be an object");
+  if (Result<void> ok = check_members(doc->root(), "", known); !ok.has_value()) {
+    return fail(std::move(ok.error()));
   }
   return Body(std::move(*doc));
 }
@@ -29,6 +56,13 @@ Result<std::string> Body::text(std::string_view field, std::string_view fallback
   if (!value.present() || value.is_null()) return std::string(fallback);
   if (const auto string = value.as_string()) return std::string(*string);
   return fail(ErrorKind::invalid, "bad_field", std::string(field) + ": must be a string");
+}
+
+Result<bool> Body::flag(std::string_view field, bool fallback) const {
+  const JsonView value = root().find(field);
+  if (!value.present() || value.is_null()) return fallback;
+  if (const auto given = value.as_bool()) return *given;
+  return fail(ErrorKind::invalid, "bad_field", std::string(field) + ": must be true or false");
 }
 
 std::string Body::raw(std::string_view field) const {

@@ -12,13 +12,15 @@ namespace berth::server {
 
 class Body {
  public:
-  /// An empty `text` counts as {}. Errors: `invalid` with "bad_json", "bad_field" (not an object),
-  /// "unknown_field".
+  /// An empty `text` counts as {}. Errors: `invalid` with "bad_json", "bad_field" (not an object, a
+  /// field twice), "unknown_field".
   static Result<Body> parse(std::string_view text, std::initializer_list<std::string_view> known);
 
   /// The string, or `fallback` when the field is absent or null. Error `bad_field` for another
   /// type.
   Result<std::string> text(std::string_view field, std::string_view fallback = {}) const;
+  /// The flag, or `fallback` when the field is absent or null. Error `bad_field` for another type.
+  Result<bool> flag(std::string_view field, bool fallback = false) const;
   /// Raw JSON of the field, empty when absent or null.
   std::string raw(std::string_view field) const;
   JsonView root() const { return doc_.root(); }
@@ -27,6 +29,11 @@ class Body {
   explicit Body(JsonDoc doc) : doc_(std::move(doc)) {}
   JsonDoc doc_;
 };
+
+/// That every member of `object` is known and there once; `at` stands before its name in the error.
+/// Errors: `invalid` ("unknown_field", "bad_field").
+Result<void> check_members(const JsonView& object, std::string_view at,
+                           std::initializer_list<std::string_view> known);
 
 /// A prompt (a string or an array of ACP content blocks) as an array of blocks. Each block is an
 /// object with a string `type`; the error names the offending one.

@@ -48,7 +48,11 @@ Api::Answer Api::order_inputs(ApiCall* call) {
   }
   std::vector<std::string> order;
   for (const JsonView& id : body->root().elements("order")) {
-    order.emplace_back(id.as_string().value_or(""));
+    if (!id.as_string().has_value()) {
+      co_return problem(
+          make_error(ErrorKind::invalid, "bad_field", "order: must be an array of ids"));
+    }
+    order.emplace_back(*id.as_string());
   }
   Result<void> done = (*session)->reorder_inputs(order);
   if (!done.has_value()) co_return problem(done.error(), inputs_json(**session));

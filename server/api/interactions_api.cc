@@ -35,7 +35,7 @@ Result<AnswerRequest> read_answer(std::string id, const JsonView& body) {
       !request.option_id.empty() + !request.kind.empty() + !outcome.empty() + !action.empty();
   if (given != 1) {
     return fail(ErrorKind::invalid, "bad_field",
-                "exactly one of option_id, kind, action and outcome is needed");
+                "option_id: exactly one of it, kind, action and outcome is needed");
   }
   if (!outcome.empty() && outcome != "cancelled") {
     return fail(ErrorKind::invalid, "bad_field", "outcome: must be cancelled");
@@ -66,13 +66,9 @@ Result<std::vector<AnswerRequest>> read_answers(const Body& body) {
   std::vector<AnswerRequest> requests;
   for (const JsonView& entry : body.root().elements("answers")) {
     const std::string at = "answers[" + std::to_string(requests.size()) + "]";
-    for (const auto& member : entry.members()) {
-      if (member.first != "id" && member.first != "option_id" && member.first != "kind" &&
-          member.first != "action" && member.first != "outcome" && member.first != "content") {
-        return fail(ErrorKind::invalid, "unknown_field",
-                    at + ": unknown field \"" + std::string(member.first) + "\"");
-      }
-    }
+    Result<void> known =
+        check_members(entry, at + ".", {"id", "option_id", "kind", "action", "outcome", "content"});
+    if (!known.has_value()) return fail(std::move(known.error()));
     std::string id(entry.get_string("id").value_or(""));
     if (id.empty()) return fail(ErrorKind::invalid, "bad_field", at + ".id: is missing");
     Result<AnswerRequest> request = read_answer(std::move(id), entry);

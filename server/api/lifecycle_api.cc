@@ -81,11 +81,14 @@ Api::Answer Api::reap(ApiCall* call) {
   const Result<Body> body = Body::parse(call->request->body, {"dry_run", "age_min_s"});
   if (!body.has_value()) co_return problem(body.error());
   ReapOrder order;
-  order.dry_run = body->root().get_bool("dry_run").value_or(true);
-  order.age_min_s = body->root().get_int64("age_min_s").value_or(order.age_min_s);
+  Result<bool> only_told = body->flag("dry_run", true);
+  if (!only_told.has_value()) co_return problem(only_told.error());
+  order.dry_run = *only_told;
+  const JsonView age = body->root().find("age_min_s");
+  if (age.present() && !age.is_null()) order.age_min_s = age.as_int64().value_or(-1);
   if (order.age_min_s < 0) {
     co_return problem(
-        make_error(ErrorKind::invalid, "bad_field", "age_min_s: must not be negative"));
+        make_error(ErrorKind::invalid, "bad_field", "age_min_s: must be a number of seconds"));
   }
   const bool dry_run = order.dry_run;
   Result<std::vector<ReapedItem>> items = co_await directory_.reap(std::move(order));

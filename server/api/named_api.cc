@@ -67,11 +67,7 @@ std::string named_json(const NamedAgent& agent) {
 Result<bool> read_now(std::string_view text) {
   const Result<Body> body = Body::parse(text, {"now"});
   if (!body.has_value()) return fail(body.error());
-  const JsonView now = body->root().find("now");
-  if (now.present() && !now.as_bool().has_value()) {
-    return fail(ErrorKind::invalid, "bad_field", "now: must be true or false");
-  }
-  return now.as_bool().value_or(false);
+  return body->flag("now");
 }
 
 Result<NamedSpec> read_named_spec(std::string_view text) {

@@ -2,6 +2,8 @@
 
 #include <berth/core/json_writer.h>
 
+#include <optional>
+
 namespace berth::server {
 
 int status_of(const Error& error) {
@@ -61,6 +63,8 @@ std::string_view title_of(int status) {
       return "Content too large";
     case 414:
       return "URI too long";
+    case 417:
+      return "Expectation failed";
     case 422:
       return "Unprocessable content";
     case 429:
@@ -85,6 +89,26 @@ bool is_retryable(ErrorKind kind) {
          kind == ErrorKind::unavailable || kind == ErrorKind::timed_out;
 }
 
+/// What of the request does not fit. Messages about that begin with it, and with the element that
+/// holds it: "prompt[0].text: must be ...", "answers[1]: kind: ...".
+std::optional<std::string> field_of(const Error& error) {
+  if (error.kind != ErrorKind::invalid) return std::nullopt;
+  constexpr std::string_view kNames =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-[]";
+  const bool any = std::string_view(error.code) == "unknown_field";  // a client's word, even none
+  std::optional<std::string> field;
+  std::string_view rest = error.message;
+  for (std::size_t end = rest.find(": "); end != std::string_view::npos; end = rest.find(": ")) {
+    const std::string_view name = rest.substr(0, end);
+    const bool fits = !name.empty() && name.find_first_not_of(kNames) == std::string_view::npos;
+    if (!any && !fits) break;
+    field = field.has_value() ? *field + "." + std::string(name) : std::string(name);
+    if (!name.ends_with(']')) break;
+    rest.remove_prefix(end + 2);
+  }
+  return field;
+}
+
 }  // namespace
 
 io::HttpResponse problem(int status, const Error& error, std::string_view body) {
@@ -104,6 +128,7 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
     writer.member("limit",
                   std::string_view(error.message).substr(0, error.message.find_first_of(": ")));
   }
+  if (const auto field = field_of(error)) writer.member("field", *field);
   if (!body.empty()) writer.member_raw("body", body);
   writer.end_object();
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");

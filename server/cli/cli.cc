@@ -47,6 +47,7 @@ struct CommandLine {
   bool force = false;
   bool now = false;
   bool reap_wanted = false;
+  bool routes = false;
   std::function<int()> run;
 
   CLI::App* command(CLI::App& parent, const char* name, const char* help, std::function<int()> fn) {
@@ -365,6 +366,9 @@ void CommandLine::add_named_doors(CLI::App& group) {
 }
 
 void CommandLine::add_rest() {
+  CLI::App* contract = command(app, "openapi", "print the contract of the HTTP API (OpenAPI 3.1)",
+                               [this] { return openapi_command(routes); });
+  contract->add_flag("--routes", routes)->group("");  // hidden: for tests
   CLI::App* group = app.add_subcommand("agent", "agents: probe them, keep them under names");
   group->require_subcommand(1);
   add_named(*group);

@@ -182,4 +182,8 @@ int store_export_command(const GlobalOptions& global, const std::string& from);
 int store_import_command(const GlobalOptions& global);
 int store_check_command(const GlobalOptions& global, const std::string& from);
 
+/// Prints the contract of the HTTP API, or with `routes` the route table (method, pattern,
+/// scope) that it must agree with.
+int openapi_command(bool routes);
+
 }  // namespace berth::server

@@ -156,7 +156,7 @@ namespace {
 Result<Decided> decide_permission(const InteractionRow& question, const AnswerRequest& request) {
   if (request.action != AnswerRequest::Action::choose) {
     return fail(ErrorKind::invalid, "bad_field",
-                "a permission is answered by option_id, kind or outcome");
+                "option_id: a permission is answered by it, kind or outcome");
   }
   Result<std::string> option = choose_option(question.payload, request.option_id, request.kind);
   if (!option.has_value()) return fail(std::move(option.error()));

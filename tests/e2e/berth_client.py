@@ -6,7 +6,7 @@
             turn = server.client.prompt(session, "hello")
             ended = stream.wait_for("turn.ended", turn=turn["id"])
 
-Standard library only. docs/api.md is the contract; nothing else of berth is assumed.
+Every answer and event is held against the contract of the program (contract.py); nothing else of berth is assumed.
 """
 
 import http.client
@@ -16,8 +16,10 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit
+
+import contract
 
 
 class Problem(Exception):
@@ -60,9 +62,11 @@ class Client:
             self._send(connection, method, path, body, headers)
             answer = connection.getresponse()
             names = {name.lower(): value for name, value in answer.getheaders()}
-            return Reply(answer.status, names, answer.read())
+            reply = Reply(answer.status, names, answer.read())
         finally:
             connection.close()
+        contract.check(method, path, reply.status, reply.headers, reply.body)
+        return reply
 
     def call(self, method, path, body=None, headers=None, timeout=30):
         """The JSON of a successful answer (None if empty); raises Problem for any other."""
@@ -123,7 +127,9 @@ class Client:
         answer = connection.getresponse()
         if answer.status != 200:
             names = {name.lower(): value for name, value in answer.getheaders()}
-            raise Problem("GET", path, Reply(answer.status, names, answer.read()))
+            reply = Reply(answer.status, names, answer.read())
+            contract.check("GET", path, reply.status, reply.headers, reply.body)
+            raise Problem("GET", path, reply)
         return EventStream(connection, answer)
 
     def _connection(self, timeout):
@@ -155,11 +161,12 @@ class Event:
     agent: str
     data: dict
     arrived: float
+    whole: dict = field(repr=False)  # as it stands in the log
 
     @staticmethod
     def from_data(data):
         return Event(data["seq"], data["type"], data["time"], data.get("turn"), data.get("agent"),
-                     data["data"], time.monotonic())
+                     data["data"], time.monotonic(), data)
 
     @property
     def update(self):
@@ -202,6 +209,7 @@ class EventStream:
         if event is None:
             self._queue.put(None)
             raise StreamEnded(self._summary())
+        contract.check_event(event.whole)
         self.seen.append(event)
         self.last_id = event.seq
         return event
