@@ -1,7 +1,7 @@
 // What agents, file names and titles say is never run, and never loads anything.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { enter, launchBrowser, openPage, say, Server } from './rig.mjs';
+import { ECHO_AGENT, enter, launchBrowser, openPage, orders, say, Server } from './rig.mjs';
 
 const ATTACKS = [
   '<script>alert(1)</script>',
@@ -23,7 +23,9 @@ const MARKDOWN = [
 let server;
 let browser;
 before(async () => {
-  server = await new Server().start();
+  server = new Server();
+  server.config = ECHO_AGENT;
+  await server.start();
   browser = await launchBrowser();
 });
 after(async () => {
@@ -65,7 +67,7 @@ test('Nothing hostile runs: text, titles, tool calls, file names, diffs, questio
   ];
   await say(page, lines.join('\n'));
   await page.getByRole('button', { name: 'Decline' }).waitFor();
-  for (const summary of await page.locator('details.fold > summary').all()) await summary.click();
+  await page.locator('details').evaluateAll((folds) => folds.forEach((fold) => (fold.open = true)));
   assert.deepEqual(await foreign(page), []);
   await page.getByRole('button', { name: 'Decline' }).click();
   await page.locator('.change').waitFor();
@@ -80,6 +82,74 @@ test('Nothing hostile runs: text, titles, tool calls, file names, diffs, questio
   await page.locator('.ending').nth(1).waitFor();
   assert.ok((await page.title()).includes('<script>'), 'the title is text');
   assert.match(await page.locator('.items').textContent(), /<img src=x onerror=alert\(2\)>/);
+  assert.deepEqual(await foreign(page), []);
+  assert.deepEqual(page.wrongs, []);
+});
+
+test('An agent that lies in every field of the protocol gets nothing run', async () => {
+  const page = await openPage(browser, server);
+  await server.open({ id: 'liar', agent: 'echo', repository: server.repository('liar') });
+  await enter(page, 'liar');
+  const [bad] = [ATTACKS[1]];
+  const call = (toolCallId, more) => ({
+    sessionUpdate: 'tool_call',
+    toolCallId,
+    title: bad,
+    kind: bad,
+    status: bad,
+    ...more,
+  });
+  const diff = { type: 'diff', path: bad, oldText: `${bad}\nsame`, newText: `same\n${ATTACKS[0]}` };
+  await server.prompt(
+    'liar',
+    orders(
+      call(bad, { content: [diff], locations: [{ path: bad, line: bad }], rawInput: { [bad]: bad } }),
+      call('__proto__', {
+        content: [{ type: 'content', content: { type: 'text', text: bad } }, { type: bad }],
+        rawOutput: { bad },
+      }),
+      call('text', { content: bad, locations: null, rawInput: bad }),
+      { sessionUpdate: 'plan', entries: [{ content: bad, status: bad, priority: bad }] },
+      {
+        sessionUpdate: 'agent_message_chunk',
+        content: { type: 'resource_link', uri: 'javascript:alert(30)', name: bad },
+      },
+      {
+        sessionUpdate: 'agent_message_chunk',
+        content: { type: 'image', data: 'x', mimeType: bad, uri: 'http://evil.example/i' },
+      },
+      { sessionUpdate: 'agent_thought_chunk', content: { type: 'text', text: bad }, messageId: '__proto__' },
+      { sessionUpdate: 'current_mode_update', currentModeId: bad },
+      { sessionUpdate: 'constructor', content: bad },
+      { sessionUpdate: 'tool_call', toolCallId: { bad }, title: { bad }, status: [bad], content: [null, 7] },
+      { sessionUpdate: 'plan', entries: [null] },
+      { sessionUpdate: 'agent_message_chunk', content: null },
+      {
+        ask: {
+          toolCall: {
+            toolCallId: 'q',
+            title: bad,
+            rawInput: { command: bad },
+            content: [diff],
+            locations: [{ path: bad }],
+          },
+          options: [
+            { optionId: bad, name: bad, kind: 'allow_once' },
+            { optionId: 'no', name: 'javascript:alert(31)', kind: bad },
+          ],
+        },
+      },
+    ),
+    0,
+  );
+  const allow = page.locator('.question button', { hasText: 'onerror=alert(2)' });
+  await allow.waitFor();
+  await page.locator('.question .row-add').waitFor(); // what is to be allowed shows with its diff
+  await page.locator('details').evaluateAll((folds) => folds.forEach((fold) => (fold.open = true)));
+  assert.ok((await page.locator('.row-del').count()) >= 2);
+  assert.deepEqual(await foreign(page), []);
+  await allow.click();
+  await page.locator('.ending').waitFor();
   assert.deepEqual(await foreign(page), []);
   assert.deepEqual(page.wrongs, []);
 });

@@ -339,6 +339,17 @@ test('A long log can be begun in the middle', () => {
   assert.equal(activityOf(model), 'idle');
 });
 
+test('An event of an unknown shape costs none of the others', () => {
+  const { model, feed, queue, say } = world();
+  queue('t1', 1, 'a');
+  feed('turn.started', { number: 1 }, 't1');
+  feed('constructor', {}, 't1');
+  feed('update', { sessionUpdate: 'toString' }, 't1');
+  feed('change.recorded', { outcome: 'recorded', touched: 7, touched_total: 1 }, 't1');
+  say('on', 't1');
+  assert.deepEqual(kinds(model), ['prompt', 'notice', 'text']);
+});
+
 test('Ten thousand events cost little', () => {
   const { model, feed, queue, say } = world();
   const started = performance.now();

@@ -14,6 +14,11 @@ const AGENTS = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'be
 /** A slow machine may take so long for one step. */
 export const STEP_MS = 30_000;
 
+/** Configuration of an agent `echo`, which sends what its prompt holds (echo_agent.mjs). */
+export const ECHO_AGENT = `[agents.echo]\ndriver = "acp"\ncommand = "${process.execPath}"\nargs = ["${join(ROOT, 'tests/page/echo_agent.mjs')}"]\n`;
+/** A prompt for it. */
+export const orders = (...list) => list.map((order) => JSON.stringify(order)).join('\n');
+
 /** A `berth serve` with folders of its own; kill it and start it again at the same address. */
 export class Server {
   folder = mkdtempSync(join(tmpdir(), 'berth-page-'));

@@ -71,7 +71,22 @@ test('Ten thousand events: they open, stream and scroll, and only some are nodes
     await page.mouse.wheel(0, -40_000);
     return (await page.locator('.items').textContent()).includes('para 0');
   }, 'the very beginning');
-  await report(page, 'and scrolled to the beginning');
+  const above = await report(page, 'and scrolled to the beginning');
+  assert.ok(above < 6000, `${above} elements`);
+  assert.match(
+    await page.locator('.item').first().textContent(),
+    /^say para 0/,
+    'the first prompt comes first',
+  );
+
+  // And down again, to where new things come.
+  await until(async () => {
+    await page.mouse.wheel(0, 40_000);
+    return !(await page.getByRole('button', { name: 'Jump to the latest' }).isVisible());
+  }, 'the end');
+  const ids = await page.locator('.item').evaluateAll((nodes) => nodes.map((node) => node.dataset.item));
+  assert.equal(new Set(ids).size, ids.length, 'each item once');
+  await page.mouse.wheel(0, -3000);
   await page.getByRole('button', { name: 'Jump to the latest' }).click();
   await until(async () => (await page.locator('.item').count()) <= 130, 'far items are nodes no more');
   assert.deepEqual(page.wrongs, []);
@@ -98,13 +113,27 @@ test('On a phone there is the list or the session, and nothing is wider than the
       Math.max(document.documentElement.scrollWidth, document.body.scrollWidth),
     );
     assert.ok(width <= 360, `${what}: ${width} px`);
+    const cut = await page.evaluate(() =>
+      [...document.querySelectorAll('button, input, select, textarea')]
+        .filter((node) => node.checkVisibility() && !node.closest('.table-wrap, .diff-wrap'))
+        .filter(
+          (node) => node.getBoundingClientRect().right > innerWidth || node.getBoundingClientRect().left < 0,
+        )
+        .map((node) => node.outerHTML.slice(0, 120)),
+    );
+    assert.deepEqual(cut, [], what);
   };
   await fits('the list');
   await page.locator('.session-list a[data-id="phone"]').tap();
   await page.locator('.change').waitFor();
   assert.equal(await page.locator('.sidebar').isVisible(), false);
   await fits('the session');
-  await page.getByRole('button', { name: /Changes/ }).tap();
+  await say(page, 'ask write a.txt b'); // a new line on a phone
+  await page.getByRole('button', { name: 'Send' }).tap();
+  await page.getByRole('button', { name: 'Allow once' }).waitFor();
+  await page.getByRole('button', { name: 'Stop' }).waitFor();
+  await fits('a question while a turn runs');
+  await page.getByRole('button', { name: 'Changes', exact: true }).tap();
   await page.getByRole('complementary', { name: 'Changes' }).getByText('file.txt').waitFor();
   await fits('the changes');
   await page.getByRole('button', { name: 'Close changes' }).tap();

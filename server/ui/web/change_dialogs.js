@@ -3,6 +3,7 @@ import { sessionPath } from './api.js';
 import { confirmDialog, labelled, showDialog } from './dialog.js';
 import { button, fill, h } from './dom.js';
 import { dryRunList } from './session_dialogs.js';
+import { own } from './table.js';
 import { attempt, toast } from './toast.js';
 import { plural } from './words.js';
 
@@ -136,7 +137,7 @@ function showConflicts(report, problem) {
           'li',
           null,
           h('span', { class: 'path' }, conflict.path),
-          ` — ${CONFLICTS[conflict.reason] ?? conflict.reason}`,
+          ` — ${own(CONFLICTS, conflict.reason) ?? conflict.reason}`,
         ),
       ),
     ),

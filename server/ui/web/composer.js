@@ -27,7 +27,8 @@ export class Composer {
   #stop = button([icon('stop'), h('span', null, 'Stop')], () => this.stop(), {
     class: 'stop',
     hidden: true,
-    title: 'Stop the turn (Escape)',
+    'aria-label': 'Stop',
+    title: 'Stop the turn (Shift+Escape)',
   });
   #chips = new Map();
   node;

@@ -1,19 +1,10 @@
 // items_view.js — one item of the transcript as nodes. Each maker gives {node, update(item)}.
 import { button, fill, h, icon } from './dom.js';
-import { diffTexts } from './diff.js';
-import { diffTable } from './diff_view.js';
 import { MarkdownView } from './markdown_view.js';
-import { agentBadge, countsOf, duration, plural, shortPath } from './words.js';
 import { questionCard } from './questions_view.js';
-
-/** Characters of a tool's input or output that are shown; the log has all of it. */
-const OUTPUT_MAX = 20_000;
-
-function clip(text) {
-  return text.length > OUTPUT_MAX
-    ? `${text.slice(0, OUTPUT_MAX)}\n… ${text.length - OUTPUT_MAX} more characters`
-    : text;
-}
+import { own } from './table.js';
+import { clip, toolBody } from './tool_body.js';
+import { agentBadge, countsOf, duration, plural } from './words.js';
 
 function prompt(item) {
   const node = h(
@@ -63,52 +54,6 @@ const TOOL_STATUS = {
   unfinished: 'no result',
 };
 
-function toolBody(item) {
-  const parts = [];
-  if (item.input !== null && Object.keys(item.input ?? {}).length)
-    parts.push(
-      output('Input', typeof item.input === 'string' ? item.input : JSON.stringify(item.input, null, 2)),
-    );
-  for (const part of Array.isArray(item.content) ? item.content : []) {
-    if (part.type === 'diff') {
-      parts.push(
-        h(
-          'div',
-          { class: 'tool-diff' },
-          h('div', { class: 'path' }, shortPath(part.path)),
-          diffTable(diffTexts(part.oldText ?? '', part.newText ?? '')),
-        ),
-      );
-    } else if (part.type === 'content' && part.content?.type === 'text') {
-      parts.push(output('Output', part.content.text ?? ''));
-    } else {
-      parts.push(
-        h(
-          'div',
-          { class: 'caption' },
-          part.type === 'terminal' ? 'terminal' : `[${part.content?.type ?? part.type}]`,
-        ),
-      );
-    }
-  }
-  if (!item.content?.length && item.output !== null)
-    parts.push(
-      output('Output', typeof item.output === 'string' ? item.output : JSON.stringify(item.output, null, 2)),
-    );
-  for (const place of item.locations ?? [])
-    parts.push(h('div', { class: 'path' }, shortPath(place.path) + (place.line ? `:${place.line}` : '')));
-  return parts.length ? parts : [h('div', { class: 'caption' }, 'Nothing more was told.')];
-}
-
-function output(title, body) {
-  return h(
-    'div',
-    { class: 'tool-output' },
-    h('div', { class: 'caption' }, title),
-    h('pre', { tabIndex: 0 }, clip(body)),
-  );
-}
-
 function tool(item) {
   const title = h('span', { class: 'tool-title' });
   const status = h('span', { class: 'tool-status' });
@@ -131,7 +76,7 @@ function tool(item) {
       node.dataset.status = now.status;
       node.querySelector('.tool-kind').textContent = now.tool;
       title.textContent = now.title || now.tool;
-      status.textContent = TOOL_STATUS[now.status] ?? now.status;
+      status.textContent = own(TOOL_STATUS, now.status) ?? now.status;
       // A diff is what one came to see; it opens by itself the first time it is there.
       const hasDiff = Array.isArray(now.content) && now.content.some((part) => part.type === 'diff');
       if (hasDiff && !node.dataset.opened) {
@@ -165,7 +110,7 @@ function plan() {
           h(
             'li',
             { class: `plan-${entry.status}` },
-            h('span', { class: 'mark', 'aria-hidden': 'true' }, PLAN_MARK[entry.status] ?? '○'),
+            h('span', { class: 'mark', 'aria-hidden': 'true' }, own(PLAN_MARK, entry.status) ?? '○'),
             h('span', null, entry.content),
             h('span', { class: 'sr-only' }, ` (${String(entry.status).replace('_', ' ')})`),
           ),
@@ -275,8 +220,26 @@ const MAKERS = { prompt, text, thought, tool, plan, question, ending, change, bo
 
 /** Makes the view of an item; `ctx` has the session's api and `showFile(path)`. */
 export function makeItem(item, ctx) {
-  const view = MAKERS[item.kind](item, ctx);
+  let view;
+  try {
+    view = MAKERS[item.kind](item, ctx);
+    view.update(item);
+  } catch {
+    view = unknown(item);
+  }
   view.node.dataset.item = item.id;
-  view.update(item);
   return view;
+}
+
+/** What an agent sent in a shape that cannot be shown, as it is. */
+function unknown(item) {
+  const made = (now) => h('pre', null, clip(JSON.stringify(now, null, 2)));
+  const body = h('div', null, made(item));
+  const node = h(
+    'details',
+    { class: 'item notice warning' },
+    h('summary', null, `A ${item.kind} that cannot be shown`),
+    body,
+  );
+  return { node, update: (now) => fill(body, made(now)) };
 }

@@ -2,6 +2,8 @@
 import { button, fill, h } from './dom.js';
 import { shortPath } from './words.js';
 import { sessionPath } from './api.js';
+import { own } from './table.js';
+import { clip, contentNodes, inputText } from './tool_body.js';
 import { toast } from './toast.js';
 
 /** Shows the question of `item` in `node`, as it stands. */
@@ -34,7 +36,7 @@ export function questionCard(node, item, ctx) {
       'header',
       null,
       h('span', { class: 'ask-mark', 'aria-hidden': 'true' }, '?'),
-      h('b', null, TITLES[item.asks] ?? 'Question'),
+      h('b', null, own(TITLES, item.asks) ?? 'Question'),
       h('span', { class: 'caption' }, from),
     ),
     body,
@@ -71,15 +73,15 @@ function optionName(item, id) {
 
 function permission(item, answer) {
   const call = item.request.toolCall ?? {};
+  const input = inputText(call.rawInput);
   const order = ['allow_once', 'allow_always', 'reject_once', 'reject_always'];
   const options = [...(item.request.options ?? [])].sort(
     (a, b) => order.indexOf(a.kind) - order.indexOf(b.kind),
   );
   return [
     h('div', { class: 'ask-title' }, call.title ?? 'a tool call'),
-    call.rawInput && Object.keys(call.rawInput).length
-      ? h('pre', null, JSON.stringify(call.rawInput, null, 2).slice(0, 4000))
-      : null,
+    input && input !== call.title ? h('pre', null, clip(input)) : null,
+    contentNodes(call.content),
     (call.locations ?? []).map((place) => h('div', { class: 'path' }, shortPath(place.path))),
     h(
       'div',
@@ -163,7 +165,7 @@ function field(name, property, required) {
             .map((part) => part.trim())
             .filter(Boolean);
   } else {
-    const type = { email: 'email', uri: 'url', date: 'date' }[property.format] ?? 'text';
+    const type = own({ email: 'email', uri: 'url', date: 'date' }, property.format) ?? 'text';
     input = h('input', { ...props, type, value: property.default ?? '' });
     value = () => (input.value === '' && !required ? undefined : input.value);
   }

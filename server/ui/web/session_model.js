@@ -1,6 +1,8 @@
 // session_model.js — what a session's events come to: turns, queue, questions, and the items of the
 // transcript in order. Pure: events in, model out; the same events always give the same model.
 
+import { own } from './table.js';
+
 /** An empty session. `changed` collects the ids of items that differ since takeChanges(). */
 export function newModel() {
   return {
@@ -60,7 +62,17 @@ export function apply(model, event) {
   if (event.seq <= model.seq) return model;
   if (model.seq > 0 && event.seq !== model.seq + 1) model.gaps += event.seq - model.seq - 1;
   model.seq = event.seq;
-  HANDLERS[event.type]?.(model, event, event.data ?? {});
+  try {
+    own(HANDLERS, event.type)?.(model, event, event.data ?? {});
+  } catch {
+    // An agent may send what no protocol knows; one strange event costs none of the others.
+    notice(
+      model,
+      event,
+      'warning',
+      `Event ${event.seq} (${event.type}) has a shape that the page does not know`,
+    );
+  }
   return model;
 }
 
@@ -149,7 +161,7 @@ function turnOf(model, event) {
 // --- what an agent says ---
 
 function update(model, event, data) {
-  const said = UPDATES[data.sessionUpdate];
+  const said = own(UPDATES, data.sessionUpdate);
   if (said) said(model, event, data);
 }
 
@@ -337,7 +349,7 @@ function attached(model, event, data) {
   if (model.decision?.agent === event.agent) model.decision = null;
   const name = event.agent;
   const worse = Boolean(data.reason);
-  const said = `${name} ${RUNGS[data.rung] ?? data.rung}`;
+  const said = `${name} ${own(RUNGS, data.rung) ?? data.rung}`;
   notice(
     model,
     event,
