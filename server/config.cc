@@ -1,10 +1,13 @@
 #include <berth/server/config.h>
 
+#include <berth/core/json_writer.h>
 #include <berth/server/sessions/remote_credentials.h>
 
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 namespace berth::server {
 
@@ -22,68 +25,136 @@ bool is_local_address(std::string_view address) {
 
 namespace {
 
-/// Walks one table; remembers the first thing that is wrong.
+/// A value as TOML writes it.
+std::string as_toml(std::string_view text) {
+  std::string out;
+  append_json_string(out, text);  // TOML's basic strings escape as JSON does
+  return out;
+}
+
+std::string as_toml(const std::vector<std::string>& texts) {
+  std::string out = "[";
+  for (const std::string& text : texts) out += (out.size() > 1 ? ", " : "") + as_toml(text);
+  return out + "]";
+}
+
+std::string as_toml(Duration time) {
+  std::string out;
+  JsonWriter(out).number(std::chrono::duration<double>(time).count());
+  return out;
+}
+
+/// `limits.queue_max` -> `BERTH_LIMITS_QUEUE_MAX`
+std::string variable_of(std::string_view key) {
+  std::string name = "BERTH_";
+  for (const char c : key) {
+    name += c == '.' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  }
+  return name;
+}
+
+/// Walks one table, and what the environment says in its place; remembers the first thing that is
+/// wrong.
 class Reader {
  public:
-  Reader(const std::string& file, std::string path, const toml::table& table)
-      : file_(file), path_(std::move(path)), table_(table) {}
+  Reader(ConfigSource source, std::string path, const toml::table& table)
+      : source_(std::move(source)), path_(std::move(path)), table_(table) {}
 
   std::optional<Error> error;
 
   void text(std::string_view key, std::string& value) {
-    const toml::node* node = take(key);
-    if (node == nullptr) return;
-    if (auto found = node->value_exact<std::string>()) {
-      value = *found;
-    } else {
-      wrong(*node, key, "a string");
+    if (const toml::node* node = take(key)) {
+      if (auto found = node->value_exact<std::string>()) {
+        value = *found;
+      } else {
+        wrong(*node, key, "a string");
+      }
     }
+    if (auto set = variable(key)) value = std::move(*set);
+    note(key, as_toml(value));
   }
 
   void boolean(std::string_view key, bool& value) {
-    const toml::node* node = take(key);
-    if (node == nullptr) return;
-    if (auto found = node->value_exact<bool>()) {
-      value = *found;
-    } else {
-      wrong(*node, key, "true or false");
+    constexpr const char* kRight = "true or false";
+    if (const toml::node* node = take(key)) {
+      if (auto found = node->value_exact<bool>()) {
+        value = *found;
+      } else {
+        wrong(*node, key, kRight);
+      }
     }
+    if (auto set = variable(key)) {
+      if (*set != "true" && *set != "false") wrong_variable(key, kRight);
+      value = *set == "true";
+    }
+    note(key, value ? "true" : "false");
   }
 
   template <typename Number>
   void number(std::string_view key, Number& value) {
-    const toml::node* node = take(key);
-    if (node == nullptr) return;
-    const auto found = node->value_exact<std::int64_t>();
-    if (found && *found > 0) {
-      value = static_cast<Number>(*found);
-    } else {
-      wrong(*node, key, "a number above 0");
+    constexpr const char* kRight = "a number above 0";
+    if (const toml::node* node = take(key)) {
+      const auto found = node->value_exact<std::int64_t>();
+      if (found && *found > 0) {
+        value = static_cast<Number>(*found);
+      } else {
+        wrong(*node, key, kRight);
+      }
     }
+    if (auto set = variable(key)) {
+      std::int64_t found = 0;
+      const auto [end, bad] = std::from_chars(set->data(), set->data() + set->size(), found);
+      const bool whole = bad == std::errc() && end == set->data() + set->size();
+      if (!whole || found <= 0) wrong_variable(key, kRight);
+      value = static_cast<Number>(found);
+    }
+    note_if(value != Number(), key, std::to_string(value));
   }
 
   void seconds(std::string_view key, Duration& value) {
-    const toml::node* node = take(key);
-    if (node == nullptr) return;
-    const auto found = node->value<double>();
-    if (found && *found > 0) {
-      value = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(*found));
-    } else {
-      wrong(*node, key, "seconds above 0");
+    constexpr const char* kRight = "seconds above 0";
+    const auto of = [](double count) {
+      return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(count));
+    };
+    if (const toml::node* node = take(key)) {
+      const auto found = node->value<double>();
+      if (found && *found > 0) {
+        value = of(*found);
+      } else {
+        wrong(*node, key, kRight);
+      }
     }
+    if (auto set = variable(key)) {
+      double found = 0;
+      const auto [end, bad] = std::from_chars(set->data(), set->data() + set->size(), found);
+      const bool whole = bad == std::errc() && end == set->data() + set->size();
+      if (!whole || !(found > 0)) wrong_variable(key, kRight);
+      value = of(found);
+    }
+    note_if(value != Duration::zero(), key, as_toml(value));
   }
 
+  /// In the environment: separated by commas.
   void texts(std::string_view key, std::vector<std::string>& values) {
-    const toml::node* node = take(key);
-    if (node == nullptr) return;
-    const toml::array* array = node->as_array();
-    if (array == nullptr) return wrong(*node, key, "an array of strings");
-    values.clear();
-    for (const toml::node& element : *array) {
-      auto found = element.value_exact<std::string>();
-      if (!found) return wrong(element, key, "an array of strings");
-      values.push_back(*found);
+    if (const toml::node* node = take(key)) {
+      const toml::array* array = node->as_array();
+      if (array == nullptr) return wrong(*node, key, "an array of strings");
+      values.clear();
+      for (const toml::node& element : *array) {
+        auto found = element.value_exact<std::string>();
+        if (!found) return wrong(element, key, "an array of strings");
+        values.push_back(*found);
+      }
     }
+    if (auto set = variable(key)) {
+      values.clear();
+      for (std::string_view left = *set; !left.empty();) {
+        const std::string_view one = left.substr(0, left.find(','));
+        left.remove_prefix(std::min(left.size(), one.size() + 1));
+        if (!one.empty()) values.emplace_back(one);
+      }
+    }
+    note(key, as_toml(values));
   }
 
   void pairs(std::string_view key, std::vector<std::pair<std::string, std::string>>& values) {
@@ -95,6 +166,11 @@ class Reader {
       auto found = element.value_exact<std::string>();
       if (!found) return wrong(element, key, "a table of strings");
       values.emplace_back(std::string(name.str()), *found);
+      origin_ = place_of(element);
+      // What stands in an environment may be a secret, which is nobody else's.
+      const bool hidden = key == "env";
+      note(std::string(key) + "." + as_toml(name.str()), hidden ? "hidden" : as_toml(*found),
+           !hidden);
     }
   }
 
@@ -114,6 +190,7 @@ class Reader {
       if (!first || !second || first->empty() || second->empty()) return wrong(element, key, right);
       values.emplace_back(*first, *second);
     }
+    note(key, std::to_string(values.size()) + " of them", false);
   }
 
   /// [{ code = -32603, text = "no such thread" }, ...]
@@ -131,11 +208,14 @@ class Reader {
       values.push_back({static_cast<int>(*code),
                         (*shape)["text"].value_exact<std::string>().value_or(std::string())});
     }
+    note(key, std::to_string(values.size()) + " of them", false);
   }
 
+  /// Empty when it is not there: its values may still come from the environment.
   const toml::table* table(std::string_view key) {
+    static const toml::table kNothing;
     const toml::node* node = take(key);
-    if (node == nullptr) return nullptr;
+    if (node == nullptr) return &kNothing;
     if (!node->is_table()) wrong(*node, key, "a table");
     return node->as_table();
   }
@@ -152,24 +232,55 @@ class Reader {
  private:
   const toml::node* take(std::string_view key) {
     known_.emplace_back(key);
-    return table_.get(key);
+    const toml::node* const node = table_.get(key);
+    origin_ = node == nullptr ? "default" : place_of(*node);
+    return node;
+  }
+  /// What the environment says in place of the file; agents and hosts are of the file alone.
+  std::optional<std::string> variable(std::string_view key) {
+    if (source_.environment == nullptr || path_.starts_with("agents.") ||
+        path_.starts_with("remotes.")) {
+      return std::nullopt;
+    }
+    const std::string name = variable_of(path_ + std::string(key));
+    std::optional<std::string> value = source_.environment->get(name);
+    if (!value || value->empty()) return std::nullopt;
+    origin_ = "environment " + name;
+    return value;
+  }
+  void note(std::string_view key, std::string value, bool is_toml = true) {
+    if (source_.values == nullptr) return;
+    source_.values->push_back(
+        {path_ + std::string(key), std::move(value), std::exchange(origin_, {}), is_toml});
+  }
+  /// A zero stands for none, which cannot be written.
+  void note_if(bool some, std::string_view key, std::string value) {
+    note(key, some ? std::move(value) : "none", some);
+  }
+  std::string place_of(const toml::node& node) const {
+    return source_.file + ":" + std::to_string(node.source().begin.line);
   }
   void wrong(const toml::node& node, std::string_view key, std::string_view right) {
+    refuse(place_of(node) + ": " + path_ + std::string(key), right);
+  }
+  void wrong_variable(std::string_view key, std::string_view right) {
+    refuse("environment: " + variable_of(path_ + std::string(key)), right);
+  }
+  void refuse(const std::string& what, std::string_view right) {
     if (error) return;
-    error = make_error(ErrorKind::invalid, "bad_config",
-                       file_ + ":" + std::to_string(node.source().begin.line) + ": " + path_ +
-                           std::string(key) + " must be " + std::string(right));
+    error = make_error(ErrorKind::invalid, "bad_config", what + " must be " + std::string(right));
   }
 
-  const std::string& file_;
+  const ConfigSource source_;
   std::string path_;
   const toml::table& table_;
   std::vector<std::string> known_;
+  std::string origin_;  // of the value that is read now
 };
 
-std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
+std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& source,
                                 const toml::table& table) {
-  Reader reader(file, "agents." + profile.name + ".", table);
+  Reader reader(source, "agents." + profile.name + ".", table);
   std::string like;
   reader.text("like", like);  // taken over by the caller, before the rest was read
   std::string driver(to_string(profile.driver));
@@ -214,35 +325,36 @@ std::optional<Error> read_agent(AgentProfile& profile, const std::string& file,
     known_driver = true;
   }
   if (!reader.error && !known_driver) {
-    return make_error(
-        ErrorKind::invalid, "bad_config",
-        file + ": agents." + profile.name + ".driver must be acp, opencode, checkpoint or oneshot");
+    return make_error(ErrorKind::invalid, "bad_config",
+                      source.file + ": agents." + profile.name +
+                          ".driver must be acp, opencode, checkpoint or oneshot");
   }
   if (!reader.error && profile.command.empty()) {
     return make_error(ErrorKind::invalid, "bad_config",
-                      file + ": agents." + profile.name + ".command is missing");
+                      source.file + ": agents." + profile.name + ".command is missing");
   }
   return reader.error;
 }
 
-std::optional<Error> read_tls(io::TlsServerFiles& files, const std::string& file,
+std::optional<Error> read_tls(io::TlsServerFiles& files, const ConfigSource& source,
                               const toml::table& table) {
-  Reader reader(file, "tls.", table);
+  Reader reader(source, "tls.", table);
   reader.text("certificate", files.certificate_chain);
   reader.text("key", files.private_key);
   reader.refuse_unknown();
   if (reader.error) return reader.error;
+  if (files.certificate_chain.empty() && files.private_key.empty()) return {};
   for (const std::string& path : {files.certificate_chain, files.private_key}) {
     if (path.starts_with('/')) continue;
     return make_error(ErrorKind::invalid, "bad_config",
-                      file + ": tls.certificate and tls.key must be absolute paths");
+                      source.file + ": tls.certificate and tls.key must be absolute paths");
   }
   return {};
 }
 
-std::optional<Error> read_limits(Config& config, const std::string& file,
+std::optional<Error> read_limits(Config& config, const ConfigSource& source,
                                  const toml::table& table) {
-  Reader reader(file, "limits.", table);
+  Reader reader(source, "limits.", table);
   reader.number("queue_max", config.sessions.queue_max);
   reader.number("prompt_bytes_max", config.sessions.prompt_bytes_max);
   reader.seconds("snapshot_wait_max", config.sessions.snapshot_wait_max);
@@ -276,9 +388,9 @@ std::optional<Error> read_limits(Config& config, const std::string& file,
   return reader.error;
 }
 
-std::optional<Error> read_worktrees(HintLimits& limits, const std::string& file,
+std::optional<Error> read_worktrees(HintLimits& limits, const ConfigSource& source,
                                     const toml::table& table) {
-  Reader reader(file, "worktrees.", table);
+  Reader reader(source, "worktrees.", table);
   reader.boolean("watch", limits.watch);
   reader.number("watch_folders_max", limits.watches.folders_max);
   reader.number("watch_tree_folders_max", limits.watches.tree_folders_max);
@@ -289,9 +401,9 @@ std::optional<Error> read_worktrees(HintLimits& limits, const std::string& file,
   return reader.error;
 }
 
-std::optional<Error> read_retention(Config& config, const std::string& file,
+std::optional<Error> read_retention(Config& config, const ConfigSource& source,
                                     const toml::table& table) {
-  Reader reader(file, "retention.", table);
+  Reader reader(source, "retention.", table);
   reader.number("snapshots_max", config.git.retention.snapshots_max);
   reader.seconds("snapshot_age_max", config.git.retention.snapshot_age_max);
   reader.seconds("salvage_age_max", config.git.retention.salvage_age_max);
@@ -300,9 +412,9 @@ std::optional<Error> read_retention(Config& config, const std::string& file,
   return reader.error;
 }
 
-std::optional<Error> read_clones(CloneLimits& limits, const std::string& file,
+std::optional<Error> read_clones(CloneLimits& limits, const ConfigSource& source,
                                  const toml::table& table) {
-  Reader reader(file, "clones.", table);
+  Reader reader(source, "clones.", table);
   reader.text("folder", limits.folder);
   reader.seconds("time_max", limits.time_max);
   reader.seconds("fetch_age_max", limits.fetch_age_max);
@@ -313,22 +425,23 @@ std::optional<Error> read_clones(CloneLimits& limits, const std::string& file,
   for (const std::string& path : {limits.folder, limits.ca_file}) {
     if (path.empty() || path.starts_with('/')) continue;
     return make_error(ErrorKind::invalid, "bad_config",
-                      file + ": clones.folder and clones.ca_file must be absolute paths");
+                      source.file + ": clones.folder and clones.ca_file must be absolute paths");
   }
   return {};
 }
 
 /// [remotes."host"] or [remotes."host:port"]
-std::optional<Error> read_remotes(std::vector<RemoteAccess>& remotes, const std::string& file,
+std::optional<Error> read_remotes(std::vector<RemoteAccess>& remotes, const ConfigSource& source,
                                   const toml::table& table) {
   for (const auto& [key, node] : table) {
     RemoteAccess access;
     access.host = remote_host_of(key.str());
     const std::string path = "remotes.\"" + access.host + "\".";
     if (!node.is_table()) {
-      return make_error(ErrorKind::invalid, "bad_config", file + ": " + path + " must be a table");
+      return make_error(ErrorKind::invalid, "bad_config",
+                        source.file + ": " + path + " must be a table");
     }
-    Reader reader(file, path, *node.as_table());
+    Reader reader(source, path, *node.as_table());
     reader.text("user", access.user);
     reader.text("password_env", access.password_env);
     reader.text("password_file", access.password_file);
@@ -343,22 +456,28 @@ std::optional<Error> read_remotes(std::vector<RemoteAccess>& remotes, const std:
 }
 
 /// The tables about git.
-std::optional<Error> read_git(Config& config, const std::string& file, Reader& root) {
+std::optional<Error> read_git(Config& config, const ConfigSource& source, Reader& root) {
   const toml::table* worktrees = root.table("worktrees");
   const toml::table* retention = root.table("retention");
   const toml::table* clones = root.table("clones");
   const toml::table* remotes = root.table("remotes");
   std::optional<Error> error;
-  if (worktrees != nullptr) error = read_worktrees(config.git.hints, file, *worktrees);
-  if (!error && retention != nullptr) error = read_retention(config, file, *retention);
-  if (!error && clones != nullptr) error = read_clones(config.git.clones, file, *clones);
-  if (!error && remotes != nullptr) error = read_remotes(config.git.clones.remotes, file, *remotes);
+  if (worktrees != nullptr) error = read_worktrees(config.git.hints, source, *worktrees);
+  if (!error && retention != nullptr) error = read_retention(config, source, *retention);
+  if (!error && clones != nullptr) error = read_clones(config.git.clones, source, *clones);
+  if (!error && remotes != nullptr)
+    error = read_remotes(config.git.clones.remotes, source, *remotes);
   return error;
 }
 
 }  // namespace
 
 Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name) {
+  return apply_config(config, text, {file_name});
+}
+
+Result<void> apply_config(Config& config, std::string_view text, const ConfigSource& source) {
+  const std::string& file_name = source.file;
   toml::table root;
   try {
     root = toml::parse(text, file_name);
@@ -367,7 +486,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
                 file_name + ":" + std::to_string(error.source().begin.line) + ": " +
                     std::string(error.description()));
   }
-  Reader reader(file_name, "", root);
+  Reader reader(source, "", root);
   reader.text("listen", config.listen);
   reader.text("state", config.state_directory);
   reader.boolean("allow_public", config.allow_public);
@@ -378,7 +497,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   std::vector<std::pair<std::string, std::string>> secrets;
   reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
-  if (auto error = read_git(config, file_name, reader)) return fail(std::move(*error));
+  if (auto error = read_git(config, source, reader)) return fail(std::move(*error));
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
   for (auto& [name, variable] : secrets) {
@@ -391,10 +510,10 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
   config.durability =
       durability == "power" ? Config::Durability::power : Config::Durability::process;
   if (tls != nullptr) {
-    if (auto error = read_tls(config.tls, file_name, *tls)) return fail(std::move(*error));
+    if (auto error = read_tls(config.tls, source, *tls)) return fail(std::move(*error));
   }
   if (limits != nullptr) {
-    if (auto error = read_limits(config, file_name, *limits)) return fail(std::move(*error));
+    if (auto error = read_limits(config, source, *limits)) return fail(std::move(*error));
   }
   if (agents == nullptr) return {};
   for (const auto& [key, node] : *agents) {
@@ -406,7 +525,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
     }
     AgentProfile& profile = config.agents[name];
     const auto like = (*node.as_table())["like"].value_exact<std::string>();
-    if (like) {
+    if (like && !like->empty()) {
       const auto found = config.agents.find(*like);
       if (found == config.agents.end() || *like == name) {
         return fail(ErrorKind::invalid, "bad_config",
@@ -416,8 +535,7 @@ Result<void> apply_toml(Config& config, std::string_view text, const std::string
       profile.proved = false;
     }
     profile.name = name;
-    if (auto error = read_agent(profile, file_name, *node.as_table()))
-      return fail(std::move(*error));
+    if (auto error = read_agent(profile, source, *node.as_table())) return fail(std::move(*error));
   }
   return {};
 }

@@ -13,6 +13,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace berth::server {
 
@@ -40,8 +41,26 @@ struct Config {
 /// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.
 std::string state_directory_of(const io::Environment& environment, std::string_view flag);
 
-/// Reads TOML into `config`. Errors: `invalid` ("bad_config") with line, key and what would be
-/// right.
+/// A value as it came to be, for `berth config print`.
+struct ConfigValue {
+  std::string key;      ///< "limits.queue_max"
+  std::string value;    ///< As TOML, or words about it.
+  std::string origin;   ///< "default", "FILE:LINE", "environment NAME" or "flag --NAME".
+  bool is_toml = true;  ///< False: none, hidden, or too long to be shown.
+};
+
+/// Where values come from, beside the defaults. What it points to outlives the call.
+struct ConfigSource {
+  std::string file;                              ///< Its name, for errors.
+  const io::Environment* environment = nullptr;  ///< `BERTH_` + the key in capitals wins over it.
+  std::vector<ConfigValue>* values = nullptr;    ///< Gets every value there is.
+};
+
+/// Reads TOML, then the environment, into `config`. Errors: `invalid` ("bad_config") with line, key
+/// and what would be right.
+Result<void> apply_config(Config& config, std::string_view text, const ConfigSource& source);
+
+/// The file alone.
 Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name);
 
 /// True for loopback addresses and unix sockets.

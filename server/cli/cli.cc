@@ -68,6 +68,7 @@ struct CommandLine {
   void add_named_doors(CLI::App& group);
   void add_rest();
   void add_reference();
+  void add_config();
 };
 
 void CommandLine::add_global() {
@@ -94,7 +95,7 @@ void CommandLine::add_serve() {
     return serve_command(serve);
   });
   made->add_option("--listen", serve.listen, "HOST:PORT or unix:/PATH (default 127.0.0.1:8420)");
-  made->add_option("--config", serve.config, "a TOML file");
+  made->add_option("--config", serve.config, "a TOML file (default: $BERTH_CONFIG)");
   made->add_flag("--take-over", serve.take_over,
                  "wait for the end of a server that has this state, then serve");
   made->add_flag("--quiet", serve.quiet, "print nothing but errors");
@@ -396,7 +397,20 @@ void CommandLine::add_rest() {
       ->needs(wanted)
       ->check(CLI::NonNegativeNumber);
   command(app, "version", "the version", [this] { return version_command(global); });
+  add_config();
   add_reference();
+}
+
+void CommandLine::add_config() {
+  CLI::App* group = app.add_subcommand("config", "what the server is started with");
+  group->require_subcommand(1);
+  CLI::App* made =
+      command(*group, "print", "every value, as TOML, and where it comes from", [this] {
+        serve.state = global.state;
+        return config_print_command(global, serve);
+      });
+  made->add_option("--config", serve.config, "a TOML file (default: $BERTH_CONFIG)");
+  made->add_option("--listen", serve.listen, "as of serve");
 }
 
 /// What is made of the parser itself.

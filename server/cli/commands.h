@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/server/cli/remote.h>
+#include <berth/server/cli/serve_command.h>
 #include <berth/server/cli/terminal.h>
 
 #include <cstdint>
@@ -169,6 +170,9 @@ int named_unit_command(const GlobalOptions& global, const UnitOptions& options);
 /// Makes a path absolute where it is not empty (the server may run in another folder); complains
 /// and gives false when there is nothing at it.
 bool make_absolute(Terminal& terminal, std::string& path);
+
+/// What `berth serve` with these options would go by.
+int config_print_command(const GlobalOptions& global, const ServeOptions& options);
 
 /// What this machine can do, and whether a server runs. 0 when everything that berth needs is
 /// there.

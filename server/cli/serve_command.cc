@@ -10,6 +10,7 @@
 #include <berth/io/systemd.h>
 #include <berth/server/app.h>
 #include <berth/server/cli/environment.h>
+#include <berth/server/cli/serve_config.h>
 #include <berth/server/sessions/git_command_process.h>
 #include <berth/server/sessions/workspaces_git.h>
 #include <berth/server/store/sqlite_store.h>
@@ -26,8 +27,6 @@
 namespace berth::server {
 
 namespace {
-
-constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
 
 class StderrLog final : public LogSink {
  public:
@@ -60,38 +59,6 @@ Result<io::LinuxOptions> machine_options() {
                 "BERTH_PROCESSES is '" + wish + "', not keeper or direct");
   }
   return options;
-}
-
-Result<Config> read_config(io::Platform& platform, const ServeOptions& options) {
-  Config config;
-  // The scripted agent is installed beside this program.
-  Result<std::string> self = platform.files().canonical("/proc/self/exe");
-  const std::string folder =
-      self.has_value() ? self->substr(0, self->rfind('/')) : std::string(".");
-  std::string scripted = folder + "/berth-scripted-agent";
-  if (!platform.files().exists(scripted))
-    scripted = folder + "/../bench/agents/berth-scripted-agent";
-  config.agents = built_in_agents(scripted);
-  if (!options.config.empty()) {
-    Result<std::string> text = platform.files().read(options.config, kConfigBytesMax);
-    if (!text.has_value()) return fail(std::move(text.error()));
-    Result<void> applied = apply_toml(config, *text, options.config);
-    if (!applied.has_value()) return fail(std::move(applied.error()));
-  }
-  if (!options.state.empty() || config.state_directory.empty()) {
-    config.state_directory = state_directory_of(platform.environment(), options.state);
-  }
-  if (!options.listen.empty()) config.listen = options.listen;
-  Result<void> made = platform.files().make_directories(config.state_directory, 0700);
-  if (!made.has_value()) return fail(std::move(made.error()));
-  Result<std::string> real = platform.files().canonical(config.state_directory);
-  if (!real.has_value()) return fail(std::move(real.error()));
-  config.state_directory = std::move(*real);
-  AgentProfile& scripted_profile = config.agents["scripted"];
-  if (scripted_profile.command == scripted && scripted_profile.arguments.empty()) {
-    scripted_profile.arguments = {"--sessions", config.state_directory + "/scripted-sessions"};
-  }
-  return config;
 }
 
 void say_ready(const App& app, io::Platform& platform) {
@@ -241,7 +208,12 @@ int serve_command(const ServeOptions& options) {
   git::Library libgit2;
   Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, *machine);
   if (!platform.has_value()) return complain(platform.error());
-  Result<Config> config = read_config(**platform, options);
+  Result<Config> config =
+      read_serve_config((*platform)->files(), (*platform)->environment(), options, nullptr);
+  if (config.has_value()) {
+    Result<void> settled = settle_state((*platform)->files(), *config);
+    if (!settled.has_value()) return complain(settled.error());
+  }
   if (!config.has_value()) return complain(config.error());
   // The first one must outlive the lanes, whose threads are there before the configuration is read.
   const git::Library trusting({.user_config = true, .certificates = config->git.clones.ca_file});

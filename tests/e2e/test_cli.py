@@ -257,6 +257,38 @@ class CommandLine(unittest.TestCase):
             terminal.type(":detach\n")
             self.assertEqual(terminal.wait(), 0)
 
+    def test_config_print_says_where_each_value_comes_from_and_is_a_config(self):
+        path = os.path.join(self.server.folder, "mine.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('listen = "127.0.0.1:1"\n[limits]\nqueue_max = 3\nheartbeat = 2.5\n'
+                       '[agents.mine]\ncommand = "/opt/mine"\nenv = { KEY = "s3cret" }\n')
+        environment = {**self.environment(), "BERTH_LIMITS_QUEUE_MAX": "4", "BERTH_WORKTREES_WATCH": "false"}
+
+        def values(*arguments):
+            done = subprocess.run([BINARY, "config", "print", "--json", *arguments], capture_output=True, text=True,
+                                  check=True, env=environment)
+            return {v["key"]: (v["value"], v["origin"]) for v in json.loads(done.stdout)["values"]}
+        found = values("--config", path, "--listen", "127.0.0.1:2")
+        self.assertEqual(found["limits.queue_max"], ("4", "environment BERTH_LIMITS_QUEUE_MAX"))
+        self.assertEqual(found["limits.heartbeat"], ("2.5", path + ":4"))
+        self.assertEqual(found["limits.body_max"], ("33554432", "default"))
+        self.assertEqual(found["worktrees.watch"], ("false", "environment BERTH_WORKTREES_WATCH"))
+        self.assertEqual(found["listen"], ('"127.0.0.1:2"', "flag --listen"))
+        self.assertEqual(found["state"], (json.dumps(self.server.state), "environment BERTH_STATE"))
+        self.assertEqual(found["agents.mine.command"], ('"/opt/mine"', path + ":6"))
+        self.assertEqual(found.pop('agents.mine.env."KEY"'), ("hidden", path + ":7"))
+        shown, _ = self.berth("config", "print", "--config", path)
+        self.assertNotIn("s3cret", shown)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(shown)  # what is printed can be read
+        again = values("--config", path)
+        self.assertEqual({key: value for key, (value, _) in again.items()} | {"listen": '"127.0.0.1:1"'},
+                         {key: value for key, (value, _) in found.items()} | {"listen": '"127.0.0.1:1"'})
+        environment["BERTH_LIMITS_QUEUE_MAX"] = "many"
+        done = subprocess.run([BINARY, "config", "print"], capture_output=True, text=True, env=environment)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, "berth: environment: BERTH_LIMITS_QUEUE_MAX must be a number above 0\n"))
+
     def test_errors_are_one_line(self):
         _, told = self.berth("session", "show", "nobody", expect=1)
         self.assertRegex(told, r"\Aberth: [^\n]*nobody[^\n]*404 session_not_found\]\n\Z")
