@@ -276,7 +276,9 @@ Task<Result<void>> AcpAgent::open_native_session(const AttachSpec* spec, Attache
   }
   name_session(*id);
   attached->native_session_id = native_session_id_;
-  natives_.made(native_session_id_, platform_.reactor().clock().wall().count());
+  if (profile_.waits_for_next_minute) {
+    natives_.made(native_session_id_, platform_.reactor().clock().wall().count());
+  }
   read_session_state(result->root());
   co_return Result<void>();
 }

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kPageBytes = std::size_t{64} << 10U;
 /// Fewer are not worth a rewrite while their session is still written.
 constexpr std::uint32_t kMergeRunsMin = 16;
+/// Of so many sessions are small runs counted; above, counting begins anew and merges come later.
+constexpr std::size_t kCountedSessionsMax = 16 * 1024;
 
 constexpr std::string_view kFrameEnd = "\n\n";
 
@@ -418,6 +420,7 @@ Result<std::optional<InteractionRow>> SqliteStore::find_interaction(SessionNo se
 
 void SqliteStore::note_small_run(const EventRun& run) {
   if (run.frames.size() >= kPageBytes / 2) return;
+  if (small_runs_.size() >= kCountedSessionsMax) small_runs_.clear();
   if (++small_runs_[run.session] == kMergeRunsMin) mergeable_.push_back(run.session);
 }
 
