@@ -172,6 +172,7 @@ class Named(NamedRig):
                 if not name.startswith("berth.db") and os.path.isfile(os.path.join(where, name)):
                     with open(os.path.join(where, name), "rb") as file:
                         self.assertNotIn(b"a-secret-heron", file.read(), name)
+        self.assertIn("nothing is damaged", self.berth("store", "check"))
         self.server.start()
 
     def test_int_ends_the_turn_term_ends_after_it_and_hup_means_nothing(self):
