@@ -2,6 +2,7 @@
 #include <berth/git/conversions.h>
 #include <berth/git/diff.h>
 #include <berth/git/failure.h>
+#include <berth/git/files.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <git2.h>
+#include <git2/sys/repository.h>
 
 #include <algorithm>
 #include <cstring>
@@ -72,12 +74,24 @@ git_diff_options diff_options(const DiffRequest& request, Scan& scan) {
   return options;
 }
 
+/// What trees are compared through.
+struct Reader {
+  git_repository* repository;
+  std::string root = {};  ///< The worktree whose files of attributes count; empty: none do.
+  /// Folders of it, with a slash at the end, that are known to have none; null: look.
+  const std::set<std::string>* without_attributes = nullptr;
+  /// Not null: `repository` knows of no worktree, and this is set, in place of a result, when a
+  /// file of attributes lies above a file that changed.
+  bool* needs_attributes = nullptr;
+};
+
 /// Turns one libgit2 diff into a Change, within the limits.
 class ChangeBuilder {
  public:
-  ChangeBuilder(git_repository* repository, git_tree* old_tree, git_tree* new_tree,
+  ChangeBuilder(const Reader& reader, git_tree* old_tree, git_tree* new_tree,
                 const DiffRequest& request)
-      : repository_(repository),
+      : reader_(reader),
+        repository_(reader.repository),
         old_tree_(old_tree),
         new_tree_(new_tree),
         request_(request),
@@ -88,6 +102,14 @@ class ChangeBuilder {
       const int rc = git_repository_odb(out(odb_), repository_);
       if (rc != 0) return detail::libgit2_fail(rc, "objects");
     }
+    for (std::size_t i = 0; i < git_diff_num_deltas(diff); ++i) {
+      const git_diff_delta* delta = git_diff_get_delta(diff, i);
+      if (!is_wanted(delta)) continue;
+      for (const git_diff_file* side : {&delta->old_file, &delta->new_file}) {
+        if (Result<void> fine = check_attributes(side->path); !fine) return fine;
+      }
+    }
+    if (reader_.needs_attributes != nullptr && *reader_.needs_attributes) return {};
     for (std::size_t i = 0; i < git_diff_num_deltas(diff); ++i) {
       if (Result<void> patient = request_.patience.check("diff"); !patient) return patient;
       if (!is_wanted(git_diff_get_delta(diff, i))) continue;
@@ -126,11 +148,14 @@ class ChangeBuilder {
 
   /// The files of attributes that libgit2 will read for `path`; an agent writes them.
   Result<void> check_attributes(std::string folder) {
-    const char* root = git_repository_workdir(repository_);
-    while (root != nullptr && !folder.empty()) {
+    while (!reader_.root.empty() && !folder.empty()) {
       folder.resize(folder.rfind('/', folder.size() - 2) + 1);  // npos + 1: the root
       if (!checked_.insert(folder).second) break;
-      const std::string file = root + folder + ".gitattributes";
+      const auto* known = reader_.without_attributes;
+      if (known != nullptr && known->contains(folder)) continue;
+      const std::string file = reader_.root + "/" + folder + ".gitattributes";
+      if (detail::kind_of(file) == detail::PathKind::missing) continue;
+      if (reader_.needs_attributes != nullptr) *reader_.needs_attributes = true;
       Result<void> fine = detail::check_rule_file(AT_FDCWD, file.c_str(), file);
       if (!fine) return fine;
     }
@@ -139,9 +164,6 @@ class ChangeBuilder {
 
   Result<void> add(git_diff* diff, std::size_t i) {
     const git_diff_delta* delta = git_diff_get_delta(diff, i);
-    for (const git_diff_file* side : {&delta->old_file, &delta->new_file}) {
-      if (Result<void> fine = check_attributes(side->path); !fine) return fine;
-    }
     FileChange file;
     file.status = status_of(delta->status);
     file.path = delta->new_file.path;
@@ -284,6 +306,7 @@ class ChangeBuilder {
     files = std::move(joined);
   }
 
+  const Reader& reader_;
   git_repository* repository_;
   git_tree* old_tree_;
   git_tree* new_tree_;
@@ -309,8 +332,9 @@ Result<bool> find_renames(git_diff* diff, const DiffRequest& request) {
   return limited;
 }
 
-Result<Change> compare(git_repository* repository, const std::string& from, const std::string& to,
+Result<Change> compare(const Reader& reader, const std::string& from, const std::string& to,
                        const DiffRequest& request) {
+  git_repository* repository = reader.repository;
   Result<Handle<git_tree>> old_tree = detail::find_tree(repository, from);
   if (!old_tree) return fail(std::move(old_tree).error());
   Result<Handle<git_tree>> new_tree = detail::find_tree(repository, to);
@@ -337,7 +361,7 @@ Result<Change> compare(git_repository* repository, const std::string& from, cons
   Result<bool> limited = find_renames(diff.get(), request);
   if (!limited) return fail(std::move(limited).error());
 
-  ChangeBuilder builder(repository, old_tree->get(), new_tree->get(), request);
+  ChangeBuilder builder(reader, old_tree->get(), new_tree->get(), request);
   Result<void> added = builder.add_all(diff.get());
   if (added && halves) added = builder.add_all(halves.get());
   if (!added) return fail(std::move(added).error());
@@ -348,10 +372,10 @@ Result<Change> compare(git_repository* repository, const std::string& from, cons
   return change;
 }
 
-/// An index that only git reads stays with libgit2, which says so.
-Result<void> use_attributes_of(const detail::OpenedWorktree& worktree) {
+/// True when the user's index has any. One that only git reads stays with libgit2, which says so.
+Result<bool> use_attributes_of(const detail::OpenedWorktree& worktree) {
   Result<detail::IndexFile> index = detail::IndexFile::open(worktree.registration + "/index");
-  if (!index && index.error().kind == ErrorKind::unsupported) return {};
+  if (!index && index.error().kind == ErrorKind::unsupported) return true;
   const std::vector<detail::IndexEntry> none;
   const std::vector<detail::IndexEntry>& entries = index ? index->entries() : none;
   detail::UsersIndex users{
@@ -360,8 +384,46 @@ Result<void> use_attributes_of(const detail::OpenedWorktree& worktree) {
   for (const detail::IndexEntry& entry : entries) {
     if (detail::is_attributes_file(entry.path)) users.attributes.emplace(entry.path);
   }
-  return detail::use_part_of_index(worktree.repository.get(), users,
-                                   detail::attributes_of_index(users, worktree.path));
+  Result<void> used = detail::use_part_of_index(worktree.repository.get(), users,
+                                                detail::attributes_of_index(users, worktree.path));
+  if (!used) return fail(std::move(used).error());
+  return !users.attributes.empty();
+}
+
+/// The objects of `of`, and nothing else of it: no settings, no attributes, no files.
+Result<Handle<git_repository>> only_objects(git_repository* of) {
+  Handle<git_odb> odb;
+  Handle<git_config> config;
+  Handle<git_index> index;
+  Handle<git_repository> bare;
+  int rc = git_repository_odb(out(odb), of);
+  if (rc == 0) rc = git_repository_wrap_odb(out(bare), odb.get());
+  if (rc == 0) rc = git_config_new(out(config));
+  if (rc == 0) rc = git_repository_set_config(bare.get(), config.get());
+  if (rc == 0) rc = git_index_new(out(index));
+  if (rc == 0) rc = git_repository_set_index(bare.get(), index.get());
+  if (rc != 0) return detail::libgit2_fail(rc, "objects");
+  return bare;
+}
+
+/// For each file libgit2 looks for attributes in all folders above it, again and again: where there
+/// are none it is not given the worktree.
+Result<Change> compare_in(const detail::OpenedWorktree& worktree, bool index_has_attributes,
+                          const std::set<std::string>* without_attributes, const std::string& to,
+                          const DiffRequest& request) {
+  git_repository* repository = worktree.repository.get();
+  if (!index_has_attributes && !detail::settings_may_convert(repository)) {
+    Result<Handle<git_repository>> objects = only_objects(repository);
+    if (!objects) return fail(std::move(objects).error());
+    bool needs_attributes = false;
+    Result<Change> change = compare({.repository = objects->get(),
+                                     .root = worktree.path,
+                                     .without_attributes = without_attributes,
+                                     .needs_attributes = &needs_attributes},
+                                    request.from, to, request);
+    if (!needs_attributes) return change;
+  }
+  return compare({.repository = repository, .root = worktree.path}, request.from, to, request);
 }
 
 Result<Change> diff_worktree(const DiffRequest& request) {
@@ -379,7 +441,8 @@ Result<Change> diff_worktree(const DiffRequest& request) {
   if (Result<void> there = verify_worktree(request.worktree); !there) {
     return fail(std::move(there).error());
   }
-  Result<Change> change = compare(worktree->repository.get(), request.from, tree->tree(), request);
+  Result<Change> change = compare_in(*worktree, tree->index_has_attributes(),
+                                     &tree->without_attributes(), tree->tree(), request);
   if (!change) return change;
   change->skipped = tree->skipped();
   change->scan = tree->report();
@@ -429,14 +492,14 @@ Result<Change> diff(const DiffRequest& request) {
     // Its attributes say which files are binary. A worktree that is gone has none to ask.
     Result<detail::OpenedWorktree> worktree = detail::open_worktree(request.worktree);
     if (worktree) {
-      Result<void> known = use_attributes_of(*worktree);
-      if (!known) return fail(std::move(known).error());
-      return compare(worktree->repository.get(), request.from, request.to, request);
+      Result<bool> attributes = use_attributes_of(*worktree);
+      if (!attributes) return fail(std::move(attributes).error());
+      return compare_in(*worktree, *attributes, nullptr, request.to, request);
     }
   }
   Result<detail::Opened> opened = detail::open_objects(request.worktree.repository);
   if (!opened) return fail(std::move(opened).error());
-  return compare(opened->repository.get(), request.from, request.to, request);
+  return compare({.repository = opened->repository.get()}, request.from, request.to, request);
 }
 
 }  // namespace berth::git

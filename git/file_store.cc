@@ -80,6 +80,7 @@ bool FileStore::has_attributes(const std::vector<Present>& all) const {
     while (!folder.empty()) {
       folder.resize(folder.rfind('/', folder.size() - 2) + 1);  // npos + 1: the root
       if (!seen.insert(folder).second) break;
+      if (options_.may_have_attributes && !options_.may_have_attributes(folder)) continue;
       const std::string file = options_.root + "/" + folder + ".gitattributes";
       if (kind_of(file) != PathKind::missing) return true;
     }

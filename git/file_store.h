@@ -10,6 +10,7 @@
 #include <berth/git/patience.h>
 #include <berth/git/tree_update.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ class FileStore {
     std::uint64_t file_bytes_max;
     bool trust_mode = true;
     bool only_in_memory = false;
+    /// False for a folder (empty, or with a slash at its end) that is known to have no file of
+    /// attributes; null: they are looked for.
+    std::function<bool(const std::string& folder)> may_have_attributes;
     const Patience& patience;
   };
   FileStore(git_repository* repository, ObjectWriter& objects, Options options)

@@ -15,7 +15,6 @@ namespace {
 constexpr std::size_t kPathsMax = 20'000;
 constexpr std::size_t kNamedSkippedMax = 100;
 constexpr std::uint32_t kFolderMode = 0040000;
-constexpr std::uint32_t kRepositoryMode = 0160000;
 
 /// "a/b/" of "a/b/c".
 std::string folder_of(const std::string& path) {
@@ -188,26 +187,43 @@ const IndexFile& HintedReader::users() {
   return *users_;
 }
 
+/// The tree of a folder that no hint is about. (One that replaced another is named.)
+ObjectId HintedReader::folder_of_base(const Way& parent, const std::string& path) const {
+  if (paths_.contains(path)) return {};
+  const Result<TreeEdit> there =
+      find_in_tree(repository_, parent.base, path.substr(path.rfind('/') + 1));
+  return there && there->mode == kFolderMode ? there->id : ObjectId{};
+}
+
+/// False when it is known that the folder, which ends in a slash, has no such file.
+bool HintedReader::may_have(const Way& way, const std::string& folder, const char* name) const {
+  if (way.base == ObjectId{} || paths_.contains(folder + name)) return true;
+  const Result<TreeEdit> there = find_in_tree(repository_, way.base, name);
+  return !there || there->mode != 0;
+}
+
 const HintedReader::Way& HintedReader::way_to(const std::string& folder) {
   const auto known = ways_.find(folder);
   if (known != ways_.end()) return known->second;
   Way way;
   if (folder.empty()) {
     way.rules = outside_.rules;
+    if (from_base_) way.base = since_;
   } else {
     const std::string bare = folder.substr(0, folder.size() - 1);
     way = way_to(folder_of(bare));
     if (!way.look_at.empty()) return ways_.emplace(folder, std::move(way)).first->second;
     way.ignored = way.ignored || is_ignored(way.rules, bare, true);
+    way.base = folder_of_base(way, bare);
     const std::string full = request_.worktree.path + "/" + bare;
-    bool inside = kind_of(full) != PathKind::directory;
-    if (!inside && is_repository(full)) {
+    bool inside = way.base == ObjectId{} && kind_of(full) != PathKind::directory;
+    if (!inside && way.base == ObjectId{} && is_repository(full)) {
       const Result<TreeEdit> there = find_in_tree(repository_, since_, bare);
       inside = !there || there->mode != kFolderMode;
     }
     if (inside) way.look_at = bare;
   }
-  if (way.look_at.empty() && !way.ignored) {
+  if (way.look_at.empty() && !way.ignored && may_have(way, folder, ".gitignore")) {
     const std::string file = request_.worktree.path + "/" + folder + ".gitignore";
     way.rules = with_rule_file(std::move(way.rules), AT_FDCWD, file.c_str(), folder, false);
   }
@@ -372,11 +388,18 @@ void HintedReader::note_attributes() {
 }
 
 Result<void> HintedReader::store() {
+  for (const auto& [folder, way] : ways_) {
+    if (!may_have(way, folder, ".gitattributes")) result_.without_attributes_.insert(folder);
+  }
   FileStore store(repository_, objects_,
                   {.root = request_.worktree.path,
                    .file_bytes_max = request_.file_bytes_max,
                    .trust_mode = outside_.trust_mode,
                    .only_in_memory = request_.only_in_memory,
+                   .may_have_attributes =
+                       [this](const std::string& folder) {
+                         return !result_.without_attributes_.contains(folder);
+                       },
                    .patience = request_.patience});
   note_attributes();
   const UsersIndex users{

@@ -34,6 +34,9 @@ class HintedReader {
   struct Way {
     Rules rules;  // its own included
     bool ignored = false;
+    /// Its tree in the base, where the hints say that it stands as it was made: what its files are
+    /// called is known without a look. Else all zero.
+    ObjectId base{};
     /// Not empty: the folder itself is not there any more, or is a link, a file or a repository
     /// inside; that path is to be looked at instead.
     std::string look_at;
@@ -45,6 +48,8 @@ class HintedReader {
   Result<void> add_newly_forced();
   void add(std::string path);
   const Way& way_to(const std::string& folder);
+  ObjectId folder_of_base(const Way& parent, const std::string& path) const;
+  bool may_have(const Way& way, const std::string& folder, const char* name) const;
   Result<void> look_at(const std::string& path);
   Result<void> look_at_folder(const std::string& path, const Way& way);
   Result<void> look_at_file(const std::string& path, const Way& way);

@@ -5,6 +5,7 @@
 #include <berth/git/lower_cache.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
+#include <berth/git/scan_memory.h>
 
 #include <fcntl.h>
 #include <git2.h>
@@ -72,6 +73,13 @@ Result<void> add_user(const Lower& lower, const std::string& key) {
   return write_file(lower.folder + "/users/" + key, "");
 }
 
+/// So that the first look at an overlay need not read all of the index.
+Result<void> remember_checkout(const std::string& index_file) {
+  const Result<IndexFile> index = IndexFile::open(index_file);
+  if (!index || !index->tree()) return {};
+  return ScanMemory::of_checkout(*index).save(index_file);
+}
+
 Result<void> make_lower(const LowerRequest& request, const Lower& lower) {
   const Patience& patience = request.patience;
   patience.note("unfinished shared checkout");
@@ -88,6 +96,8 @@ Result<void> make_lower(const LowerRequest& request, const Lower& lower) {
                         .index_file = lower.index(),
                         .patience = patience});
   }
+  patience.note("memory");
+  if (done) done = remember_checkout(lower.index());
   patience.note("flush");
   if (done) done = flush(lower.folder);
   if (done) done = add_user(lower, request.key);

@@ -9,7 +9,8 @@
 
 namespace berth::git::detail {
 
-/// `<store>/lowers/<name>/`: `tree/` (the files), `index` (for git, with their times),
+/// `<store>/lowers/<name>/`: `tree/` (the files), `index` (for git, with their times) with the
+/// ScanMemory of the checkout beside it,
 /// `users/<key>` (one empty file per layer on it), and `sealed`, which is written last: without it
 /// the rest counts for nothing. A sealed one is never written to again.
 struct Lower {

@@ -7,6 +7,7 @@
 #include <berth/git/overlay_layer.h>
 #include <berth/git/overlay_mount.h>
 #include <berth/git/removal_steps.h>
+#include <berth/git/scan_memory.h>
 #include <berth/git/worktree_making.h>
 
 #include <sys/stat.h>
@@ -132,6 +133,7 @@ class OverlayFolder : public detail::FolderMaker {
     patience.note("private index");
     if (done && !private_index.empty()) {
       done = detail::link_or_copy_file(lower->index(), private_index);
+      if (done) done = remember(*lower, creation);
     }
     patience.note("about the layer");
     const AboutLayer about{.lower = lower->name,
@@ -148,6 +150,13 @@ class OverlayFolder : public detail::FolderMaker {
   std::string lock() const override { return detail::kOverlayMark; }
 
  private:
+  static Result<void> remember(const Lower& lower, const Creation& creation) {
+    detail::ScanMemory memory = detail::ScanMemory::load(lower.index());
+    if (memory.tree.empty()) return {};
+    memory.users_index = detail::stat_text(creation.registration + "/index");
+    return memory.save(creation.request.private_index);
+  }
+
   const CreateOverlay& request_;
   OverlayRef overlay_;
   Layer layer_;

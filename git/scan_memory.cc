@@ -1,7 +1,9 @@
+#include <berth/git/conversions.h>
 #include <berth/git/failure.h>
 #include <berth/git/files.h>
 #include <berth/git/index_entries.h>
 #include <berth/git/scan_memory.h>
+#include <berth/git/tree_update.h>
 
 #include <fcntl.h>
 #include <git2.h>
@@ -61,6 +63,16 @@ std::string excludes_file(git_config* config) {
 }
 
 }  // namespace
+
+ScanMemory ScanMemory::of_checkout(const IndexFile& index) {
+  ScanMemory memory;
+  if (index.tree()) memory.tree = hex(*index.tree());
+  for (const IndexEntry& entry : index.entries()) {
+    if (entry.mode == kRepositoryMode) memory.links.emplace(entry.path);
+    if (is_attributes_file(entry.path)) memory.attributes.emplace(entry.path);
+  }
+  return memory;
+}
 
 ScanMemory ScanMemory::load(const std::string& private_index) {
   ScanMemory memory;

@@ -5,6 +5,7 @@
 
 #include <berth/core/result.h>
 #include <berth/git/ignore_rules.h>
+#include <berth/git/index_entries.h>
 #include <berth/git/opened.h>
 
 #include <set>
@@ -24,6 +25,9 @@ struct ScanMemory {
   std::set<std::string> forced;
   /// Files of attributes in the user's index of `users_index`.
   std::set<std::string> attributes;
+
+  /// Of a checkout whose index this is: what a first look at it would find.
+  static ScanMemory of_checkout(const IndexFile& index);
 
   /// Nothing is remembered when the file is missing or broken.
   static ScanMemory load(const std::string& private_index);

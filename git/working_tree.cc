@@ -23,7 +23,6 @@ namespace {
 constexpr std::size_t kNamedSkippedMax = 100;
 constexpr ObjectId kNothing{};
 constexpr std::uint32_t kFolderMode = 0040000;
-constexpr std::uint32_t kRepositoryMode = 0160000;
 constexpr unsigned kThreads = 2;
 constexpr std::size_t kFilesAThread = 2000;
 /// Files changed so shortly before a scan may change again without their times telling.

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,11 @@ class WorkingTree {
   const std::vector<std::string>& skipped() const { return skipped_; }
   std::uint64_t skipped_count() const { return skipped_count_; }
   const ScanReport& report() const { return report_; }
+  /// Files of attributes are in the user's index.
+  bool index_has_attributes() const { return !memory_.attributes.empty(); }
+
+  /// Folders, with a slash at the end, that are known to have no file of attributes.
+  const std::set<std::string>& without_attributes() const { return without_attributes_; }
 
   /// Saves what was learnt. Only after a ref holds the tree: then whatever the index names is safe
   /// from `git gc`.
@@ -55,6 +61,7 @@ class WorkingTree {
   std::vector<std::string> skipped_;
   std::uint64_t skipped_count_ = 0;
   ScanReport report_;
+  std::set<std::string> without_attributes_;
   std::string private_index_;
   ScanMemory memory_;
   /// What the private index shall be; nothing when it is to stay as it is.
