@@ -47,6 +47,7 @@ struct CommandLine {
   bool force = false;
   bool now = false;
   bool reap_wanted = false;
+  bool fix_wanted = false;
   bool routes = false;
   std::function<int()> run;
 
@@ -388,11 +389,14 @@ void CommandLine::add_rest() {
       ->required()
       ->check(CLI::IsMember({"retry", "history", "fail"}));
   made = command(app, "doctor", "what this machine can do, and whether a server runs", [this] {
+    if (fix_wanted) return doctor_fix_command(global, reap.really);
     return reap_wanted ? reap_command(global, reap) : doctor_command(global);
   });
   CLI::Option* wanted = made->add_flag("--reap", reap_wanted,
                                        "list worktrees and refs that no session needs any more");
-  made->add_flag("--yes", reap.really, "and remove them")->needs(wanted);
+  made->add_flag("--fix", fix_wanted, "list what can be put right in the state folder")
+      ->excludes(wanted);
+  made->add_flag("--yes", reap.really, "and do it: with --reap remove them, with --fix mend it");
   made->add_option("--age", reap.age_min_s, "seconds that younger ones are spared (3600)")
       ->needs(wanted)
       ->check(CLI::NonNegativeNumber);

@@ -177,6 +177,8 @@ int config_print_command(const GlobalOptions& global, const ServeOptions& option
 /// What this machine can do, and whether a server runs. 0 when everything that berth needs is
 /// there.
 int doctor_command(const GlobalOptions& global);
+/// Puts right what is wrong with the state folder; not `really`: only says it.
+int doctor_fix_command(const GlobalOptions& global, bool really);
 int version_command(const GlobalOptions& global);
 
 /// The store as a whole. All but the backup want that no server runs on it. `from`: a file, such as

@@ -4,12 +4,12 @@
 #include <berth/core/scope.h>
 #include <berth/core/version.h>
 #include <berth/git/library.h>
-#include <berth/io/files_linux.h>
 #include <berth/io/platform_linux.h>
 #include <berth/io/select.h>
 #include <berth/io/uring_probe.h>
 #include <berth/server/cli/cli.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/cli/doctor.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/config.h>
 #include <berth/server/sessions/git_command_process.h>
@@ -24,12 +24,6 @@ namespace berth::server {
 namespace {
 
 constexpr auto kGitAnswerMax = std::chrono::seconds(5);
-
-struct Finding {
-  enum class Kind { good, note, bad } kind = Kind::good;
-  std::string name;
-  std::string text;
-};
 
 // The engine that `berth serve` would run on, in this environment.
 Finding look_at_engine(const io::UringProbe& probe) {
@@ -85,16 +79,21 @@ Finding look_at_git() {
 
 std::vector<Finding> look_at_machine(const GlobalOptions& global) {
   std::vector<Finding> findings;
+  findings.push_back({Finding::Kind::good, "berth", kVersion});
   const io::UringProbe probe = io::probe_uring();
   findings.push_back(
       {probe.usable ? Finding::Kind::good : Finding::Kind::note, "io_uring", probe.reason});
   findings.push_back(look_at_engine(probe));
   findings.push_back(look_at_git());
-  const ProgramEnvironment environment;
-  io::LinuxFiles files;
-  const std::string state = state_directory_of(environment, global.state);
-  findings.push_back({files.exists(state) ? Finding::Kind::good : Finding::Kind::note, "state",
-                      files.exists(state) ? state : state + " (made at the first start)"});
+  const std::string state = state_directory_of(ProgramEnvironment(), global.state);
+  for (std::vector<Finding> more : {look_at_system(state), look_at_state(state)}) {
+    findings.insert(findings.end(), more.begin(), more.end());
+  }
+  std::vector<std::pair<std::string, std::string>> programs;
+  for (const auto& [name, profile] : built_in_agents("")) {
+    if (name != "scripted") programs.emplace_back(name, profile.command);
+  }
+  findings.push_back(look_at_agents(programs));
   return findings;
 }
 
@@ -156,6 +155,27 @@ int doctor_command(const GlobalOptions& global) {
   writer.end_array().end_object();
   if (global.json) terminal.line(json);
   return healthy ? 0 : 1;
+}
+
+int doctor_fix_command(const GlobalOptions& global, bool really) {
+  Terminal terminal(global.no_color);
+  const std::string state = state_directory_of(ProgramEnvironment(), global.state);
+  std::string json;
+  JsonWriter writer(json);
+  writer.begin_object().member_bool("dry_run", !really).key("repairs").begin_array();
+  bool mended = true;
+  for (const Repair& repair : find_repairs(state)) {
+    const Result<void> done = really ? repair.mend() : Result<void>();
+    mended = mended && done.has_value();
+    const std::string outcome = !really            ? "would be mended"
+                                : done.has_value() ? "mended"
+                                                   : printable(done.error().message);
+    writer.begin_object().member("what", repair.what).member("outcome", outcome).end_object();
+    if (!global.json) terminal.line(repair.what + ": " + outcome);
+  }
+  writer.end_array().end_object();
+  if (global.json) terminal.line(json);
+  return mended ? 0 : 1;
 }
 
 int version_command(const GlobalOptions& global) {

@@ -289,6 +289,28 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr),
                          (1, "berth: environment: BERTH_LIMITS_QUEUE_MAX must be a number above 0\n"))
 
+    def test_doctor_tells_what_is_asked_in_issues_and_mends_on_demand(self):
+        found = {f["name"]: f for f in json.loads(self.berth("doctor", "--json")[0])["findings"]}
+        for name in ("berth", "io_uring", "engine", "git", "kernel", "memory", "limits", "cgroup", "disk", "state",
+                     "store", "programs", "server"):
+            self.assertTrue(found[name]["text"], name)
+        self.assertIn(os.uname().release, found["kernel"]["text"])
+        self.assertNotIn("to mend", found)
+        with Server() as server:
+            endpoint, token = (os.path.join(server.state, name) for name in ("endpoint.json", "token"))
+            server.kill()
+            os.chmod(server.state, 0o755)
+            os.chmod(token, 0o644)
+            told, _ = self.berth("doctor", "--fix", "--state", server.state)
+            self.assertEqual(told.count("would be mended"), 3, told)
+            self.assertTrue(os.path.exists(endpoint))  # nothing was done yet
+            told, _ = self.berth("doctor", "--fix", "--yes", "--state", server.state)
+            self.assertEqual(told.count(": mended"), 3, told)
+            self.assertFalse(os.path.exists(endpoint))
+            self.assertEqual([os.stat(path).st_mode & 0o777 for path in (server.state, token)], [0o700, 0o600])
+            self.assertEqual(self.berth("doctor", "--fix", "--state", server.state)[0], "")
+            server.start()
+
     def test_errors_are_one_line(self):
         _, told = self.berth("session", "show", "nobody", expect=1)
         self.assertRegex(told, r"\Aberth: [^\n]*nobody[^\n]*404 session_not_found\]\n\Z")
