@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { launchBrowser, openPage, ROOT, say, Server, watch } from './rig.mjs';
+import { hasChip, launchBrowser, openPage, ROOT, say, Server, watch } from './rig.mjs';
 
 let server;
 let browser;
@@ -89,7 +89,7 @@ test('From the printed link to a first turn with its diff', async () => {
   await dialog.getByLabel('Title').fill('A longer pier');
   await dialog.getByRole('button', { name: 'Open session' }).click();
   await page.locator('.session-head').getByText('A longer pier').waitFor();
-  assert.equal(await page.locator('.chip').isVisible(), false, 'no chip on an empty session');
+  assert.equal(await hasChip(page), false, 'no chip on an empty session');
 
   await say(page, 'think about piers\nsay The pier is **longer** now.\nwrite pier.txt one\nplan Look, Build');
   const transcript = page.getByRole('log', { name: 'Transcript' });

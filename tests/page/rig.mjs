@@ -9,7 +9,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const BERTH = process.env.BERTH ?? join(ROOT, 'build', 'server', 'berth');
+/** The program under test. */
+export const BERTH = process.env.BERTH ?? join(ROOT, 'build', 'server', 'berth');
 const AGENTS = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'berth', 'agents');
 /** A slow machine may take so long for one step. */
 export const STEP_MS = 30_000;
@@ -74,7 +75,7 @@ export class Server {
       for (const signal of ['SIGTERM', 'SIGINT']) this.process.kill(signal);
       await ended;
     }
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
   /** The link that `berth serve` prints to a terminal. */
@@ -195,6 +196,16 @@ export async function watch(page, server) {
 export async function enter(page, id) {
   await page.locator(`.session-list a[data-id="${id}"]`).click();
   await page.locator('.screen[data-connection="live"]').waitFor();
+}
+
+/** Whether the composer says what the next prompt will be; asked when it has heard of the agents. */
+export async function hasChip(page) {
+  await page
+    .getByRole('combobox', { name: 'Agent' })
+    .locator('option')
+    .first()
+    .waitFor({ state: 'attached' });
+  return page.locator('.composer .chip').isVisible();
 }
 
 /** Writes a prompt as a person does. */

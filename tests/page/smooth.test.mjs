@@ -19,19 +19,19 @@ const observe = (page) =>
   page.evaluate(() => {
     globalThis.seen = { tasks: [], frames: [], last: performance.now() };
     new PerformanceObserver((list) =>
-      seen.tasks.push(...list.getEntries().map(({ duration }) => duration)),
+      globalThis.seen.tasks.push(...list.getEntries().map(({ duration }) => duration)),
     ).observe({ type: 'longtask' });
     const frame = (now) => {
-      seen.frames.push(now - seen.last);
-      seen.last = now;
+      globalThis.seen.frames.push(now - globalThis.seen.last);
+      globalThis.seen.last = now;
       requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
   });
 const report = async (page, what) => {
-  const { tasks, frames } = await page.evaluate(() => seen);
+  const { tasks, frames } = await page.evaluate(() => globalThis.seen);
   frames.sort((a, b) => a - b);
-  await page.evaluate(() => Object.assign(seen, { tasks: [], frames: [] }));
+  await page.evaluate(() => Object.assign(globalThis.seen, { tasks: [], frames: [] }));
   const nodes = await page.locator('body *').count();
   console.log(
     `figure: ${what}: frames p50 ${frames[frames.length >> 1].toFixed(0)} ms, p95 ${frames[Math.floor(frames.length * 0.95)].toFixed(0)} ms, ` +
@@ -49,7 +49,11 @@ test('Ten thousand events: they open, stream and scroll, and only some are nodes
   ).join('\n');
   await server.prompt('long', items);
   await server.prompt('long', 'stream 7500 60');
-  const { last_seq: last } = await server.call('GET', 'sessions/long');
+  const idle = async () => {
+    const session = await server.call('GET', 'sessions/long');
+    return session.turn === null && session.queued === 0 && session;
+  };
+  const { last_seq: last } = await until(idle, 'the end of both turns');
   assert.ok(last >= 9500, `${last} events`);
 
   const page = await openPage(browser, server);
@@ -84,7 +88,7 @@ test('Ten thousand events: they open, stream and scroll, and only some are nodes
     await page.mouse.wheel(0, 40_000);
     return !(await page.getByRole('button', { name: 'Jump to the latest' }).isVisible());
   }, 'the end');
-  const ids = await page.locator('.item').evaluateAll((nodes) => nodes.map((node) => node.dataset.item));
+  const ids = await page.locator('.item').evaluateAll((all) => all.map((node) => node.dataset.item));
   assert.equal(new Set(ids).size, ids.length, 'each item once');
   await page.mouse.wheel(0, -3000);
   await page.getByRole('button', { name: 'Jump to the latest' }).click();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { enter, launchBrowser, openPage, say, Server, until } from './rig.mjs';
+import { enter, hasChip, launchBrowser, openPage, say, Server, until } from './rig.mjs';
 
 let server;
 let browser;
@@ -80,7 +80,7 @@ test('Another agent takes a prompt; its chip says what it will know', async () =
   await server.open({ id: 'agents', agent: 'scripted' });
   await enter(page, 'agents');
   const chip = page.locator('.composer .chip');
-  assert.equal(await chip.isVisible(), false, 'no chip on an empty session');
+  assert.equal(await hasChip(page), false, 'no chip on an empty session');
   await say(page, 'remember harbour');
   await endings(1);
   await until(async () => (await chip.textContent()) === 'live', 'live');

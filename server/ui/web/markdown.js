@@ -136,11 +136,11 @@ function continuesItem(lines, at, indent) {
 }
 
 function table(lines, at) {
-  const rule = lines[at + 1];
-  if (rule === undefined || !lines[at].includes('|') || !rule.includes('-') || !TABLE_RULE.test(rule))
+  const under = lines[at + 1];
+  if (under === undefined || !lines[at].includes('|') || !under.includes('-') || !TABLE_RULE.test(under))
     return null;
   const head = cells(lines[at]);
-  const marks = cells(rule);
+  const marks = cells(under);
   if (marks.length !== head.length) return null;
   const align = marks.map((mark) =>
     mark.endsWith(':') ? (mark.startsWith(':') ? 'center' : 'right') : 'left',

@@ -114,13 +114,15 @@ export class SessionScreen {
   stopTurn() {
     this.#composer.stop();
   }
+  /** What can be done with a session depends on its state now, not on when it was last asked for. */
   showDetails() {
-    detailsDialog(this.#api, this.#session, {
-      changed: () => {
+    return attempt(async () => {
+      this.#session = await this.#api.get(sessionPath(this.id));
+      const changed = () => {
         this.#settle();
         this.#calls.changed();
-      },
-      gone: this.#calls.gone,
+      };
+      detailsDialog(this.#api, this.#session, { changed, gone: this.#calls.gone });
     });
   }
 

@@ -105,7 +105,7 @@ export async function follow({ open, onEvents, onState, lastId = '', signal }) {
           lastId = batch.at(-1).id ?? lastId;
         }
       }
-    } catch (lost) {
+    } catch {
       if (signal.aborted) return;
     } finally {
       clearTimeout(watchdog);

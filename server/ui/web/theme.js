@@ -2,8 +2,8 @@
 const KEY = 'berth.theme';
 const NEXT = { system: 'light', light: 'dark', dark: 'system' };
 
-function show(theme) {
-  document.documentElement.dataset.theme = theme;
+function show(name) {
+  document.documentElement.dataset.theme = name;
 }
 
 export function theme() {
