@@ -39,12 +39,13 @@ HttpResponse plain_failure() {
 
 }  // namespace
 
-HttpConnection::HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, StopToken stop,
-                               StopToken gone)
+HttpConnection::HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, std::string peer,
+                               StopToken stop, StopToken gone)
     : shared_(shared),
       stop_(stop),
       gone_(gone),
       socket_(shared.reactor, std::move(port), shared.limits.pipelined_max),
+      peer_(std::move(peer)),
       parser_(parser_limits(shared.limits)) {}
 
 Task<void> HttpConnection::run() {
@@ -127,6 +128,7 @@ Task<bool> HttpConnection::take_head() {
   request_.method = std::move(head.method);
   request_.target = std::move(head.target);
   request_.headers = std::move(head.headers);
+  request_.peer = peer_;
   if (parser_.state() != HttpState::body) co_return true;
   std::optional<HttpResponse> early = shared_.handler.refuse_early(request_);
   if (early.has_value()) {

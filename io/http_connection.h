@@ -34,7 +34,8 @@ struct HttpShared {
 /// bounded.
 class HttpConnection final : private HttpExchange, private StopListener {
  public:
-  HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, StopToken stop, StopToken gone);
+  HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, std::string peer, StopToken stop,
+                 StopToken gone);
 
   /// Until the client goes, asks to close, breaks the rules, is idle too long, or `stop` is asked:
   /// then the running request still gets its answer; `gone` tells its handler to end.
@@ -79,6 +80,7 @@ class HttpConnection final : private HttpExchange, private StopListener {
   StopToken stop_;
   StopSource gone_;
   HttpSocket socket_;
+  std::string peer_;
   HttpRequestParser parser_;
   HttpRequest request_;
   TimePoint head_deadline_ = {};

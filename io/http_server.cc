@@ -71,6 +71,7 @@ class Server final : public HttpServer {
   };
 
   void take(Handle connection, Listening& listening);
+  std::string peer_of(Handle connection);
   Task<void> run_connection(Handle connection, Listening* listening);
   Task<std::unique_ptr<Port>> open_port(Handle connection, Listening* listening);
   Task<void> turn_away(Handle connection, Listening* listening);
@@ -116,10 +117,17 @@ void Server::take(Handle connection, Listening& listening) {
   listening.scope.spawn(turn_away(connection, &listening));
 }
 
+// Something for an address that cannot be told: an empty one would be this very program's.
+std::string Server::peer_of(Handle connection) {
+  const Result<Address> peer = shared_.reactor.local_address(connection);
+  return peer.has_value() && !peer->text.empty() ? peer->text : "unknown";
+}
+
 Task<void> Server::run_connection(Handle connection, Listening* listening) {
+  std::string peer = peer_of(connection);
   std::unique_ptr<Port> port = co_await open_port(connection, listening);
   if (port != nullptr) {
-    HttpConnection served(shared_, std::move(port), listening->scope.stop_token(),
+    HttpConnection served(shared_, std::move(port), std::move(peer), listening->scope.stop_token(),
                           listening->gone.token());
     co_await served.run();
   }
@@ -145,7 +153,8 @@ Task<std::unique_ptr<Port>> Server::open_port(Handle connection, Listening* list
 
 Task<void> Server::turn_away(Handle connection, Listening* listening) {
   HttpConnection refused(shared_, make_handle_port(shared_.reactor, connection),
-                         listening->scope.stop_token(), listening->gone.token());
+                         peer_of(connection), listening->scope.stop_token(),
+                         listening->gone.token());
   co_await refused.turn_away();
   --turned_away_;
 }

@@ -25,6 +25,9 @@ struct HttpRequest {
   std::string target;  ///< As sent; core/uri.h takes it apart.
   std::vector<std::pair<std::string, std::string>> headers;  ///< Names in lower case.
   std::string body;
+  /// The address it came from, as Address::text ("127.0.0.1:4711", "unix:..."); empty when it came
+  /// from this very program.
+  std::string peer = {};
 
   /// The first header of that (lower-case) name, or empty.
   std::string_view header(std::string_view name) const;

@@ -4,6 +4,7 @@
 #include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
+#include <berth/server/auth/secret.h>
 #include <berth/server/sessions/drain.h>
 #include <berth/server/sessions/health_watch.h>
 
@@ -27,17 +28,6 @@ std::string tag_of(const std::string& state_directory) {
   std::string tag = "berth-";
   for (int shift = 60; shift >= 0; shift -= 4) tag += kHex[(hash >> shift) & 15];
   return tag;
-}
-
-std::string make_token(Random& random) {
-  static constexpr char kDigits[] =
-      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-  std::string token = "bt_";
-  for (int word = 0; word < 5; ++word) {
-    std::uint64_t bits = random.next();
-    for (int i = 0; i < 8; ++i, bits >>= 6) token += kDigits[bits & 63];
-  }
-  return token;
 }
 
 /// A server that was asked to stop does not wait for a store that refuses: what is waiting for a
@@ -64,7 +54,8 @@ struct App::Running {
                 app.config_.secrets},
         directory(context, app.config_.state_directory),
         named(context, directory, app.config_.agents),
-        api(context, directory, named, app.token_, node_info(app)),
+        gate(context, app.config_.gate, app.token_),
+        api(context, directory, named, gate, node_info(app)),
         http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
 
   static NodeInfo node_info(App& app) {
@@ -80,6 +71,7 @@ struct App::Running {
   SessionContext context;
   Directory directory;
   NamedAgents named;
+  Gate gate;
   Api api;
   std::unique_ptr<io::HttpServer> http;
 };
@@ -127,7 +119,7 @@ Result<void> App::read_token() {
     return fail(ErrorKind::invalid, "bad_token", token_path() + ": shorter than 16 characters");
   }
   if (stored.error().kind != ErrorKind::not_found) return fail(std::move(stored.error()));
-  token_ = make_token(platform_.random());
+  token_ = "bt_" + make_secret(platform_.random());
   return platform_.files().write_atomic(token_path(), token_ + "\n", 0600);
 }
 
@@ -136,6 +128,10 @@ Result<void> App::open_listener() {
     return fail(
         ErrorKind::denied, "public_listener",
         "listen: " + config_.listen + " is not a loopback address; set allow_public to serve it");
+  }
+  if (!is_local_address(config_.listen) && tls_ == nullptr) {
+    log_.write(LogLevel::warning, "app",
+               config_.listen + " is served without TLS: tokens can be read on their way");
   }
   Result<io::Handle> listener = platform_.reactor().listen({config_.listen});
   if (!listener.has_value())
@@ -221,7 +217,8 @@ Task<Result<void>> App::start(StopToken stop) {
   Result<void> recovered;
   {
     const CloseOnStop close_on_stop(running_->journal, stop);
-    recovered = co_await running_->named.read();
+    recovered = co_await running_->gate.tokens().load();
+    if (recovered.has_value()) recovered = co_await running_->named.read();
     if (recovered.has_value()) recovered = co_await running_->directory.recover();
   }
   if (recovered.has_value()) co_await running_->named.begin();
@@ -298,6 +295,7 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   scope.spawn(keep_tidy(scope.stop_token()));
   scope.spawn(keep_lean(scope.stop_token()));
   scope.spawn(watch_health(&running_->context, drained.token()));
+  scope.spawn(running_->gate.run(drained.token()));
   if (listener_ != io::kNoHandle) {
     scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), drained.token(),
                                       tls_.get()));
@@ -324,6 +322,7 @@ Task<void> App::abandon() {
   co_await agents_.shutdown();
   // What the agents said last is committed; then the gate closes.
   running_->journal.close();
+  co_await running_->gate.audit().flush();
   Result<void> last = co_await running_->journal.committed();
   static_cast<void>(last);
   running_->journal.stop();

@@ -1,6 +1,7 @@
 #include <berth/server/config.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/server/auth/browser.h>
 #include <berth/server/sessions/remote_credentials.h>
 
 #include <toml++/toml.h>
@@ -382,6 +383,13 @@ std::optional<Error> read_limits(Config& config, const ConfigSource& source,
   reader.seconds("head_timeout", config.http.head_timeout);
   reader.seconds("body_timeout", config.http.body_timeout);
   reader.seconds("idle_timeout", config.http.idle_timeout);
+  reader.number("auth_failures_max", config.gate.auth_failures_max);
+  reader.number("token_requests_max", config.gate.token_requests_max);
+  reader.number("tokens_max", config.gate.tokens_max);
+  reader.number("tickets_max", config.gate.tickets.tickets_max);
+  reader.seconds("ticket_life", config.gate.tickets.ticket_life);
+  reader.number("audit_bytes_max", config.gate.audit.audit_bytes_max);
+  reader.number("audit_files_max", config.gate.audit.audit_files_max);
   reader.number("tail_bytes_max", config.journal.tail_bytes_max);
   reader.seconds("commit_interval_min", config.journal.commit_interval_min);
   reader.refuse_unknown();
@@ -490,6 +498,8 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   reader.text("listen", config.listen);
   reader.text("state", config.state_directory);
   reader.boolean("allow_public", config.allow_public);
+  reader.texts("allowed_hosts", config.gate.allowed_hosts);
+  reader.texts("allowed_origins", config.gate.allowed_origins);
   std::string durability = config.durability == Config::Durability::power ? "power" : "process";
   reader.text("durability", durability);
   const toml::table* agents = reader.table("agents");
@@ -502,6 +512,11 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   if (reader.error) return fail(std::move(*reader.error));
   for (auto& [name, variable] : secrets) {
     config.secrets.insert_or_assign(std::move(name), std::move(variable));
+  }
+  for (const std::string& origin : config.gate.allowed_origins) {
+    if (is_origin(origin)) continue;
+    return fail(ErrorKind::invalid, "bad_config",
+                file_name + ": allowed_origins must be like https://ui.example, not " + origin);
   }
   if (durability != "process" && durability != "power") {
     return fail(ErrorKind::invalid, "bad_config",

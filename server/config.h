@@ -8,6 +8,7 @@
 #include <berth/io/tls.h>
 #include <berth/server/agents/built_in.h>
 #include <berth/server/agents/profile.h>
+#include <berth/server/auth/gate.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/workspace_limits.h>
 
@@ -36,6 +37,7 @@ struct Config {
   GitWorkspaceLimits git;
   Duration tidy_every = std::chrono::hours(1);  ///< Expired refs and trash are looked for.
   io::HttpLimits http;
+  GateConfig gate;
 };
 
 /// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.

@@ -37,7 +37,8 @@ struct ErrorShape {
 };
 
 struct AgentProfile {
-  std::string name;  ///< [a-z0-9][a-z0-9-]{0,63}
+  std::string name;     ///< [a-z0-9][a-z0-9-]{0,63}
+  std::string project;  ///< Of a named agent: no session of another one may use it.
   Driver driver = Driver::acp;
   std::string command;
   std::vector<std::string> arguments;

@@ -4,18 +4,20 @@
 #include <berth/core/version.h>
 #include <berth/server/api/contract.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/auth/browser.h>
+#include <berth/server/auth/guarded_exchange.h>
 #include <berth/server/sessions/rows_json.h>
 
 #include <utility>
 
 namespace berth::server {
 
-Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, std::string token,
+Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, Gate& gate,
          NodeInfo info)
     : context_(context),
       directory_(directory),
       named_(named),
-      token_(std::move(token)),
+      gate_(gate),
       info_(std::move(info)) {}
 
 // The one list of what exists, and what each needs; a path that matches with another method answers
@@ -34,6 +36,11 @@ const std::vector<ApiRoute>& Api::routes() {
       {"GET", "/openapi.json", kNone, &Api::contract},
       {"GET", "/v1/info", kView, &Api::info},
       {"GET", "/v1/limits", kView, &Api::get_limits},
+      {"GET", "/v1/caller", kView, &Api::get_caller},
+      {"GET", "/v1/tokens", kAdmin, &Api::list_tokens},
+      {"POST", "/v1/tokens", kAdmin, &Api::create_token},
+      {"DELETE", "/v1/tokens/{}", kAdmin, &Api::revoke_token},
+      {"POST", "/v1/tickets", kView, &Api::create_ticket},
       {"POST", "/v1/sessions", kRun, &Api::open_session},
       {"GET", "/v1/sessions", kView, &Api::list_sessions},
       {"GET", "/v1/sessions/{}", kView, &Api::get_session},
@@ -105,14 +112,9 @@ bool matches(std::string_view pattern, const std::vector<std::string>& path,
   return pattern.empty();
 }
 
-/// Compares without telling by its duration where the first difference is.
-bool equal_in_constant_time(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0U : 1U;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const char other = b.empty() ? '\0' : b[i % b.size()];
-    difference |= static_cast<unsigned>(static_cast<unsigned char>(a[i] ^ other));
-  }
-  return difference == 0;
+/// As it was sent, without the query.
+std::string_view path_of(std::string_view target) {
+  return target.substr(0, target.find('?'));
 }
 
 }  // namespace
@@ -122,83 +124,89 @@ std::string_view ApiCall::query(std::string_view name) const {
   return value == nullptr ? std::string_view() : std::string_view(*value);
 }
 
-const ApiRoute* Api::find_route(ApiCall& call, std::string* allowed) {
+void Api::find_route(ApiCall& call) {
   for (const ApiRoute& route : routes()) {
     if (!matches(route.pattern, call.target.path, call.arguments)) continue;
     if (route.method == call.request->method ||
         (route.method == "GET" && call.request->method == "HEAD")) {
-      return &route;
+      call.route = &route;
+      return;
     }
-    if (!allowed->empty()) *allowed += ", ";
-    *allowed += route.method;
+    if (!call.allowed.empty()) call.allowed += ", ";
+    call.allowed += route.method;
   }
-  return nullptr;
 }
 
 io::HttpResponse Api::refuse(int status, const Error& error) {
   return problem(status, error);
 }
 
+std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
+  ApiCall call;
+  call.request = &request;
+  const Result<void> admitted = admit(&call, true);
+  if (admitted.has_value()) return std::nullopt;
+  io::HttpResponse response = refusal(call, admitted.error());
+  if (gate_.cors(request)) add_cors_headers(response.headers, request.header("origin"));
+  return response;
+}
+
+// Who may not in is told nothing about what is there: the token comes before the path.
+Result<void> Api::admit(ApiCall* call, bool early) {
+  Result<Target> target = parse_target(call->request->target);
+  if (!target.has_value()) return fail(std::move(target.error()));
+  call->target = std::move(*target);
+  find_route(*call);
+  const ApiRoute* const route = call->route;
+  if (Result<void> page = gate_.check_page(*call->request); !page.has_value()) return page;
+  if (route != nullptr && route->scope == AuthScope::none) return {};
+  const std::string_view path = path_of(call->request->target);
+  const std::string_view ticket =
+      call->request->method == "GET" ? call->query("ticket") : std::string_view();
+  Result<Caller> caller = gate_.authenticate(*call->request, path, ticket, early);
+  if (!caller.has_value()) return fail(std::move(caller.error()));
+  call->caller = std::move(*caller);
+  if (route == nullptr && call->allowed.empty()) {
+    return fail(ErrorKind::not_found, "no_such_route", "there is no such path");
+  }
+  if (route == nullptr) {
+    return fail(ErrorKind::invalid, "method_not_allowed", "this path takes " + call->allowed);
+  }
+  if (call->caller.scopes.allow(route->scope)) return {};
+  return fail(ErrorKind::denied, "forbidden_scope",
+              "this needs the scope " + std::string(to_string(route->scope)));
+}
+
 namespace {
 
-constexpr std::string_view kBearer = "Bearer ";
-constexpr std::string_view kProjectHeader = "berth-project";
-
-Error unauthorized() {
-  return make_error(ErrorKind::denied, "unauthorized",
-                    "Authorization: Bearer <token> is missing or wrong");
+AuditEntry audit_entry(const ApiCall& call) {
+  AuditEntry entry;
+  entry.caller = &call.caller;
+  entry.peer = call.request->peer;
+  entry.method = call.request->method;
+  if (call.route != nullptr) {
+    entry.route = call.route->pattern;
+    entry.arguments = &call.arguments;
+  }
+  return entry;
 }
 
 }  // namespace
 
-Result<Caller> Api::authenticate(const io::HttpRequest& request) const {
-  const std::string_view header = request.header("authorization");
-  if (!header.starts_with(kBearer) ||
-      !equal_in_constant_time(header.substr(kBearer.size()), token_)) {
-    return fail(unauthorized());
+/// The answer to what is not let in. Noted, but for what only shows a broken client, and for what
+/// the rates refuse, so that nobody can wash the log away.
+io::HttpResponse Api::refusal(const ApiCall& call, const Error& error) {
+  io::HttpResponse response = problem(error);
+  if (!call.allowed.empty() && response.status == 405) {
+    response.headers.emplace_back("Allow", call.allowed);
   }
-  Caller caller;
-  caller.token_id = caller.name = "file";
-  caller.scopes = {AuthScope::admin};
-  if (request.has_header(kProjectHeader)) {
-    caller.project = request.header(kProjectHeader);
-    if (!is_project_name(caller.project)) {
-      return fail(ErrorKind::invalid, "bad_field",
-                  "Berth-Project: must match [a-z0-9][a-z0-9._-]{0,63}");
-    }
+  if (error.kind == ErrorKind::denied) {
+    AuditEntry entry = audit_entry(call);
+    entry.status = response.status;
+    entry.code = error.code;
+    gate_.audit().add(entry);
   }
-  return caller;
-}
-
-std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
-  ApiCall call;
-  call.request = &request;
-  return admit(&call);
-}
-
-// Who may not in is told nothing about what is there: the token comes before the path.
-std::optional<io::HttpResponse> Api::admit(ApiCall* call) const {
-  Result<Target> target = parse_target(call->request->target);
-  if (!target.has_value()) return problem(target.error());
-  call->target = std::move(*target);
-  std::string allowed;
-  call->route = find_route(*call, &allowed);
-  if (call->route != nullptr && call->route->scope == AuthScope::none) return std::nullopt;
-  Result<Caller> caller = authenticate(*call->request);
-  if (!caller.has_value()) return problem(caller.error());
-  call->caller = std::move(*caller);
-  if (call->route == nullptr && allowed.empty()) {
-    return problem(make_error(ErrorKind::not_found, "no_such_route", "there is no such path"));
-  }
-  if (call->route == nullptr) {
-    io::HttpResponse response =
-        problem(make_error(ErrorKind::invalid, "method_not_allowed", "this path takes " + allowed));
-    response.headers.emplace_back("Allow", allowed);
-    return response;
-  }
-  if (call->caller.scopes.allow(call->route->scope)) return std::nullopt;
-  return problem(make_error(ErrorKind::denied, "forbidden_scope",
-                            "this needs the scope " + std::string(to_string(call->route->scope))));
+  return response;
 }
 
 Task<Result<SessionUse>> Api::find_session(ApiCall* call) {
@@ -206,20 +214,35 @@ Task<Result<SessionUse>> Api::find_session(ApiCall* call) {
 }
 
 Task<void> Api::handle(io::HttpExchange& exchange) {
+  GuardedExchange guarded(exchange);
   ApiCall call;
-  call.exchange = &exchange;
+  call.exchange = &guarded;
   call.request = &exchange.request();
+  if (gate_.cors(*call.request)) {
+    HttpHeaders headers;
+    add_cors_headers(headers, call.request->header("origin"));
+    guarded.add_headers(std::move(headers));
+  }
   io::HttpResponse response;
-  if (std::optional<io::HttpResponse> refused = admit(&call); refused.has_value()) {
-    response = std::move(*refused);
-  } else if (call.route->stream != nullptr) {
-    co_await (this->*call.route->stream)(&call);
-    co_return;
+  if (is_preflight(*call.request) && gate_.cors(*call.request)) {
+    response = preflight_answer();
+  } else if (const Result<void> admitted = admit(&call, false); !admitted.has_value()) {
+    response = refusal(call, admitted.error());
   } else {
+    guarded.end_with(gate_.tokens().ended(call.caller.token_id));
+    if (call.route->stream != nullptr) {
+      co_await (this->*call.route->stream)(&call);
+      co_return;
+    }
     response = co_await (this->*call.route->handler)(&call);
+    if (call.route->method != "GET") {
+      AuditEntry entry = audit_entry(call);
+      entry.status = response.status;
+      gate_.audit().add(entry);
+    }
   }
   // The client may be gone; then nobody needs the answer.
-  Result<void> sent = co_await exchange.respond(std::move(response));
+  Result<void> sent = co_await guarded.respond(std::move(response));
   static_cast<void>(sent);
 }
 

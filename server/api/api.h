@@ -4,6 +4,7 @@
 #include <berth/core/uri.h>
 #include <berth/io/http_server.h>
 #include <berth/server/auth/caller.h>
+#include <berth/server/auth/gate.h>
 #include <berth/server/named/named_agents.h>
 #include <berth/server/sessions/directory.h>
 #include <berth/server/sessions/event_stream.h>
@@ -40,6 +41,7 @@ struct ApiCall {
   io::HttpExchange* exchange = nullptr;
   const io::HttpRequest* request = nullptr;
   const ApiRoute* route = nullptr;
+  std::string allowed;  ///< Without a route: the methods of others with this path.
   Caller caller;
   Target target;                       ///< Path segments and query, decoded.
   std::vector<std::string> arguments;  ///< What stood at the route's `{}`.
@@ -50,8 +52,7 @@ struct ApiCall {
 /// Serves requests by awaiting the directory and its sessions. Outlived by everything it is given.
 class Api final : public io::HttpHandler {
  public:
-  Api(SessionContext& context, Directory& directory, NamedAgents& named, std::string token,
-      NodeInfo info);
+  Api(SessionContext& context, Directory& directory, NamedAgents& named, Gate& gate, NodeInfo info);
 
   Task<void> handle(io::HttpExchange& exchange) override;
   io::HttpResponse refuse(int status, const Error& error) override;
@@ -66,10 +67,11 @@ class Api final : public io::HttpHandler {
 
  private:
   using Answer = Task<io::HttpResponse>;
-  static const ApiRoute* find_route(ApiCall& call, std::string* allowed);
-  Result<Caller> authenticate(const io::HttpRequest& request) const;
-  /// Fills in what the call is to be served with; or the answer why it is not.
-  std::optional<io::HttpResponse> admit(ApiCall* call) const;
+  static void find_route(ApiCall& call);
+  /// Finds the route and lets the caller in, or not: then the error says why. `early`: the body is
+  /// not there yet, and this is asked again when it is.
+  Result<void> admit(ApiCall* call, bool early);
+  io::HttpResponse refusal(const ApiCall& call, const Error& error);
   /// The session that a route's first `{}` names, in the caller's project: a foreign one is as one
   /// that does not exist.
   Task<Result<SessionUse>> find_session(ApiCall* call);
@@ -80,6 +82,12 @@ class Api final : public io::HttpHandler {
   Answer contract(ApiCall* call);
   Answer info(ApiCall* call);
   Answer get_limits(ApiCall* call);
+
+  Answer list_tokens(ApiCall* call);
+  Answer create_token(ApiCall* call);
+  Answer revoke_token(ApiCall* call);
+  Answer create_ticket(ApiCall* call);
+  Answer get_caller(ApiCall* call);
 
   Answer open_session(ApiCall* call);
   Answer list_sessions(ApiCall* call);
@@ -133,7 +141,7 @@ class Api final : public io::HttpHandler {
   Answer restart_named(ApiCall* call);
   Answer reset_named(ApiCall* call);
   Answer delete_named(ApiCall* call);
-  using NamedVerb = Task<Result<const NamedAgent*>> (NamedAgents::*)(std::string name, bool now);
+  using NamedVerb = Task<Result<const NamedAgent*>> (NamedAgents::*)(AgentName name, bool now);
   Answer change_named(ApiCall* call, NamedVerb verb);
 
   Answer get_change(ApiCall* call);
@@ -160,7 +168,7 @@ class Api final : public io::HttpHandler {
   SessionContext& context_;
   Directory& directory_;
   NamedAgents& named_;
-  std::string token_;
+  Gate& gate_;
   NodeInfo info_;
   StreamStats streams_;
   bool draining_ = false;

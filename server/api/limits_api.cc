@@ -10,6 +10,40 @@
 
 namespace berth::server {
 
+namespace {
+
+void put_gate(JsonWriter& writer, Gate& gate) {
+  const GateStats& stats = gate.stats();
+  const GateConfig& config = gate.config();
+  std::uint64_t tokens = 0;
+  gate.tokens().for_each([&tokens](const TokenRow&) { ++tokens; });
+  writer.key("auth")
+      .begin_object()
+      .member_uint64("auth_failures", stats.auth_failures)
+      .member_uint64("auth_failures_refused", stats.auth_failures_refused)
+      .member_uint64("token_requests_refused", stats.token_requests_refused)
+      .member_uint64("hosts_refused", stats.hosts_refused)
+      .member_uint64("origins_refused", stats.origins_refused)
+      .member_uint64("tokens", tokens)
+      .member_uint64("tickets", gate.tickets().open())
+      .member_uint64("audit_written", gate.audit().stats().written)
+      .member_uint64("audit_dropped", gate.audit().stats().dropped)
+      .key("limits")
+      .begin_object()
+      .member_uint64("auth_failures_max", config.auth_failures_max)
+      .member_uint64("token_requests_max", config.token_requests_max)
+      .member_uint64("tokens_max", config.tokens_max)
+      .member_uint64("tickets_max", config.tickets.tickets_max)
+      .key("ticket_life")
+      .number(std::chrono::duration<double>(config.tickets.ticket_life).count())
+      .member_uint64("audit_bytes_max", config.audit.audit_bytes_max)
+      .member_uint64("audit_files_max", config.audit.audit_files_max)
+      .end_object()
+      .end_object();
+}
+
+}  // namespace
+
 Api::Answer Api::get_limits(ApiCall*) {
   std::size_t phases[5] = {};
   std::map<int, std::uint64_t> memory;  // by process
@@ -56,8 +90,9 @@ Api::Answer Api::get_limits(ApiCall*) {
       .key("start_wait_max")
       .number(seconds(limits.start_wait_max))
       .end_object()
-      .end_object()
       .end_object();
+  put_gate(writer, gate_);
+  writer.end_object();
   co_return json_response(200, std::move(body));
 }
 

@@ -97,15 +97,19 @@ Result<NamedSpec> read_named_spec(std::string_view text) {
   return spec;
 }
 
+AgentName agent_name(const ApiCall* call) {
+  return {call->caller.project, call->arguments[0]};
+}
+
 }  // namespace
 
-Api::Answer Api::list_named(ApiCall*) {
+Api::Answer Api::list_named(ApiCall* call) {
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());
   std::string body;
   JsonWriter writer(body);
   writer.begin_object().key("agents").begin_array();
-  for (const NamedAgent* agent : named_.list()) writer.raw(named_json(*agent));
+  for (const NamedAgent* agent : named_.list(call->caller.project)) writer.raw(named_json(*agent));
   writer.end_array().end_object();
   co_return json_response(200, std::move(body));
 }
@@ -113,7 +117,7 @@ Api::Answer Api::list_named(ApiCall*) {
 Api::Answer Api::get_named(ApiCall* call) {
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());
-  Result<const NamedAgent*> agent = named_.find(call->arguments[0]);
+  Result<const NamedAgent*> agent = named_.find(agent_name(call));
   if (!agent.has_value()) co_return problem(agent.error());
   co_return json_response(200, named_json(**agent));
 }
@@ -124,6 +128,7 @@ Api::Answer Api::start_named(ApiCall* call) {
   }
   Result<NamedSpec> spec = read_named_spec(call->request->body);
   if (!spec.has_value()) co_return problem(spec.error());
+  spec->project = call->caller.project;
   spec->name = call->arguments[0];
   Result<const NamedAgent*> agent = co_await named_.start(std::move(*spec));
   if (!agent.has_value()) co_return problem(agent.error());
@@ -133,7 +138,7 @@ Api::Answer Api::start_named(ApiCall* call) {
 Api::Answer Api::change_named(ApiCall* call, NamedVerb verb) {
   const Result<bool> now = read_now(call->request->body);
   if (!now.has_value()) co_return problem(now.error());
-  Result<const NamedAgent*> agent = co_await (named_.*verb)(call->arguments[0], *now);
+  Result<const NamedAgent*> agent = co_await (named_.*verb)(agent_name(call), *now);
   if (!agent.has_value()) co_return problem(agent.error());
   Result<void> in_log = co_await context_.journal.committed();
   if (!in_log.has_value()) co_return problem(in_log.error());
@@ -156,7 +161,7 @@ Api::Answer Api::delete_named(ApiCall* call) {
   NamedAgents::Removal order;
   order.force = is_yes(call->query("force"));
   order.purge = is_yes(call->query("purge"));
-  Result<void> removed = co_await named_.remove(call->arguments[0], order);
+  Result<void> removed = co_await named_.remove(agent_name(call), order);
   if (!removed.has_value()) co_return problem(removed.error());
   io::HttpResponse response;
   response.status = 204;

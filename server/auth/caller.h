@@ -55,10 +55,14 @@ inline constexpr const char* kDefaultProject = "default";
 /// True for [a-z0-9][a-z0-9._-]{0,63}.
 bool is_project_name(std::string_view name);
 
+/// The token in the state folder, in place of an id.
+inline constexpr const char* kFileToken = "file";
+
 struct Caller {
-  std::string token_id;  ///< "file" for the token in the state folder; empty for nobody.
-  std::string name;      ///< The token's, for people.
+  std::string token_id;                   ///< Empty for nobody.
+  std::string name;                       ///< The token's, for people.
   std::string project = kDefaultProject;  ///< All that the request sees is in it.
+  bool every_project = false;             ///< He may name another one.
   AuthScopes scopes;
 };
 

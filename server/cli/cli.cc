@@ -38,6 +38,7 @@ struct CommandLine {
   AttachOptions named_attach;
   AttachOptions named_logs;
   UnitOptions unit;
+  TokenCreateOptions token;
   std::string session;
   std::string agent;
   std::string choice;
@@ -65,6 +66,7 @@ struct CommandLine {
   void add_acp();
   void add_apply();
   void add_store();
+  void add_token();
   void add_named(CLI::App& group);
   void add_named_doors(CLI::App& group);
   void add_rest();
@@ -296,6 +298,25 @@ void CommandLine::add_store() {
   made->add_option("--from", file, from_help);
 }
 
+void CommandLine::add_token() {
+  CLI::App* group = app.add_subcommand("token", "who may come in: make, list and revoke tokens");
+  group->require_subcommand(1);
+  CLI::App* made = command(*group, "create", "make a token and print it, once",
+                           [this] { return token_create_command(global, token); });
+  made->add_option("name", token.name, "what it is for")->required();
+  made->add_option("--scope", token.scopes, "what it may do; may be repeated")
+      ->required()
+      ->check(CLI::IsMember({"sessions:view", "sessions:edit", "sessions:run", "admin"}));
+  made->add_option("--project", token.project, "where (default: default; admin: everywhere)");
+  made->add_option("--days", token.days, "until when (default: until it is revoked)")
+      ->check(CLI::Range(0.0, 36500.0));
+  command(*group, "list", "the tokens, without their secrets",
+          [this] { return token_list_command(global); });
+  made = command(*group, "revoke", "end a token, and what runs by it",
+                 [this] { return token_revoke_command(global, session); });
+  made->add_option("id", session, "its id")->required();
+}
+
 void CommandLine::add_named(CLI::App& group) {
   CLI::App* made =
       command(group, "start", "keep an agent running under a name, made if there is none",
@@ -453,6 +474,7 @@ int cli_main(int argc, char** argv) {
   line.add_batch();
   line.add_acp();
   line.add_store();
+  line.add_token();
   line.add_rest();
   add_examples(line.app);
   try {

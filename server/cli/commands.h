@@ -181,6 +181,17 @@ int doctor_command(const GlobalOptions& global);
 int doctor_fix_command(const GlobalOptions& global, bool really);
 int version_command(const GlobalOptions& global);
 
+struct TokenCreateOptions {
+  std::string name;
+  std::vector<std::string> scopes;
+  std::string project;
+  double days = 0;  ///< 0: until it is revoked.
+};
+/// Prints the token, which nobody can do again.
+int token_create_command(const GlobalOptions& global, const TokenCreateOptions& options);
+int token_list_command(const GlobalOptions& global);
+int token_revoke_command(const GlobalOptions& global, const std::string& id);
+
 /// The store as a whole. All but the backup want that no server runs on it. `from`: a file, such as
 /// a backup, instead of the store of the state folder.
 int store_backup_command(const GlobalOptions& global, const std::string& file);

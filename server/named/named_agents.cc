@@ -24,9 +24,15 @@ std::string NamedAgents::folder_of(std::string_view name) const {
   return context_.state_directory + "/named/" + std::string(name);
 }
 
-NamedAgents::Entry* NamedAgents::entry_of(std::string_view name) const {
-  const auto found = entries_.find(name);
+NamedAgents::Entry* NamedAgents::entry_of(const AgentName& name) const {
+  const auto found = entries_.find(name.name);
   return found == entries_.end() ? nullptr : found->second.get();
+}
+
+/// Asked with the lock on its verbs: before, it may be on its way in or out.
+Result<void> NamedAgents::require(const Entry& entry, const AgentName& name) const {
+  if (entry.agent != nullptr && entry.agent->spec().project == name.project) return {};
+  return fail(unknown(name.name));
 }
 
 // --- from one life of the server to the next ---
@@ -127,17 +133,20 @@ Task<void> NamedAgents::shutdown() {
 
 // --- verbs ---
 
-std::vector<const NamedAgent*> NamedAgents::list() const {
+std::vector<const NamedAgent*> NamedAgents::list(std::string_view project) const {
   std::vector<const NamedAgent*> agents;
   for (const auto& [name, entry] : entries_) {
-    if (entry->agent != nullptr) agents.push_back(entry->agent.get());
+    if (entry->agent == nullptr || entry->agent->spec().project != project) continue;
+    agents.push_back(entry->agent.get());
   }
   return agents;
 }
 
-Result<const NamedAgent*> NamedAgents::find(std::string_view name) const {
+Result<const NamedAgent*> NamedAgents::find(const AgentName& name) const {
   const Entry* entry = entry_of(name);
-  if (entry == nullptr || entry->agent == nullptr) return fail(unknown(name));
+  if (entry == nullptr) return fail(unknown(name.name));
+  Result<void> own = require(*entry, name);
+  if (!own.has_value()) return fail(std::move(own.error()));
   return entry->agent.get();
 }
 
@@ -214,23 +223,27 @@ Task<Result<SessionUse>> NamedAgents::open_session(NamedSpec* spec) {
                  "the sessions " + spec->name + ".N are all taken");
 }
 
-Task<Result<const NamedAgent*>> NamedAgents::stop(std::string name, bool now) {
+Task<Result<const NamedAgent*>> NamedAgents::stop(AgentName name, bool now) {
   Entry* entry = entry_of(name);
-  if (entry == nullptr) co_return fail(unknown(name));
-  if (now && entry->agent != nullptr) entry->agent->end_now();
+  if (entry == nullptr) co_return fail(unknown(name.name));
+  if (now && require(*entry, name).has_value()) entry->agent->end_now();
   const Mutex::Guard one = co_await entry->verbs.lock();
-  if (entry->agent == nullptr) co_return fail(unknown(name));
+  if (Result<void> own = require(*entry, name); !own.has_value()) {
+    co_return fail(std::move(own.error()));
+  }
   Result<void> unwanted = co_await entry->agent->want(false);
   if (!unwanted.has_value()) co_return fail(std::move(unwanted.error()));
   co_await entry->agent->stop(now);
   co_return entry->agent.get();
 }
 
-Task<Result<const NamedAgent*>> NamedAgents::restart(std::string name, bool now) {
+Task<Result<const NamedAgent*>> NamedAgents::restart(AgentName name, bool now) {
   Entry* entry = entry_of(name);
-  if (entry == nullptr) co_return fail(unknown(name));
+  if (entry == nullptr) co_return fail(unknown(name.name));
   const Mutex::Guard one = co_await entry->verbs.lock();
-  if (entry->agent == nullptr) co_return fail(unknown(name));
+  if (Result<void> own = require(*entry, name); !own.has_value()) {
+    co_return fail(std::move(own.error()));
+  }
   co_await entry->agent->stop(now);
   if (down_) co_return fail(draining());
   Result<void> started = co_await entry->agent->start();
@@ -238,11 +251,13 @@ Task<Result<const NamedAgent*>> NamedAgents::restart(std::string name, bool now)
   co_return entry->agent.get();
 }
 
-Task<Result<const NamedAgent*>> NamedAgents::reset(std::string name, bool now) {
+Task<Result<const NamedAgent*>> NamedAgents::reset(AgentName name, bool now) {
   Entry* entry = entry_of(name);
-  if (entry == nullptr) co_return fail(unknown(name));
+  if (entry == nullptr) co_return fail(unknown(name.name));
   const Mutex::Guard one = co_await entry->verbs.lock();
-  if (entry->agent == nullptr) co_return fail(unknown(name));
+  if (Result<void> own = require(*entry, name); !own.has_value()) {
+    co_return fail(std::move(own.error()));
+  }
   const bool ran = entry->agent->running();
   co_await entry->agent->stop(now);
   if (down_) co_return fail(draining());
@@ -252,16 +267,18 @@ Task<Result<const NamedAgent*>> NamedAgents::reset(std::string name, bool now) {
   co_return entry->agent.get();
 }
 
-Task<Result<void>> NamedAgents::remove(std::string name, Removal order) {
+Task<Result<void>> NamedAgents::remove(AgentName name, Removal order) {
   Entry* entry = entry_of(name);
-  if (entry == nullptr) co_return fail(unknown(name));
+  if (entry == nullptr) co_return fail(unknown(name.name));
   const Mutex::Guard one = co_await entry->verbs.lock();
-  if (entry->agent == nullptr) co_return fail(unknown(name));
+  if (Result<void> own = require(*entry, name); !own.has_value()) {
+    co_return fail(std::move(own.error()));
+  }
   const Binding* bound = entry->agent->binding();
   const bool up = entry->agent->running() || (bound != nullptr && bound->up());
   if (up && !order.force) {
     co_return fail(ErrorKind::conflict, "agent_running",
-                   name + " is running; stop it, or remove it by force");
+                   name.name + " is running; stop it, or remove it by force");
   }
   Result<void> noted = co_await entry->agent->leave(order.purge ? NamedSpec::Leaving::purging
                                                                 : NamedSpec::Leaving::removing);

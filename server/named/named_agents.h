@@ -17,6 +17,13 @@ namespace berth::server {
 /// agent's name, derived from a configured one; docs/agents.md says why. What it was asked to be
 /// is in `<state>/named/NAME/agent.json`.
 ///
+/// How clients name an agent. There is one of a name on the server (its files and its profile are
+/// called so); from another project than its own it looks as if there were none.
+struct AgentName {
+  std::string project;
+  std::string name;
+};
+
 /// Verbs on one agent come one after the other. All errors of the lookup: `not_found`
 /// ("agent_not_found"). On the sessions' shard; the references outlive it.
 class NamedAgents {
@@ -31,23 +38,24 @@ class NamedAgents {
   Task<void> begin();
   Task<void> shutdown();
 
-  std::vector<const NamedAgent*> list() const;
-  Result<const NamedAgent*> find(std::string_view name) const;
+  /// Those of one project.
+  std::vector<const NamedAgent*> list(std::string_view project) const;
+  Result<const NamedAgent*> find(const AgentName& name) const;
 
   /// Makes it if there is none of that name, and keeps it running from now on. Idempotent. Errors:
   /// `conflict` ("agent_conflict": it exists with other options, or a profile is called so),
   /// `invalid` naming the field.
   Task<Result<const NamedAgent*>> start(NamedSpec asked);
   /// After the running turn, or at once: then it is interrupted.
-  Task<Result<const NamedAgent*>> stop(std::string name, bool now);
-  Task<Result<const NamedAgent*>> restart(std::string name, bool now);
+  Task<Result<const NamedAgent*>> stop(AgentName name, bool now);
+  Task<Result<const NamedAgent*>> restart(AgentName name, bool now);
   /// Without memory, running as before. Its log and its queue stay, its checkpoints are put aside.
-  Task<Result<const NamedAgent*>> reset(std::string name, bool now);
+  Task<Result<const NamedAgent*>> reset(AgentName name, bool now);
   struct Removal {
     bool force = false;  ///< Else it must be stopped: error `conflict` ("agent_running").
     bool purge = false;  ///< The log, too; else its session is archived.
   };
-  Task<Result<void>> remove(std::string name, Removal order);
+  Task<Result<void>> remove(AgentName name, Removal order);
 
  private:
   struct Entry {
@@ -64,7 +72,8 @@ class NamedAgents {
   Task<Result<SessionUse>> open_session(NamedSpec* spec);
   Task<Result<void>> make(Entry* entry, NamedSpec spec);
   Task<Result<void>> finish_removal(Entry* entry);
-  Entry* entry_of(std::string_view name) const;
+  Entry* entry_of(const AgentName& name) const;
+  Result<void> require(const Entry& entry, const AgentName& name) const;
 
   SessionContext& context_;
   Directory& directory_;

@@ -71,6 +71,7 @@ Result<void> check_same_options(const NamedSpec& exists, const NamedSpec& asked)
     return fail(ErrorKind::conflict, "agent_conflict",
                 std::string(what) + ": the agent " + exists.name + " exists with another one");
   };
+  if (asked.project != exists.project) return differs("project");
   for (const auto& [key, field] : kOptions) {
     const std::string& wanted = asked.*field;
     if (!wanted.empty() && wanted != exists.*field) return differs(key);
@@ -82,6 +83,7 @@ Result<void> check_same_options(const NamedSpec& exists, const NamedSpec& asked)
 AgentProfile derived_profile(const AgentProfile& base, const NamedSpec& spec) {
   AgentProfile profile = base;
   profile.name = spec.name;
+  profile.project = spec.project;
   if (!spec.provider.empty()) profile.provider = spec.provider;
   if (!spec.model.empty()) profile.model = spec.model;
   profile.pinned = true;  // it shall run, whoever else wants its place

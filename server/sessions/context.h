@@ -59,6 +59,13 @@ struct SessionContext {
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }
 
+  /// The profile of that name, if sessions of `project` may use it; else null.
+  const AgentProfile* find_profile(std::string_view name, std::string_view project) const {
+    const AgentProfile* profile = agents.find(name);
+    const bool own = profile == nullptr || profile->project.empty() || profile->project == project;
+    return own ? profile : nullptr;
+  }
+
   /// `co_await context.read([](Store& store) { return store.find_turn(...); })`: a query on the
   /// store's lane.
   template <typename Fn>

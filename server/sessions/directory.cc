@@ -76,7 +76,7 @@ Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.id.empty() && !is_session_id(request.id)) {
     return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
   }
-  if (context.agents.find(request.agent) == nullptr) {
+  if (context.find_profile(request.agent, request.project) == nullptr) {
     return fail(ErrorKind::invalid, "bad_field", "agent: no profile \"" + request.agent + "\"");
   }
   if (!request.repository.empty() && !request.directory.empty()) {

@@ -104,7 +104,7 @@ void Session::opened(std::string_view fallback) {
 // --- turns ---
 
 Result<Binding*> Session::binding(std::string_view agent) {
-  if (context_.agents.find(agent) == nullptr) {
+  if (context_.find_profile(agent, row_.project) == nullptr) {
     return fail(ErrorKind::invalid, "bad_field",
                 "agent: no profile \"" + std::string(agent) + "\"");
   }

@@ -144,6 +144,24 @@ struct ChangeRow {
   std::int64_t recorded_ms = 0;
 };
 
+/// A way in: what its holder may do, and where. The secret is shown once and kept by its hash only.
+struct TokenRow {
+  std::string id;       ///< ULID; stands in the token, in front of the secret.
+  std::string name;     ///< For people; need not be unique.
+  std::string project;  ///< Empty: every project, for an admin.
+  std::string scopes;   ///< "sessions:view sessions:run"
+  std::string hash;     ///< SHA-256 of the secret in hex.
+  std::int64_t created_ms = 0;
+  std::int64_t expires_ms = 0;    ///< 0 = never.
+  std::int64_t last_used_ms = 0;  ///< To about ten minutes; 0 = never.
+  std::int64_t revoked_ms = 0;    ///< 0 = not.
+};
+
+/// A token that ended makes room for another.
+struct TokenErasure {
+  std::string id;
+};
+
 /// All that is known of a session goes, but for its row: its id is never given out again.
 struct Erasure {
   SessionNo session = 0;
@@ -151,6 +169,7 @@ struct Erasure {
 
 /// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes
 /// nothing.
-using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow, Erasure>;
+using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow, Erasure,
+                            TokenRow, TokenErasure>;
 
 }  // namespace berth::server

@@ -90,6 +90,18 @@ struct Columns<ChangeRow> {
   }
 };
 
+template <>
+struct Columns<TokenRow> {
+  static constexpr const char* kTable = "tokens";
+  static constexpr const char* kKey = "id";
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("id", row.id), f("name", row.name), f("project", row.project), f("scopes", row.scopes);
+    f("hash", row.hash), f("created_ms", row.created_ms), f("expires_ms", row.expires_ms);
+    f("last_used_ms", row.last_used_ms), f("revoked_ms", row.revoked_ms);
+  }
+};
+
 /// "a, b, c" of a record's columns.
 template <typename Row>
 std::string column_list() {

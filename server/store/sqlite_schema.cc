@@ -85,6 +85,12 @@ ALTER TABLE interactions ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE changes ADD COLUMN touched TEXT NOT NULL DEFAULT '';
 CREATE INDEX sessions_ending ON sessions(no) WHERE state > 3;
 )sql",
+    R"sql(
+CREATE TABLE tokens(
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, project TEXT NOT NULL, scopes TEXT NOT NULL,
+  hash TEXT NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+  last_used_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+)sql",
 };
 
 }  // namespace

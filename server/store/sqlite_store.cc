@@ -154,6 +154,8 @@ Result<void> SqliteStore::prepare_writes() {
              {&sql.put[2], detail::upsert_into<BindingRow>()},
              {&sql.put[3], detail::upsert_into<InteractionRow>()},
              {&sql.put[4], detail::upsert_into<ChangeRow>()},
+             {&sql.put[6], detail::upsert_into<TokenRow>()},
+             {&sql.erase_token, "DELETE FROM tokens WHERE id=?1"},
              {&sql.erase[0], "DELETE FROM events WHERE session=?1"},
              {&sql.erase[1], "DELETE FROM turns WHERE session=?1"},
              {&sql.erase[2], "DELETE FROM bindings WHERE session=?1"},
@@ -204,7 +206,8 @@ Result<void> SqliteStore::prepare_reads() {
        {&sql.bindings, detail::select_from<BindingRow>() + " WHERE session=?1 ORDER BY agent"},
        {&sql.list_interactions, interactions + " AND state<=?2 ORDER BY id LIMIT ?3"},
        {&sql.find_interaction, interactions + " AND id=?2"},
-       {&sql.change, detail::select_from<ChangeRow>() + " WHERE session=?1"}});
+       {&sql.change, detail::select_from<ChangeRow>() + " WHERE session=?1"},
+       {&sql.list_tokens, detail::select_from<TokenRow>() + " ORDER BY id"}});
 }
 
 Result<void> SqliteStore::require_open() const {
@@ -268,10 +271,14 @@ Result<void> SqliteStore::erase(SessionNo session) {
 
 Result<void> SqliteStore::put(const Record& record) {
   if (const auto* erasure = std::get_if<Erasure>(&record)) return erase(erasure->session);
+  if (const auto* erasure = std::get_if<TokenErasure>(&record)) {
+    return sql_->erase_token.bind(1, std::string_view(erasure->id)).run();
+  }
   SqliteStatement& statement = sql_->put[record.index()];
   std::visit(
       [&statement](const auto& row) {
-        if constexpr (!std::is_same_v<decltype(row), const Erasure&>) {
+        using Row = std::remove_cvref_t<decltype(row)>;
+        if constexpr (!std::is_same_v<Row, Erasure> && !std::is_same_v<Row, TokenErasure>) {
           detail::bind_row(statement, row);
         }
       },
@@ -422,6 +429,11 @@ void SqliteStore::note_small_run(const EventRun& run) {
   if (run.frames.size() >= kPageBytes / 2) return;
   if (small_runs_.size() >= kCountedSessionsMax) small_runs_.clear();
   if (++small_runs_[run.session] == kMergeRunsMin) mergeable_.push_back(run.session);
+}
+
+Result<std::vector<TokenRow>> SqliteStore::list_tokens() {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_rows<TokenRow>(sql_->list_tokens);
 }
 
 Result<bool> SqliteStore::compact(std::size_t bytes_max) {

@@ -58,6 +58,7 @@ class SqliteStore final : public Store {
                                                         int limit) override;
   Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
                                                          std::string_view id) override;
+  Result<std::vector<TokenRow>> list_tokens() override;
   Result<bool> compact(std::size_t bytes_max) override;
   Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) override;
   Result<void> visit(StoreVisitor& visitor) override;
@@ -69,11 +70,12 @@ class SqliteStore final : public Store {
     SqliteStatement add_run, find_run;
     std::array<SqliteStatement, std::variant_size_v<Record>> put;
     std::array<SqliteStatement, 6> erase;
+    SqliteStatement erase_token;
     SqliteStatement raise_session_no, last_session_no;
     SqliteStatement read_events, last_seq;
     SqliteStatement find_session, load_session, list_sessions, list_all_sessions, unsettled;
     SqliteStatement list_turns, open_turns, find_turn, find_turn_by_key;
-    SqliteStatement bindings, list_interactions, find_interaction, change;
+    SqliteStatement bindings, list_interactions, find_interaction, change, list_tokens;
     SqliteStatement run_sizes, run_frames, drop_run;
   };
   /// A row of `events` without its bytes.

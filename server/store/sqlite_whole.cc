@@ -139,6 +139,7 @@ Result<void> SqliteStore::visit(StoreVisitor& visitor) {
   if (done) done = show_rows<BindingRow>(*db_, visitor);
   if (done) done = show_rows<InteractionRow>(*db_, visitor);
   if (done) done = show_rows<ChangeRow>(*db_, visitor);
+  if (done) done = show_rows<TokenRow>(*db_, visitor);
   if (done) done = show_log(*db_, visitor);
   return done;
 }

@@ -115,6 +115,9 @@ class Store {
   virtual Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
                                                                  std::string_view id) = 0;
 
+  /// All of them, also those that ended, by id.
+  virtual Result<std::vector<TokenRow>> list_tokens() = 0;
+
   /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB,
   /// bounded by `bytes_max`; false when there is nothing left to do.
   virtual Result<bool> compact(std::size_t bytes_max) = 0;
@@ -122,8 +125,9 @@ class Store {
   /// Begins a copy of the store at `path`, an absent or empty file. Error `conflict`
   /// ("backup_exists") when something is there.
   virtual Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) = 0;
-  /// Shows everything: all sessions, then all turns, bindings, interactions and changes, then each
-  /// session's log in its order. Takes the time that it takes: for a store that serves nobody.
+  /// Shows everything: all sessions, then all turns, bindings, interactions, changes and tokens,
+  /// then each session's log in its order. Takes the time that it takes: for a store that serves
+  /// nobody.
   virtual Result<void> visit(StoreVisitor& visitor) = 0;
   /// Looks at every page and every event; what is damaged, in words. As long as visit().
   virtual Result<std::vector<std::string>> check() = 0;

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from berth_server import Server
 from summary import figure, main
 
-CONFIG = "[limits]\nhead_timeout = 0.5\nbody_timeout = 0.5\n"
+CONFIG = "[limits]\nhead_timeout = 0.5\nbody_timeout = 0.5\nauth_failures_max = 100000\n"
 
 
 class Http(unittest.TestCase):
@@ -69,7 +69,7 @@ class Http(unittest.TestCase):
             self.assertIn(words, document["detail"])
 
     def head(self, method="GET", path="/v1/info", extra=""):
-        return (f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.client.token}\r\n"
+        return (f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.client.token}\r\n"
                 f"{extra}\r\n").encode()
 
     def test_wrong_bodies_are_named(self):
@@ -111,9 +111,9 @@ class Http(unittest.TestCase):
     def test_without_the_token_everything_but_health_is_closed(self):
         for header in ("", "Authorization: Bearer wrong\r\n", "Authorization: Basic eA==\r\n", "Authorization: Bearer\r\n"):
             for path in ("/v1/info", "/v1/sessions", "/v1/sessions/known/events", "/v1/nothing"):
-                request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n".encode()
+                request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n".encode()
                 self.expect_problem(self.exchange(request)[0], 401, "unauthorized")
-        self.assertEqual(self.exchange(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0][0], 200)
+        self.assertEqual(self.exchange(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[0][0], 200)
 
     def test_a_body_of_100_mb_is_refused_early(self):
         started = time.monotonic()
@@ -131,22 +131,22 @@ class Http(unittest.TestCase):
     def test_smuggling_attempts_are_refused_and_nothing_behind_them_is_served(self):
         behind = self.head()
         attempts = {
-            "length and chunks": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "two lengths": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-            "signed length": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: +3\r\n\r\nabc",
-            "list of lengths": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 3, 3\r\n\r\nabc",
-            "space before colon": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length : 3\r\n\r\nabc",
-            "folded header": "GET /v1/info HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
-            "bare LF": "GET /v1/info HTTP/1.1\nHost: x\n\n",
-            "bare CR": "GET /v1/info HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
-            "NUL": "GET /v1/info HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
-            "odd coding": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-            "coding list": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "length and chunks": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "two lengths": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+            "signed length": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: +3\r\n\r\nabc",
+            "list of lengths": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3, 3\r\n\r\nabc",
+            "space before colon": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length : 3\r\n\r\nabc",
+            "folded header": "GET /v1/info HTTP/1.1\r\nHost: localhost\r\nA: b\r\n c\r\n\r\n",
+            "bare LF": "GET /v1/info HTTP/1.1\nHost: localhost\n\n",
+            "bare CR": "GET /v1/info HTTP/1.1\r\nHost: localhost\r\nA: b\rc\r\n\r\n",
+            "NUL": "GET /v1/info HTTP/1.1\r\nHost: localhost\r\nA: b\0c\r\n\r\n",
+            "odd coding": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "coding list": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             "no host": "GET /v1/info HTTP/1.1\r\n\r\n",
-            "two hosts": "GET /v1/info HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-            "huge chunk": "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff1\r\n",
-            "bad method": "G(T /v1/info HTTP/1.1\r\nHost: x\r\n\r\n",
-            "HTTP/2.0": "GET /v1/info HTTP/2.0\r\nHost: x\r\n\r\n",
+            "two hosts": "GET /v1/info HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
+            "huge chunk": "POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff1\r\n",
+            "bad method": "G(T /v1/info HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "HTTP/2.0": "GET /v1/info HTTP/2.0\r\nHost: localhost\r\n\r\n",
         }
         for name, request in attempts.items():
             with self.subTest(name):
@@ -157,9 +157,9 @@ class Http(unittest.TestCase):
                     self.expect_problem(answers[0], answers[0][0])
 
     def test_heads_above_their_limits(self):
-        self.expect_problem(self.exchange(f"GET /{'a' * 9000} HTTP/1.1\r\nHost: x\r\n\r\n".encode())[0], 414)
+        self.expect_problem(self.exchange(f"GET /{'a' * 9000} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())[0], 414)
         many = "".join(f"H{i}: x\r\n" for i in range(200))
-        self.expect_problem(self.exchange(f"GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n".encode())[0], 431)
+        self.expect_problem(self.exchange(f"GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n".encode())[0], 431)
 
     def test_any_splitting_of_a_request_gives_the_same_answer(self):
         body = b'{"id":"known"}'

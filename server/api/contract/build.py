@@ -9,7 +9,7 @@ import sys
 sys.dont_write_bytecode = True
 
 HERE = pathlib.Path(__file__).parent
-PARTS = ("common", "sessions", "turns", "events", "agents", "changes", "page")
+PARTS = ("common", "sessions", "turns", "events", "agents", "changes", "tokens", "page")
 DESCRIPTION = """berth hosts persistent coding-agent sessions. Clients must ignore fields and event types that they do not
 know. docs/api.md tells the same in prose."""
 
@@ -45,7 +45,11 @@ def contract():
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket",
+                           "description": "Of POST /v1/tickets, for one GET of its path."},
+            },
             "responses": problems,
             "schemas": schemas,
         },

@@ -50,6 +50,15 @@ SCHEMAS = {
                 "start_wait_max": NUMBER,
             }),
         }),
+        "auth": answer({
+            "auth_failures": COUNT, "auth_failures_refused": COUNT, "token_requests_refused": COUNT,
+            "hosts_refused": COUNT, "origins_refused": COUNT, "tokens": COUNT, "tickets": COUNT,
+            "audit_written": COUNT, "audit_dropped": COUNT,
+            "limits": answer({
+                "auth_failures_max": COUNT, "token_requests_max": COUNT, "tokens_max": COUNT, "tickets_max": COUNT,
+                "ticket_life": NUMBER, "audit_bytes_max": COUNT, "audit_files_max": COUNT,
+            }),
+        }),
     }, description="How full the server is, and what bounds it; times in seconds."),
     "Probe": answer({
         "agent": STRING, "ok": {"type": "boolean", "const": True}, "protocol_version": INTEGER,

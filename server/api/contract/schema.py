@@ -101,6 +101,7 @@ PATH_PARAMETERS = {
     "profile": "A profile that the server knows.",
     "name": "A named agent.",
     "file": "The name of a file.",
+    "token": "A token's id.",
 }
 
 # What any request can be told before its route is asked.
@@ -146,6 +147,8 @@ def operation(method, path, name, summary, answers, *, tag, parameters=(), body=
         made["description"] = description
     if public:
         made["security"] = []
+    elif method == "GET" and scope == VIEW:
+        made["security"] = [{"bearer": []}, {"ticket": []}]
     path_names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     in_path = [{"name": part, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
                 "description": PATH_PARAMETERS[part]} for part in path_names]

@@ -1,10 +1,15 @@
-// Scopes, and which of them each route needs.
-#include <berth/server/api/api.h>
+// The pure parts of the door: scopes, secrets, rates, hosts, origins.
+#include <berth/core/prng.h>
+#include <berth/server/auth/audit.h>
+#include <berth/server/auth/browser.h>
 #include <berth/server/auth/caller.h>
+#include <berth/server/auth/rate.h>
+#include <berth/server/auth/secret.h>
 
 #include <gtest/gtest.h>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace berth::server {
 namespace {
@@ -52,17 +57,130 @@ TEST(Projects, HaveNamesThatFitIntoAFileName) {
   }
 }
 
-TEST(Routes, AreListedOnceAndPublicOnlyForHealth) {
+TEST(Secrets, AreLongAndNeverTheSame) {
+  Prng random(7);
   std::set<std::string> seen;
-  for (const ApiRoute& route : Api::routes()) {
-    const std::string name = std::string(route.method) + " " + std::string(route.pattern);
-    EXPECT_TRUE(seen.insert(name).second) << name;
-    EXPECT_NE(route.handler == nullptr, route.stream == nullptr) << name;
-    if (route.scope == AuthScope::none) {
-      EXPECT_TRUE(route.pattern == "/healthz" || route.pattern == "/readyz") << name;
-    }
-    if (route.scope == AuthScope::sessions_view) EXPECT_EQ(route.method, "GET") << name;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string secret = make_secret(random);
+    EXPECT_EQ(secret.size(), 43U);
+    EXPECT_TRUE(seen.insert(secret).second);
   }
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Secrets, AreReadAsTheyAreWritten) {
+  Prng random(7);
+  const std::string id = make_ulid(1'795'000'000'000, random);
+  const std::string secret = make_secret(random);
+  const std::string text = write_token(id, secret);
+  const auto parts = parse_token(text);
+  ASSERT_TRUE(parts.has_value());
+  EXPECT_EQ(parts->id, id);
+  EXPECT_EQ(parts->secret, secret);
+  for (std::size_t length = 0; length < text.size(); ++length) {
+    EXPECT_FALSE(parse_token(text.substr(0, length)).has_value());
+  }
+  EXPECT_FALSE(parse_token(text + "x").has_value());
+  EXPECT_FALSE(parse_token("Xerth_" + text.substr(6)).has_value());
+}
+
+TEST(Secrets, AreEqualOnlyWhenTheyAre) {
+  EXPECT_TRUE(equal_in_constant_time("", ""));
+  EXPECT_TRUE(equal_in_constant_time("abc", "abc"));
+  for (const char* other : {"", "ab", "abcd", "abd", "xbc", "abcabc"}) {
+    EXPECT_FALSE(equal_in_constant_time(other, "abc")) << other;
+  }
+}
+
+TEST(RateLimits, GiveABurstThenARate) {
+  RateLimiter limiter({.per_second = 2, .burst = 3});
+  TimePoint now{};
+  const auto take = [&](int times) {
+    int taken = 0;
+    for (int i = 0; i < times; ++i) taken += limiter.take("a", now) ? 1 : 0;
+    return taken;
+  };
+  EXPECT_EQ(take(10), 3);
+  now += std::chrono::seconds(1);
+  EXPECT_EQ(take(10), 2);
+  now += std::chrono::hours(1);
+  EXPECT_EQ(take(10), 3);
+  EXPECT_EQ(limiter.refused(), 22U);
+  EXPECT_TRUE(limiter.take("b", now)) << "each key has its own";
+}
+
+TEST(RateLimits, AreBoundedInKeysAndNobodyGainsByNewOnes) {
+  RateLimiter limiter({.per_second = 1, .burst = 1}, 4);
+  TimePoint now{};
+  int taken = 0;
+  for (int i = 0; i < 1000; ++i) taken += limiter.take(std::to_string(i), now) ? 1 : 0;
+  EXPECT_EQ(taken, 5) << "four, and one for all others together";
+  EXPECT_LE(limiter.keys(), 5U);
+  now += std::chrono::seconds(10);
+  EXPECT_TRUE(limiter.take("new", now)) << "those that rest make room";
+  EXPECT_LE(limiter.keys(), 5U);
+}
+
+TEST(RateLimits, CountAMachineByItsAddress) {
+  EXPECT_EQ(peer_key("10.0.0.1:4711"), "10.0.0.1");
+  EXPECT_EQ(peer_key("[2001:db8:1:2:3:4:5:6]:80"), "[2001:db8:1:2::]");
+  EXPECT_EQ(peer_key("[2001:db8:1:2::9]:80"), "[2001:db8:1:2::]");
+  EXPECT_EQ(peer_key("[::1]:80"), "[::]");
+  EXPECT_EQ(peer_key("unix:"), "unix");
+  EXPECT_EQ(peer_key("unknown"), "unknown");
+}
+
+TEST(Hosts, AreOwnWhenNoPageCanHaveThem) {
+  for (const char* own :
+       {"127.0.0.1", "127.0.0.1:8420", "10.1.2.3:80", "[::1]:8420", "localhost", "LOCALHOST:1",
+        "berth.localhost", "build.example:8443", "Build.Example."}) {
+    EXPECT_TRUE(is_own_host(own, {"build.example"})) << own;
+  }
+  for (const char* other :
+       {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "x", "1.2.3",
+        "abuild.example", "build.example.evil", "2130706433", "0x7f.0.0.1", ""}) {
+    EXPECT_FALSE(is_own_host(other, {"build.example"})) << other;
+  }
+}
+
+TEST(Origins, AreJudgedByTheHostThatWasAskedFor) {
+  const std::vector<std::string> listed = {"https://ui.example"};
+  const auto judge = [&](const char* origin, const char* host) {
+    return judge_origin(origin, host, listed);
+  };
+  EXPECT_EQ(judge("", "localhost"), OriginVerdict::none);
+  EXPECT_EQ(judge("http://localhost:8420", "localhost:8420"), OriginVerdict::same);
+  EXPECT_EQ(judge("https://berth.example", "berth.example"), OriginVerdict::same);
+  EXPECT_EQ(judge("http://localhost:3000", "localhost:8420"), OriginVerdict::foreign);
+  EXPECT_EQ(judge("https://ui.example", "localhost"), OriginVerdict::listed);
+  EXPECT_EQ(judge("http://ui.example", "localhost"), OriginVerdict::foreign) << "no TLS";
+  EXPECT_EQ(judge("https://ui.example.evil", "localhost"), OriginVerdict::foreign);
+  EXPECT_EQ(judge("null", "localhost"), OriginVerdict::foreign);
+  EXPECT_EQ(judge("null", "null"), OriginVerdict::foreign);
+  EXPECT_TRUE(is_origin("https://ui.example:8443"));
+  for (const char* wrong : {"ui.example", "https://", "https://ui.example/", "*", "null"}) {
+    EXPECT_FALSE(is_origin(wrong)) << wrong;
+  }
+}
+
+TEST(AuditLines, SayWhoDidWhatAndNothingElse) {
+  Caller caller;
+  caller.token_id = "01j";
+  caller.name = "ci \"x\"\n";
+  const std::vector<std::string> arguments = {"fix", std::string(1000, 'a')};
+  AuditEntry entry;
+  entry.caller = &caller;
+  entry.peer = "10.0.0.1:9";
+  entry.method = "POST";
+  entry.route = "/v1/sessions/{}/turns/{}/cancel";
+  entry.arguments = &arguments;
+  entry.status = 202;
+  EXPECT_EQ(audit_line(entry, WallTime(0)),
+            R"({"time":"1970-01-01T00:00:00.000Z","token":"01j","name":"ci \"x\"\n",)"
+            R"("project":"default","peer":"10.0.0.1:9","method":"POST",)"
+            R"("route":"/v1/sessions/{}/turns/{}/cancel","arguments":["fix",")" +
+                std::string(128, 'a') + "\"],\"status\":202}\n");
 }
 
 }  // namespace

@@ -148,9 +148,16 @@ class SessionWorld {
   struct Answer {
     int status = 0;
     std::string body;
+    HttpHeaders headers = {};
   };
   Answer call(const std::string& method, const std::string& path, const std::string& body = "{}") {
-    Exchange exchange(method, "/v1/sessions/" + path, body);
+    return request(method, "/v1/sessions/" + path, body);
+  }
+  /// The same with any path, by any token (empty: none) and with more headers.
+  Answer request(const std::string& method, const std::string& target,
+                 const std::string& body = "{}", const std::string& token = "token",
+                 HttpHeaders headers = {}) {
+    Exchange exchange(method, target, body, token, std::move(headers));
     await(life_->api->handle(exchange));
     return exchange.answer;
   }
@@ -209,6 +216,7 @@ class SessionWorld {
   Store& store() { return life_->store; }
   io::SimDisk& files() { return machine_.disk(); }
   SessionContext& context() { return *life_->context; }
+  Gate& gate() { return *life_->gate; }
 
  private:
   static constexpr const char* kState = "/state";
@@ -242,25 +250,36 @@ class SessionWorld {
     std::unique_ptr<Directory> directory;
     AgentProfiles profiles;
     std::unique_ptr<NamedAgents> named;
+    std::unique_ptr<Gate> gate;
     std::unique_ptr<Api> api;
   };
 
   class Exchange final : public io::HttpExchange {
    public:
-    Exchange(std::string method, std::string target, std::string body) {
+    Exchange(std::string method, std::string target, std::string body,
+             const std::string& token = "token", HttpHeaders headers = {}) {
       request_.method = std::move(method);
       request_.target = std::move(target);
       request_.body = std::move(body);
-      request_.headers.emplace_back("authorization", "Bearer token");
+      request_.headers = std::move(headers);
+      request_.peer = "10.0.0.1:9";
+      if (!token.empty()) request_.headers.emplace_back("authorization", "Bearer " + token);
     }
     const io::HttpRequest& request() const override { return request_; }
     Task<Result<void>> respond(io::HttpResponse response) override {
-      answer = {response.status, response.body};
+      answer = {response.status, response.body, response.headers};
       co_return Result<void>();
     }
-    Task<Result<void>> begin_body(io::HttpResponse) override { co_return Result<void>(); }
-    Task<Result<void>> write_body(std::string_view) override { co_return Result<void>(); }
-    Task<Result<void>> start_stream(io::HttpResponse) override { co_return Result<void>(); }
+    Task<Result<void>> begin_body(io::HttpResponse head) override { return respond(head); }
+    Task<Result<void>> write_body(std::string_view piece) override {
+      answer.body += piece;
+      co_return Result<void>();
+    }
+    /// As for HEAD: the stream ends before it begins.
+    Task<Result<void>> start_stream(io::HttpResponse head) override {
+      answer = {head.status, {}, head.headers};
+      co_return fail(ErrorKind::cancelled, "head_request", "there is no body");
+    }
     io::Outlet& outlet() override { return nowhere_; }
     StopToken gone() override { return gone_.token(); }
     Answer answer;
@@ -294,8 +313,9 @@ class SessionWorld {
                            *life.pool, log_, limits_, kState});
     life.directory = std::make_unique<Directory>(*life.context, kState);
     life.named = std::make_unique<NamedAgents>(*life.context, *life.directory, life.profiles);
+    life.gate = std::make_unique<Gate>(*life.context, GateConfig{}, "token");
     life.api =
-        std::make_unique<Api>(*life.context, *life.directory, *life.named, "token", NodeInfo{});
+        std::make_unique<Api>(*life.context, *life.directory, *life.named, *life.gate, NodeInfo{});
     Result<void> recovered = await(life.directory->recover());
     ASSERT_TRUE(recovered.has_value()) << recovered.error().message;
     session_ = nullptr;

@@ -90,6 +90,9 @@ TEST_P(OldStore, BecomesACurrentOneAndKeepsWhatIsInIt) {
     EXPECT_EQ(loaded->bindings[0].told_turn, 0);
     EXPECT_EQ(loaded->open_interactions[0].expires_ms, 0);
   }
+  const Result<std::vector<TokenRow>> tokens = store.list_tokens();
+  ASSERT_EQ(tokens->size(), GetParam() < 3 ? 0U : 1U);
+  if (GetParam() >= 3) EXPECT_EQ((*tokens)[0].scopes, "scopes of tokens");
   CommitBatch batch;
   BindingRow binding = loaded->bindings[0];
   binding.told_turn = 7;

@@ -311,6 +311,36 @@ TEST_P(StoreContract, AnErasureLeavesTheIdOfTheSessionAndOthersAlone) {
   EXPECT_EQ(store_->load_session(2)->last_turn_number, 1);
 }
 
+TEST_P(StoreContract, KeepsTokensUntilTheyAreErased) {
+  const TokenRow first = {.id = "1",
+                          .name = "ci",
+                          .project = "p",
+                          .scopes = "sessions:run",
+                          .hash = "aa",
+                          .created_ms = 1,
+                          .expires_ms = 2,
+                          .last_used_ms = 3,
+                          .revoked_ms = 4};
+  TokenRow second = first;
+  second.id = "2";
+  commit_record(second);
+  commit_record(first);
+  second.name = "renamed";
+  commit_record(second);
+  reopen();
+  const Result<std::vector<TokenRow>> tokens = store_->list_tokens();
+  ASSERT_EQ(tokens->size(), 2U);
+  const TokenRow& kept = (*tokens)[0];
+  EXPECT_EQ(std::tie(kept.id, kept.name, kept.project, kept.scopes, kept.hash),
+            std::tie(first.id, first.name, first.project, first.scopes, first.hash));
+  EXPECT_EQ(std::tie(kept.created_ms, kept.expires_ms, kept.last_used_ms, kept.revoked_ms),
+            std::tie(first.created_ms, first.expires_ms, first.last_used_ms, first.revoked_ms));
+  EXPECT_EQ((*tokens)[1].name, "renamed");
+  commit_record(TokenErasure{"1"});
+  commit_record(TokenErasure{"1"});
+  EXPECT_EQ(store_->list_tokens()->size(), 1U);
+}
+
 TEST_P(StoreContract, FindsSessionsByTheCallersId) {
   commit_record(full_session(5));
   EXPECT_EQ(*store_->find_session("default", "ses_5"), 5);

@@ -57,8 +57,9 @@ class WholeStore : public testing::TestWithParam<WorldKind> {
       auto binding = telling_row<BindingRow>(no);
       auto interaction = telling_row<InteractionRow>(no);
       auto change = telling_row<ChangeRow>(no);
+      auto token = telling_row<TokenRow>(no);
       turn.session = binding.session = interaction.session = change.session = no;
-      batch.records = {session, turn, binding, interaction, change};
+      batch.records = {session, turn, binding, interaction, change, token};
       commit(batch);
     }
     for (std::uint64_t commit_no = 0; commit_no < commits_each; ++commit_no) {
@@ -98,11 +99,12 @@ TEST_P(WholeStore, AnImportGivesTheSameAnswersAsTheStoreThatWasExported) {
   const Result<DumpCounts> counts = import(copy, lines);
   ASSERT_TRUE(counts.has_value()) << counts.error().message;
   EXPECT_EQ(counts->sessions, 3U);
-  EXPECT_EQ(counts->rows, 15U);
+  EXPECT_EQ(counts->rows, 18U);
   EXPECT_EQ(counts->events, 3600U);
   EXPECT_EQ(exported(copy), lines);
   EXPECT_EQ(*copy.last_session_no(), 3);
   EXPECT_EQ(copy.load_session(2)->session.title, telling_row<SessionRow>(2).title);
+  EXPECT_EQ(copy.list_tokens()->size(), 3U);
   EXPECT_EQ(copy.load_session(2)->bindings[0].config, telling_row<BindingRow>(2).config);
   EXPECT_EQ(copy.read_events(3, 0, SIZE_MAX)->frames, frames_of(3, 1, 1200, 900));
   EXPECT_TRUE(copy.check()->empty());
