@@ -94,6 +94,28 @@ test('Killed in mid-turn and started again, the server has told both tabs all of
   await one.context().close();
 });
 
+test('A tab that is hidden keeps no connection, and has missed nothing when it is seen again', async () => {
+  await server.open({ id: 'hidden' });
+  const page = await openPage(browser, server);
+  await enter(page, 'hidden');
+  const clients = async () => (await server.call('GET', 'info')).sse_clients;
+  const before = await until(clients, 'a stream');
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+  await hide(true);
+  await until(async () => (await clients()) < before, 'one stream less');
+  await server.prompt('hidden', 'say nobody looks');
+  assert.equal(await page.locator('.items .text').count(), 0);
+  await hide(false);
+  await page.locator('.items .text', { hasText: 'nobody looks' }).waitFor();
+  assert.equal(await page.locator('.transcript').getAttribute('data-gaps'), '0');
+  assert.deepEqual(page.wrongs, []);
+  await page.context().close();
+});
+
 test('What one tab opens, the list of another shows', async () => {
   const one = await openPage(browser, server);
   const two = await openPage(browser, server);

@@ -4,6 +4,7 @@ import { ChangesView } from './changes_view.js';
 import { Composer } from './composer.js';
 import { detailsDialog } from './details_dialog.js';
 import { button, fill, h, icon } from './dom.js';
+import { whileSeen } from './presence.js';
 import { QueueView } from './queue_view.js';
 import { activityOf, apply, newModel, promptText, seed, takeChanges } from './session_model.js';
 import { stateDot } from './sessions_view.js';
@@ -147,9 +148,14 @@ export class SessionScreen {
       });
       if (!loaded || this.#stop.signal.aborted) return;
     }
-    await this.#api.follow(sessionPath(this.id, 'events'), {
-      lastId: after > 0 ? String(after) : '',
-      signal: this.#stop.signal,
+    whileSeen((signal) => this.#listen(signal), this.#stop.signal);
+  }
+
+  // From where the model is: nothing is missed while nobody looks.
+  #listen(signal) {
+    return this.#api.follow(sessionPath(this.id, 'events'), {
+      lastId: this.#model.seq > 0 ? String(this.#model.seq) : '',
+      signal,
       onEvents: (batch) => this.#take(batch),
       onState: (state, status) => {
         this.#connection = state;
