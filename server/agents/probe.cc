@@ -25,6 +25,16 @@ class DeafPeer final : public RpcPeer {
   void on_gone() override {}
 };
 
+/// Ends the agent when nobody waits for its answer any more.
+class Ender final : public StopListener {
+ public:
+  explicit Ender(RpcConnection& connection) : connection_(connection) {}
+  void on_stop() override { connection_.end(true); }
+
+ private:
+  RpcConnection& connection_;
+};
+
 std::string report_of(const AgentProfile& profile, const JsonView& result, std::int64_t ms) {
   std::string out;
   const bool v2 = result.get_int64("protocolVersion") == acp2::kProtocolVersion;
@@ -49,8 +59,14 @@ std::string report_of(const AgentProfile& profile, const JsonView& result, std::
 }  // namespace
 
 Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
-                                      std::string directory) {
+                                      std::string directory, StopToken gone) {
   ProbeResult probe;
+  if (profile.driver != Driver::acp) {
+    probe.error = make_error(ErrorKind::unsupported, "probe_unsupported",
+                             profile.name + " cannot be asked what it can do: its driver is " +
+                                 std::string(to_string(profile.driver)));
+    co_return probe;
+  }
   const TimePoint started = platform.reactor().clock().now();
   DeafPeer peer;
   JsonScanner scanner;
@@ -62,6 +78,8 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
     probe.error = std::move(spawned.error());
     co_return probe;
   }
+  Ender ender(connection);
+  gone.listen(ender);
   std::string hello = profile.acp_v2 ? acp2::initialize_params() : acp::initialize_params();
   RpcReply reply =
       co_await connection.call("initialize", std::move(hello), profile.timeouts.initialize);

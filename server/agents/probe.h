@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/core/stop.h>
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/profile.h>
@@ -16,8 +17,9 @@ struct ProbeResult {
   std::string stderr_tail;
 };
 
-/// Spawns it in `directory`, runs `initialize`, ends it and waits until it is gone.
+/// Spawns it in `directory`, runs `initialize`, ends it and waits until it is gone; `gone` ends it
+/// at once. Errors: `unsupported` ("probe_unsupported") for what does not speak ACP.
 Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
-                                      std::string directory);
+                                      std::string directory, StopToken gone);
 
 }  // namespace berth::server

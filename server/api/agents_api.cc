@@ -14,6 +14,9 @@ namespace berth::server {
 
 namespace {
 
+constexpr std::size_t kModeMax = 256;
+constexpr std::size_t kConfigMax = std::size_t{64} * 1024;  // of one agent of a session
+
 void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& context) {
   const BindingRow& row = bound.row();
   writer.begin_object().member("agent", row.agent).member("state", to_string(row.state));
@@ -145,6 +148,9 @@ Api::Answer Api::put_config(ApiCall* call) {
   if (config.present() && !config.is_object()) {
     co_return problem(make_error(ErrorKind::invalid, "bad_field", "config: must be an object"));
   }
+  if (mode->size() > kModeMax) {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field", "mode: above 256 bytes"));
+  }
   if (mode->empty() && !config.present()) {
     co_return problem(make_error(ErrorKind::invalid, "bad_field", "mode: it or config is needed"));
   }
@@ -157,6 +163,10 @@ Api::Answer Api::put_config(ApiCall* call) {
             make_error(ErrorKind::invalid, "bad_field",
                        "config." + std::string(member.first) + ": must be a string or a boolean"));
       }
+    }
+    if ((*bound)->row().config.size() + config.raw().size() > kConfigMax) {
+      co_return problem(make_error(ErrorKind::invalid, "bad_field",
+                                   "config: all that is stored of it exceeds 64 KiB"));
     }
     for (const auto& member : config.members())
       (*bound)->set_config(member.first, member.second.raw());
@@ -173,8 +183,8 @@ Api::Answer Api::probe_agent(ApiCall* call) {
     co_return problem(
         make_error(ErrorKind::not_found, "unknown_agent", "no profile " + call->arguments[0]));
   }
-  ProbeResult result =
-      co_await probe_agent_profile(context_.platform, *profile, info_.state_directory);
+  ProbeResult result = co_await probe_agent_profile(context_.platform, *profile,
+                                                    info_.state_directory, call->exchange->gone());
   if (!result.error.message.empty()) {
     std::string body;
     JsonWriter(body).begin_object().member("stderr_tail", result.stderr_tail).end_object();

@@ -60,6 +60,18 @@ Result<void> read_words(const Body& body, CommitWords& words) {
   return {};
 }
 
+/// A ref is a file below the repository, and so is its lock.
+bool is_too_long(std::string_view branch) {
+  constexpr std::size_t kBranchMax = 1024;
+  constexpr std::size_t kPartMax = 240;
+  std::size_t part = 0;
+  for (const char c : branch) {
+    part = c == '/' ? 0 : part + 1;
+    if (part > kPartMax) return true;
+  }
+  return branch.size() > kBranchMax;
+}
+
 Result<ApplyRequest> read_apply(std::string_view text, const SessionRow& row) {
   const Result<Body> body = Body::parse(
       text, {"to", "branch", "checkout", "paths", "message", "author", "trailers", "dry_run"});
@@ -78,6 +90,7 @@ Result<ApplyRequest> read_apply(std::string_view text, const SessionRow& row) {
   if ((*to == "branch") == branch->empty()) {
     return fail(bad_field("branch: is needed for to = branch, and only then"));
   }
+  if (is_too_long(*branch)) return fail(bad_field("branch: is too long"));
   if (!checkout->empty() && (*to == "branch" || checkout->front() != '/')) {
     return fail(bad_field("checkout: an absolute path, for to = working_files"));
   }

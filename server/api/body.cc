@@ -8,24 +8,11 @@
 
 namespace berth::server {
 
-namespace {
-
-/// A field's name in an error, whatever the client made of it.
-std::string shown(std::string_view name) {
-  constexpr std::size_t kShownMax = 64;
-  if (name.size() <= kShownMax) return std::string(name);
-  std::size_t end = kShownMax;
-  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80U) --end;
-  return std::string(name.substr(0, end)) + "...";
-}
-
-}  // namespace
-
 Result<void> check_members(const JsonView& object, std::string_view at,
                            std::initializer_list<std::string_view> known) {
   std::vector<std::string_view> seen;  // at most as many as are known
   for (const auto& member : object.members()) {
-    const std::string name = std::string(at) + shown(member.first);
+    const std::string name = std::string(at) + std::string(member.first);
     if (std::find(known.begin(), known.end(), member.first) == known.end()) {
       return fail(ErrorKind::invalid, "unknown_field", name + ": unknown field");
     }
@@ -87,7 +74,8 @@ Result<std::string> prompt_blocks(const JsonView& prompt) {
     const auto type = block.get_string("type");
     if (!type.has_value())
       return fail(ErrorKind::invalid, "bad_field", at + ".type: must be a string");
-    if (*type == "text" && !block.get_string("text").has_value()) {
+    const bool has_text = *type == "text" || block.find("text").present();
+    if (has_text && !block.get_string("text").has_value()) {
       return fail(ErrorKind::invalid, "bad_field", at + ".text: must be a string");
     }
   }

@@ -89,19 +89,37 @@ bool is_retryable(ErrorKind kind) {
          kind == ErrorKind::unavailable || kind == ErrorKind::timed_out;
 }
 
+constexpr std::size_t kDetailMax = 1000;
+constexpr std::size_t kFieldMax = 100;
+
+/// The text up to `max` bytes, cut between characters: what a client sent is not told again at
+/// length.
+std::string cut(std::string_view text, std::size_t max) {
+  if (text.size() <= max) return std::string(text);
+  while (max > 0 && (static_cast<unsigned char>(text[max]) & 0xC0U) == 0x80U) --max;
+  return std::string(text.substr(0, max)) + "...";
+}
+
+/// The name, or when a client's own word in it is odd, that of what holds the word.
+std::string_view plain_part(std::string_view name) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-[]";
+  const std::size_t odd = name.find_first_not_of(kPlain);
+  if (odd == name.npos) return name;
+  const std::size_t cut = name.find_last_of(".[", odd);
+  return cut == name.npos ? std::string_view() : name.substr(0, cut);
+}
+
 /// What of the request does not fit. Messages about that begin with it, and with the element that
 /// holds it: "prompt[0].text: must be ...", "answers[1]: kind: ...".
 std::optional<std::string> field_of(const Error& error) {
   if (error.kind != ErrorKind::invalid) return std::nullopt;
-  constexpr std::string_view kNames =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-[]";
-  const bool any = std::string_view(error.code) == "unknown_field";  // a client's word, even none
+  const bool unknown = std::string_view(error.code) == "unknown_field";  // whatever its name is
   std::optional<std::string> field;
   std::string_view rest = error.message;
-  for (std::size_t end = rest.find(": "); end != std::string_view::npos; end = rest.find(": ")) {
-    const std::string_view name = rest.substr(0, end);
-    const bool fits = !name.empty() && name.find_first_not_of(kNames) == std::string_view::npos;
-    if (!any && !fits) break;
+  for (std::size_t end = rest.find(": "); end != rest.npos; end = rest.find(": ")) {
+    const std::string_view name = unknown ? rest.substr(0, end) : plain_part(rest.substr(0, end));
+    if (name.empty() && !unknown) break;
     field = field.has_value() ? *field + "." + std::string(name) : std::string(name);
     if (!name.ends_with(']')) break;
     rest.remove_prefix(end + 2);
@@ -120,7 +138,7 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
       .member("type", std::string("https://berth.example/problems/") + error.code)
       .member("title", title_of(status))
       .member_int64("status", status)
-      .member("detail", error.message)
+      .member("detail", cut(error.message, kDetailMax))
       .member("code", error.code)
       .member("kind", to_string(error.kind))
       .member_bool("retryable", is_retryable(error.kind));
@@ -128,7 +146,7 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
     writer.member("limit",
                   std::string_view(error.message).substr(0, error.message.find_first_of(": ")));
   }
-  if (const auto field = field_of(error)) writer.member("field", *field);
+  if (const auto field = field_of(error)) writer.member("field", cut(*field, kFieldMax));
   if (!body.empty()) writer.member_raw("body", body);
   writer.end_object();
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");

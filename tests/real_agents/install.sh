@@ -52,6 +52,8 @@ for name in "$@"; do
     install "$here/../page" "$dir/$name" "$name"
   elif [ -f "$here/packages/$name/package-lock.json" ]; then
     install "$here/packages/$name" "$dir/$name" "$name"
+  elif [ -f "$name/package-lock.json" ]; then # a folder of another test
+    install "$name" "$dir/$(basename "$name")" "$(basename "$name")"
   else
     echo "install.sh: no agent $name in packages/" >&2
     exit 2
