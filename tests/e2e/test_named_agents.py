@@ -177,6 +177,7 @@ class Named(NamedRig):
 
     def test_int_ends_the_turn_term_ends_after_it_and_hup_means_nothing(self):
         self.start("alice")
+        self.say("alice", "say here")  # a program that only begins has no handlers of signals yet
         pid = self.pid_of("alice")
         os.kill(pid, signal.SIGHUP)
         os.kill(pid, signal.SIGINT)
