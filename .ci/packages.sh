@@ -2,7 +2,7 @@
 build_packages=(clang-19 meson ninja-build ccache pkg-config git liburing-dev libasio-dev libgit2-dev libsimdjson-dev
   libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev libexpected-dev libssl-dev libgtest-dev libgmock-dev
   libbenchmark-dev nlohmann-json3-dev python3 python3-jsonschema mypy iproute2 procps openssl curl
-  zsh fish groff-base)
+  zsh fish groff-base python3-prometheus-client)
 page_packages=(chromium fonts-dejavu-core)
 full_packages=(libclang-rt-19-dev llvm-19)
 

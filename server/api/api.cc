@@ -41,6 +41,7 @@ const std::vector<ApiRoute>& Api::routes() {
       {"POST", "/v1/tokens", kAdmin, &Api::create_token},
       {"DELETE", "/v1/tokens/{}", kAdmin, &Api::revoke_token},
       {"POST", "/v1/tickets", kView, &Api::create_ticket},
+      {"GET", "/metrics", kAdmin, &Api::metrics},
       {"POST", "/v1/sessions", kRun, &Api::open_session},
       {"GET", "/v1/sessions", kView, &Api::list_sessions},
       {"GET", "/v1/sessions/{}", kView, &Api::get_session},

@@ -82,6 +82,7 @@ class Api final : public io::HttpHandler {
   Answer contract(ApiCall* call);
   Answer info(ApiCall* call);
   Answer get_limits(ApiCall* call);
+  Answer metrics(ApiCall* call);
 
   Answer list_tokens(ApiCall* call);
   Answer create_token(ApiCall* call);

@@ -102,6 +102,8 @@ void CommandLine::add_serve() {
   made->add_flag("--take-over", serve.take_over,
                  "wait for the end of a server that has this state, then serve");
   made->add_flag("--quiet", serve.quiet, "print nothing but errors");
+  made->add_option("--log", serve.log, "how messages are written to stderr (text)")
+      ->check(CLI::IsMember({"text", "json"}));
 }
 
 void CommandLine::add_session() {

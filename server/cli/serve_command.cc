@@ -1,5 +1,6 @@
 #include <berth/server/cli/serve_command.h>
 
+#include <berth/core/clock.h>
 #include <berth/core/json_writer.h>
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 #include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +36,28 @@ class StderrLog final : public LogSink {
     const char* const names[] = {"debug", "info", "warning", "error"};
     std::string line = std::string("berth ") + names[static_cast<unsigned char>(level)] + " [" +
                        std::string(component) + "] " + std::string(message) + "\n";
+    std::fwrite(line.data(), 1, line.size(), stderr);
+  }
+};
+
+/// A line of JSON for each message, for those who collect logs.
+class JsonLog final : public LogSink {
+ public:
+  void write(LogLevel level, std::string_view component, std::string_view message) override {
+    const char* const names[] = {"debug", "info", "warning", "error"};
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    std::string time;
+    append_rfc3339(time, WallTime(now.tv_sec * 1000 + now.tv_nsec / 1'000'000));
+    std::string line;
+    JsonWriter(line)
+        .begin_object()
+        .member("time", time)
+        .member("level", names[static_cast<unsigned char>(level)])
+        .member("component", component)
+        .member("message", message)
+        .end_object();
+    line += '\n';
     std::fwrite(line.data(), 1, line.size(), stderr);
   }
 };
@@ -197,7 +221,9 @@ Task<void> run(const Served* served_by, StopToken stop, StopToken force, int* ex
 }  // namespace
 
 int serve_command(const ServeOptions& options) {
-  StderrLog log;
+  StderrLog text_log;
+  JsonLog json_log;
+  LogSink& log = options.log == "json" ? static_cast<LogSink&>(json_log) : text_log;
   // A limit on the size of files is a full disk, which is no reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
   // Before any thread starts.

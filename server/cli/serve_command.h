@@ -9,6 +9,7 @@ struct ServeOptions {
   std::string state;       ///< Folder; empty = see state_directory_of().
   std::string listen;      ///< Empty = the configuration's.
   std::string config;      ///< TOML file; empty = none.
+  std::string log;         ///< "json": a line of JSON for each message; else words.
   bool quiet = false;      ///< Print nothing but errors.
   bool take_over = false;  ///< Wait for the end of a server that has the state.
 };

@@ -1,7 +1,7 @@
 """What the parts share: problems, prompts, health, limits."""
 
-from schema import (ADMIN, BOOLEAN, COUNT, INTEGER, NONE, NUMBER, OPEN_OBJECT, STRING, VIEW, answer, const, described,
-                    enum, operation, or_null, ref, request, response, strings)
+from schema import (ADMIN, BOOLEAN, COUNT, INTEGER, NONE, NUMBER, OPEN_OBJECT, STRING, VIEW, answer, const, content,
+                    described, enum, operation, or_null, ref, request, response, strings)
 
 TAG = "server"
 
@@ -90,6 +90,8 @@ OPERATIONS = [
     operation("GET", "/v1/info", "getInfo", "What runs here", {200: response("Facts and counters", ref("Info"))}, scope=VIEW, tag=TAG),
     operation("GET", "/v1/limits", "getLimits", "What bounds the server", {200: response("Limits and use", ref("Limits"))},
               scope=VIEW, tag=TAG),
+    operation("GET", "/metrics", "getMetrics", "Figures for a scraper",
+              {200: response("OpenMetrics", content(STRING, "application/openmetrics-text"))}, scope=ADMIN, tag=TAG),
     operation("POST", "/v1/agents/{profile}/probe", "probeAgent", "Start an agent, ask what it can, end it",
               {200: response("What it says of itself", ref("Probe"))}, scope=ADMIN, tag="agents", problems=(404, 409, 422, 504)),
     operation("POST", "/v1/reap", "reap", "Remove what no session needs any more",

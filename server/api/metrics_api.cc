@@ -1,0 +1,116 @@
+// What a scraper wants to know: counts, sizes and times of this process. No ids in labels.
+#include <berth/server/api/api.h>
+
+#include <berth/core/version.h>
+#include <berth/server/api/open_metrics.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+using Kind = OpenMetrics::Kind;
+
+void add_sessions(OpenMetrics& out, Directory& directory) {
+  std::uint64_t states[5] = {};  // queued, starting, running, waiting, stopping
+  std::uint64_t held = 0;
+  std::uint64_t stalled = 0;
+  std::uint64_t asking = 0;
+  directory.for_each_loaded([&](Session& session) {
+    states[0] += session.queue().size();
+    if (const TurnRow* turn = session.current_turn()) {
+      if (turn->state == TurnState::starting) ++states[1];
+      if (turn->state == TurnState::running) ++states[2];
+      if (turn->state == TurnState::waiting) ++states[3];
+      if (turn->state == TurnState::stopping) ++states[4];
+    }
+    if (session.row().held) ++held;
+    if (session.stalled()) ++stalled;
+    if (!session.questions().none_open()) ++asking;
+  });
+  out.family("berth_sessions_loaded", Kind::gauge, "Sessions in memory.");
+  out.sample(static_cast<std::uint64_t>(directory.loaded_count()));
+  out.family("berth_sessions_held", Kind::gauge, "Sessions whose queue waits for a person.");
+  out.sample(held);
+  out.family("berth_sessions_stalled", Kind::gauge, "Sessions whose turn shows no sign of life.");
+  out.sample(stalled);
+  out.family("berth_sessions_asking", Kind::gauge, "Sessions with a question that is open.");
+  out.sample(asking);
+  out.family("berth_turns", Kind::gauge, "Turns that have not ended, by state.");
+  const char* const names[] = {"queued", "starting", "running", "waiting", "stopping"};
+  for (std::size_t i = 0; i < std::size(names); ++i) out.sample(states[i], {{"state", names[i]}});
+}
+
+void add_journal(OpenMetrics& out, const JournalStats& journal, bool failing) {
+  out.family("berth_events_appended", Kind::counter, "Events written to the log.");
+  out.sample(journal.events);
+  out.family("berth_events_appended_bytes", Kind::counter, "Bytes of these.");
+  out.sample(journal.event_bytes);
+  out.family("berth_commits", Kind::counter, "Commits of the store.");
+  out.sample(journal.commits);
+  out.family("berth_commit_retries", Kind::counter, "Commits that the store refused at first.");
+  out.sample(journal.retries);
+  out.family("berth_store_failing", Kind::gauge, "1 while the store refuses commits.");
+  out.sample(std::uint64_t{failing});
+}
+
+void add_streams(OpenMetrics& out, const StreamStats& streams) {
+  out.family("berth_sse_clients", Kind::gauge, "Event streams that are open.");
+  out.sample(static_cast<std::uint64_t>(streams.open));
+  out.family("berth_sse_closed", Kind::counter, "Event streams that ended, by reason.");
+  out.sample(streams.client_gone, {{"reason", "client_gone"}});
+  out.sample(streams.stalled, {{"reason", "stalled"}});
+  out.sample(streams.finished, {{"reason", "finished"}});
+  out.sample(streams.failed, {{"reason", "failed"}});
+}
+
+void add_agents(OpenMetrics& out, Pool& pool) {
+  std::uint64_t phases[5] = {};
+  std::map<int, std::uint64_t> memory;  // by process, which sessions may share
+  for (const PooledAgent& agent : pool.agents()) {
+    ++phases[static_cast<unsigned char>(agent.phase)];
+    memory[agent.process] = std::max(memory[agent.process], agent.memory_bytes);
+  }
+  std::uint64_t bytes = 0;
+  for (const auto& [process, used] : memory) bytes += used;
+  out.family("berth_agents", Kind::gauge, "Agents, by what they do.");
+  const char* const names[] = {"waiting", "starting", "idle", "busy", "ending"};
+  for (std::size_t i = 0; i < std::size(names); ++i) out.sample(phases[i], {{"phase", names[i]}});
+  out.family("berth_agents_memory_bytes", Kind::gauge, "Resident bytes of agents and their tools.");
+  out.sample(bytes);
+  out.family("berth_agent_starts", Kind::counter, "Agents that were started.");
+  out.sample(pool.stats().starts);
+  out.family("berth_agent_starts_refused", Kind::counter, "Starts for which there was no place.");
+  out.sample(pool.stats().refused);
+  out.family("berth_agents_evicted", Kind::counter, "Idle agents that were ended, by limit.");
+  for (const auto& [limit, times] : pool.stats().evicted) out.sample(times, {{"limit", limit}});
+}
+
+}  // namespace
+
+Api::Answer Api::metrics(ApiCall*) {
+  OpenMetrics out;
+  out.family("berth_build", Kind::info, "What runs here.");
+  out.sample(std::uint64_t{1},
+             {{"version", kVersion}, {"engine", context_.reactor().engine_name()}});
+  add_sessions(out, directory_);
+  add_journal(out, context_.journal.stats(), context_.journal.failing());
+  add_streams(out, streams_);
+  add_agents(out, context_.pool);
+  out.family("berth_draining", Kind::gauge, "1 while the server is shutting down.");
+  out.sample(std::uint64_t{draining_});
+  const io::ProcessTable::Usage usage = context_.platform.process_table().self();
+  out.family("process_resident_memory_bytes", Kind::gauge, "Resident bytes of this process.");
+  out.sample(usage.resident_bytes);
+  out.family("process_cpu_seconds", Kind::counter, "Processor time of this process.");
+  out.sample(static_cast<double>(usage.cpu_microseconds) / 1e6);
+  io::HttpResponse response;
+  response.content_type = OpenMetrics::kContentType;
+  response.body = out.finish();
+  co_return response;
+}
+
+}  // namespace berth::server
