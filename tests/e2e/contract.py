@@ -130,7 +130,7 @@ class Contract:
         elif media == "application/x-ndjson":
             for line in body.splitlines():
                 self.check_event(json.loads(line))
-        elif media.startswith("text/"):
+        elif media.startswith("text/") and media != "text/x-diff":  # which holds the bytes of files
             body.decode()
 
     def _hold(self, where, schema, value):

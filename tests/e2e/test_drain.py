@@ -2,6 +2,7 @@
 """The orderly end and the hand-over to a new program, with real processes and turns in flight."""
 
 import fcntl
+import http.client
 import json
 import os
 import signal
@@ -42,6 +43,37 @@ class Drain(unittest.TestCase):
     def restart(self):
         self.server.start()
         self.client = self.server.client
+
+    def test_a_probe_of_what_never_answers_holds_up_nothing(self):
+        self.seconds = str(1_000_000 + os.getpid())  # by which the process is known
+        self.server = Server(f'[agents.mute]\ncommand = "/bin/sleep"\nargs = ["{self.seconds}"]\n'
+                             '[agents.prompted]\ndriver = "oneshot"\ncommand = "/bin/sleep"\n')
+        self.addCleanup(self.server.close)
+        client = self.server.start().client
+        with self.assertRaises(Problem) as refused:
+            client.post("/v1/agents/prompted/probe")
+        self.assertEqual((refused.exception.status, refused.exception.code), (422, "probe_unsupported"))
+        began = time.monotonic()
+        with self.assertRaises(TimeoutError):
+            client.raw("POST", "/v1/agents/mute/probe", timeout=0.5)
+        wait_until(lambda: not self.probes(), 20, self.probes)  # it went with the client
+        asking = threading.Thread(target=self.ask_in_vain, args=(client,))
+        asking.start()
+        wait_until(self.probes)
+        self.assertEqual(self.server.stop(), 0)
+        asking.join()
+        self.assertNotEqual(self.vain, 200)
+        self.assertLess(time.monotonic() - began, 50, "initialize_timeout is 60")
+
+    def probes(self):
+        found = subprocess.run(["pgrep", "-f", f"^/bin/sleep {self.seconds}$"], stdout=subprocess.PIPE, text=True, check=False)
+        return found.stdout.split()
+
+    def ask_in_vain(self, client):
+        try:
+            self.vain = client.raw("POST", "/v1/agents/mute/probe", timeout=60).status
+        except (OSError, http.client.HTTPException) as gone:
+            self.vain = gone
 
     def test_what_runs_comes_to_its_end_and_nothing_else_is_taken(self):
         self.serve(120)
