@@ -170,7 +170,7 @@ class Batch(unittest.TestCase):
         self.assertEqual([s["turn"] for s in sessions], [None])
 
     def test_ctrl_c_leaves_the_turn_to_the_next_batch(self):
-        self.write_tasks([{"instance_id": "one", "prompt": "write a.txt one\nsleep 1500\nwrite b.txt two"}])
+        self.write_tasks([{"instance_id": "one", "prompt": "write a.txt one\nsleep 4000\nwrite b.txt two"}])
         first = self.begin()
         wait_until(lambda: any(s["turn"] for s in self.server.client.get("/v1/sessions")["sessions"]))
         first.send_signal(signal.SIGINT)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What is made of the parser: the page in docs, the man page, completions in the shells themselves."""
 
+import json
 import os
 import re
 import shutil
@@ -63,6 +64,28 @@ class Reference(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         shown = re.sub(".\b", "", done.stdout)  # bold is typed twice
         self.assertIn("--permission ask|allow|reject", shown)
+
+    def test_every_key_of_the_configuration_is_documented_with_its_default(self):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BERTH_")}
+        printed = subprocess.run([BINARY, "config", "print", "--json"], check=True, capture_output=True, text=True,
+                                 env=environment).stdout
+        values = {value["key"]: value["value"] for value in json.loads(printed)["values"]}
+        documented, section = {}, ""
+        with open(os.path.join(ROOT, "docs", "configuration.md"), encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("## "):
+                    table = re.match(r"## `\[([a-z]+)\]`", line)
+                    section = table[1] + "." if table else "?"
+                elif row := re.match(r"\| (`[^|]*) \| ([^|]*) \|", line):
+                    keys, defaults = re.findall(r"`(\w+)`", row[1]), row[2].split(", ")
+                    for i, key in enumerate(keys):
+                        documented[section + key] = defaults[i if len(defaults) == len(keys) else 0]
+        self.assertEqual([key for key in values if key not in documented], [])
+        self.assertEqual([key for key in documented if key.startswith("limits.") and key not in values], [])
+        numbers = {key: text for key, text in documented.items() if key in values and re.fullmatch(r"[\d.]+", text)}
+        self.assertGreater(len(numbers), 30)
+        self.assertEqual({key: float(values[key]) for key in numbers},
+                         {key: float(text) for key, text in numbers.items()})
 
     def test_bash_completes(self):
         def complete(*words):
