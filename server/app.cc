@@ -71,7 +71,7 @@ struct App::Running {
   SessionContext context;
   Directory directory;
   NamedAgents named;
-  Gate gate;
+  AuthGate gate;
   Api api;
   std::unique_ptr<io::HttpServer> http;
 };

@@ -12,7 +12,7 @@
 
 namespace berth::server {
 
-Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, Gate& gate,
+Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, AuthGate& gate,
          NodeInfo info)
     : context_(context),
       directory_(directory),

@@ -52,7 +52,8 @@ struct ApiCall {
 /// Serves requests by awaiting the directory and its sessions. Outlived by everything it is given.
 class Api final : public io::HttpHandler {
  public:
-  Api(SessionContext& context, Directory& directory, NamedAgents& named, Gate& gate, NodeInfo info);
+  Api(SessionContext& context, Directory& directory, NamedAgents& named, AuthGate& gate,
+      NodeInfo info);
 
   Task<void> handle(io::HttpExchange& exchange) override;
   io::HttpResponse refuse(int status, const Error& error) override;
@@ -169,7 +170,7 @@ class Api final : public io::HttpHandler {
   SessionContext& context_;
   Directory& directory_;
   NamedAgents& named_;
-  Gate& gate_;
+  AuthGate& gate_;
   NodeInfo info_;
   StreamStats streams_;
   bool draining_ = false;

@@ -12,7 +12,7 @@ namespace berth::server {
 
 namespace {
 
-void put_gate(JsonWriter& writer, Gate& gate) {
+void put_gate(JsonWriter& writer, AuthGate& gate) {
   const GateStats& stats = gate.stats();
   const GateConfig& config = gate.config();
   std::uint64_t tokens = 0;

@@ -27,7 +27,7 @@ Rate per_second(std::size_t count) {
 
 }  // namespace
 
-Gate::Gate(SessionContext& context, GateConfig config, std::string file_token)
+AuthGate::AuthGate(SessionContext& context, GateConfig config, std::string file_token)
     : context_(context),
       config_(std::move(config)),
       file_token_(std::move(file_token)),
@@ -39,7 +39,7 @@ Gate::Gate(SessionContext& context, GateConfig config, std::string file_token)
              config_.audit) {}
 
 // A page cannot connect to a UNIX socket, and this very program is no page.
-Result<void> Gate::check_page(const io::HttpRequest& request) {
+Result<void> AuthGate::check_page(const io::HttpRequest& request) {
   const bool reachable = !request.peer.empty() && !request.peer.starts_with(kUnixPeer);
   const std::string_view host = request.header("host");
   if (reachable && !host.empty() && !is_own_host(host, config_.allowed_hosts)) {
@@ -56,13 +56,13 @@ Result<void> Gate::check_page(const io::HttpRequest& request) {
   return {};
 }
 
-bool Gate::cors(const io::HttpRequest& request) const {
+bool AuthGate::cors(const io::HttpRequest& request) const {
   return judge_origin(request.header("origin"), request.header("host"), config_.allowed_origins) ==
          OriginVerdict::listed;
 }
 
-std::optional<Caller> Gate::identify(const io::HttpRequest& request, std::string_view path,
-                                     std::string_view ticket, bool early) {
+std::optional<Caller> AuthGate::identify(const io::HttpRequest& request, std::string_view path,
+                                         std::string_view ticket, bool early) {
   const std::string_view header = request.header("authorization");
   if (header.starts_with(kBearer)) {
     const std::string_view token = header.substr(kBearer.size());
@@ -78,7 +78,7 @@ std::optional<Caller> Gate::identify(const io::HttpRequest& request, std::string
   return caller.has_value() && tokens_.good(caller->token_id) ? caller : std::nullopt;
 }
 
-Error Gate::turned_away(std::string_view peer) {
+Error AuthGate::turned_away(std::string_view peer) {
   ++stats_.auth_failures;
   if (failures_.take(peer_key(peer), context_.reactor().clock().now())) {
     return make_error(ErrorKind::denied, "unauthorized",
@@ -89,7 +89,7 @@ Error Gate::turned_away(std::string_view peer) {
                     "auth_failures_max: too many wrong tokens from this address");
 }
 
-Result<Caller> Gate::in_project(Caller caller, const io::HttpRequest& request) const {
+Result<Caller> AuthGate::in_project(Caller caller, const io::HttpRequest& request) const {
   if (!request.has_header(kProjectHeader)) return caller;
   std::string wanted(request.header(kProjectHeader));
   if (!is_project_name(wanted)) {
@@ -105,8 +105,8 @@ Result<Caller> Gate::in_project(Caller caller, const io::HttpRequest& request) c
   return caller;
 }
 
-Result<Caller> Gate::authenticate(const io::HttpRequest& request, std::string_view path,
-                                  std::string_view ticket, bool early) {
+Result<Caller> AuthGate::authenticate(const io::HttpRequest& request, std::string_view path,
+                                      std::string_view ticket, bool early) {
   std::optional<Caller> caller = identify(request, path, ticket, early);
   if (!caller.has_value()) return fail(turned_away(request.peer));
   if (!early && caller->token_id != kFileToken &&
@@ -119,14 +119,14 @@ Result<Caller> Gate::authenticate(const io::HttpRequest& request, std::string_vi
   return in_project(std::move(*caller), request);
 }
 
-Task<void> Gate::watch_expiry(StopToken stop) {
+Task<void> AuthGate::watch_expiry(StopToken stop) {
   while (co_await io::Sleep(context_.reactor(), context_.reactor().clock().now() + kExpiryLook,
                             stop)) {
     tokens_.end_expired();
   }
 }
 
-Task<void> Gate::run(StopToken stop) {
+Task<void> AuthGate::run(StopToken stop) {
   Scope scope(context_.reactor(), stop);
   scope.spawn(watch_expiry(scope.stop_token()));
   scope.spawn(audit_.run(scope.stop_token()));

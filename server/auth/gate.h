@@ -38,9 +38,9 @@ struct GateStats {
 };
 
 /// Single-threaded. What it is given outlives it.
-class Gate {
+class AuthGate {
  public:
-  Gate(SessionContext& context, GateConfig config, std::string file_token);
+  AuthGate(SessionContext& context, GateConfig config, std::string file_token);
 
   /// Errors: `denied` ("forbidden_host", "forbidden_origin").
   Result<void> check_page(const io::HttpRequest& request);

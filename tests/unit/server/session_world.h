@@ -216,7 +216,7 @@ class SessionWorld {
   Store& store() { return life_->store; }
   io::SimDisk& files() { return machine_.disk(); }
   SessionContext& context() { return *life_->context; }
-  Gate& gate() { return *life_->gate; }
+  AuthGate& gate() { return *life_->gate; }
 
  private:
   static constexpr const char* kState = "/state";
@@ -250,7 +250,7 @@ class SessionWorld {
     std::unique_ptr<Directory> directory;
     AgentProfiles profiles;
     std::unique_ptr<NamedAgents> named;
-    std::unique_ptr<Gate> gate;
+    std::unique_ptr<AuthGate> gate;
     std::unique_ptr<Api> api;
   };
 
@@ -313,7 +313,7 @@ class SessionWorld {
                            *life.pool, log_, limits_, kState});
     life.directory = std::make_unique<Directory>(*life.context, kState);
     life.named = std::make_unique<NamedAgents>(*life.context, *life.directory, life.profiles);
-    life.gate = std::make_unique<Gate>(*life.context, GateConfig{}, "token");
+    life.gate = std::make_unique<AuthGate>(*life.context, GateConfig{}, "token");
     life.api =
         std::make_unique<Api>(*life.context, *life.directory, *life.named, *life.gate, NodeInfo{});
     Result<void> recovered = await(life.directory->recover());
