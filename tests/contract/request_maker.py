@@ -13,8 +13,8 @@ from urllib.parse import quote
 HUGE = 70_000
 WORDS = ["", "a", "x" * 300, "x" * HUGE, "..", "../../etc/passwd", "%2e%2e", "a/b", "/", "\0", "a\0b", "-1", "0", "1", "true",
          "null", "é", "\U0001f6a2", "‮", "\ud800", "'; DROP TABLE sessions; --", "{}", "[]", "\r\nX: y", "base", "turn:1",
-         "before:1", "turn:-1", "turn:99999999999999999999", "latest", "HEAD", "/nonexistent", "https://127.0.0.1:1/none",
-         "file:///nonexistent"]
+         "before:1", "turn:-1", "turn:99999999999999999999", "latest", "HEAD", "/nonexistent/none", "https://127.0.0.1:1/none",
+         "file:///nonexistent/none"]
 NUMBERS = [0, 1, -1, 2, 1000, 1001, 2**31, 2**32, 2**53 + 1, 2**62, 2**63, 2**64, 2**70, -2**63 - 1, 1.5, 1e300, -0.0]
 OTHERS = [None, True, False, 0, -1, 1.5, "", "text", [], [[]], {}, {"a": {}}]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"]

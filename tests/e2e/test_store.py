@@ -223,7 +223,7 @@ class Start(unittest.TestCase):
                 extra = {"sessions": {"no": no, "id": f"s{no}", "key": f"{no:026}", "created_ms": no},
                          "turns": {"session": no, "id": f"trn_{no}"},
                          "events": {"session": no, "frames": "".join(
-                             f'id: {i}\nevent: session.archived\ndata: {{"seq":{i},"type":"session.archived","time":"2026-01-01T00:00:00.000Z","data":{{}}}}\n\n' for i in (1, 2, 3))}}[table]
+                             f'id: {i}\nevent: session.archived\ndata: {{"seq":{i},"type":"session.archived","time":"2026-01-01T00:00:00.000Z","turn":null,"agent":null,"data":{{}}}}\n\n' for i in (1, 2, 3))}}[table]
                 yield json.dumps({"table": table, "row": {**row, **extra}}) + "\n"
         yield json.dumps({"end": 1 + 3 * count}) + "\n"
 
