@@ -1,5 +1,7 @@
 #include <berth/io/files_linux.h>
 
+#include <berth/io/folder_tree_linux.h>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -204,6 +206,10 @@ Result<std::string> LinuxFiles::canonical(const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), &::free);
   if (resolved == nullptr) return fail(errno_error(errno, path));
   return std::string(resolved.get());
+}
+
+Result<std::unique_ptr<FolderTree>> LinuxFiles::open_tree(const std::string& folder) {
+  return open_linux_tree(folder);
 }
 
 Result<void> LinuxFiles::lock_exclusively(const std::string& path) {

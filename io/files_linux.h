@@ -23,6 +23,7 @@ class LinuxFiles final : public Files {
   Result<void> append(const std::string& path, std::string_view content, unsigned mode) override;
   Result<std::vector<FolderEntry>> list(const std::string& folder) override;
   Result<std::string> canonical(const std::string& path) override;
+  Result<std::unique_ptr<FolderTree>> open_tree(const std::string& folder) override;
   /// The error names the holder's pid, which the file tells.
   Result<void> lock_exclusively(const std::string& path) override;
 

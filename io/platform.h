@@ -10,12 +10,15 @@
 #include <berth/io/reactor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace berth::inline v0::io {
+
+class FolderTree;
 
 /// One name in a folder.
 struct FolderEntry {
@@ -50,6 +53,9 @@ class Files {
   virtual Result<std::vector<FolderEntry>> list(const std::string& folder) = 0;
   /// The absolute path with links resolved.
   virtual Result<std::string> canonical(const std::string& path) = 0;
+  /// What lies below `folder`, for paths that strangers choose: see io/folder_tree.h. Error
+  /// `not_found`, also when `folder` is a link.
+  virtual Result<std::unique_ptr<FolderTree>> open_tree(const std::string& folder) = 0;
   /// Takes an advisory lock on `path` (made if absent) for the life of this process; error
   /// `conflict` if another process holds it.
   virtual Result<void> lock_exclusively(const std::string& path) = 0;

@@ -70,6 +70,7 @@ class SimFiles final : public Files {
   Result<void> append(const std::string& path, std::string_view content, unsigned mode) override;
   Result<std::vector<FolderEntry>> list(const std::string& folder) override;
   Result<std::string> canonical(const std::string& path) override;
+  Result<std::unique_ptr<FolderTree>> open_tree(const std::string& folder) override;
   Result<void> lock_exclusively(const std::string& path) override;
 
  private:
