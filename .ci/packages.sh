@@ -4,6 +4,7 @@ build_packages=(clang-19 meson ninja-build ccache pkg-config git liburing-dev li
   libbenchmark-dev nlohmann-json3-dev python3 python3-jsonschema mypy iproute2 procps openssl curl
   zsh fish groff-base python3-prometheus-client)
 page_packages=(chromium fonts-dejavu-core)
+proxy_packages=(nginx-light caddy)
 full_packages=(libclang-rt-19-dev llvm-19)
 
 say() { printf '\033[2m· %s\033[0m\n' "$*" >&2; }

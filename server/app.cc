@@ -61,6 +61,7 @@ struct App::Running {
   static NodeInfo node_info(App& app) {
     NodeInfo info;
     info.state_directory = app.config_.state_directory;
+    info.base_path = app.config_.base_path;
     info.pid = app.platform_.process_table().own_pid();
     for (const auto& [name, profile] : app.config_.agents) info.agents.push_back(name);
     return info;

@@ -361,6 +361,9 @@ std::optional<Error> read_limits(Config& config, const ConfigSource& source,
   reader.seconds("snapshot_wait_max", config.sessions.snapshot_wait_max);
   reader.seconds("heartbeat", config.sessions.heartbeat);
   reader.seconds("reader_stall_max", config.sessions.reader_stall_max);
+  reader.number("stream_sessions_max", config.sessions.stream_sessions_max);
+  reader.seconds("watch_interval", config.sessions.watch_interval);
+  reader.number("client_state_bytes_max", config.sessions.client_state_bytes_max);
   reader.number("continuation_bytes_max", config.sessions.continuation_bytes_max);
   reader.seconds("question_expiry", config.sessions.question_expiry);
   reader.seconds("rest_after", config.sessions.rest_after);
@@ -478,6 +481,18 @@ std::optional<Error> read_git(Config& config, const ConfigSource& source, Reader
   return error;
 }
 
+/// Empty, or segments that need no escaping, each with a slash in front.
+bool is_base_path(std::string_view path) {
+  char before = 'x';
+  for (const char c : path) {
+    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.';
+    if (!plain && (c != '/' || before == '/')) return false;
+    before = c;
+  }
+  return path.empty() || (path.front() == '/' && path.back() != '/');
+}
+
 }  // namespace
 
 Result<void> apply_toml(Config& config, std::string_view text, const std::string& file_name) {
@@ -496,6 +511,7 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   }
   Reader reader(source, "", root);
   reader.text("listen", config.listen);
+  reader.text("base_path", config.base_path);
   reader.text("state", config.state_directory);
   reader.boolean("allow_public", config.allow_public);
   reader.texts("allowed_hosts", config.gate.allowed_hosts);
@@ -517,6 +533,12 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
     if (is_origin(origin)) continue;
     return fail(ErrorKind::invalid, "bad_config",
                 file_name + ": allowed_origins must be like https://ui.example, not " + origin);
+  }
+  if (!is_base_path(config.base_path)) {
+    return fail(ErrorKind::invalid, "bad_config",
+                file_name +
+                    ": base_path must be /segments of [A-Za-z0-9._-] without a slash at "
+                    "its end, or empty");
   }
   if (durability != "process" && durability != "power") {
     return fail(ErrorKind::invalid, "bad_config",

@@ -24,8 +24,9 @@ inline constexpr const char* kScratchFolder = "/scratch";
 struct Config {
   std::string state_directory;
   std::string listen = "127.0.0.1:8420";  ///< Empty: no socket (app.h, handler()).
-  bool allow_public = false;              ///< A listener beyond loopback must be asked for.
-  io::TlsServerFiles tls;                 ///< Without a certificate: plain HTTP.
+  std::string base_path;      ///< What clients see before the API's paths, behind a proxy: "/x".
+  bool allow_public = false;  ///< A listener beyond loopback must be asked for.
+  io::TlsServerFiles tls;     ///< Without a certificate: plain HTTP.
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
   SecretNames secrets;  ///< That mcp_servers of sessions may refer to.
