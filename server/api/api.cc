@@ -45,12 +45,16 @@ const std::vector<ApiRoute>& Api::routes() {
       {"POST", "/v1/sessions", kRun, &Api::open_session},
       {"GET", "/v1/sessions", kView, &Api::list_sessions},
       {"GET", "/v1/sessions/{}", kView, &Api::get_session},
+      {"PATCH", "/v1/sessions/{}", kEdit, &Api::patch_session},
+      {"GET", "/v1/sessions/{}/state", kView, &Api::get_client_state},
+      {"PUT", "/v1/sessions/{}/state", kEdit, &Api::put_client_state},
       {"DELETE", "/v1/sessions/{}", kEdit, &Api::delete_session},
       {"POST", "/v1/sessions/{}/close", kEdit, &Api::close_session},
       {"POST", "/v1/sessions/{}/revive", kEdit, &Api::revive_session},
       {"POST", "/v1/sessions/{}/archive", kEdit, &Api::archive_session},
       {"POST", "/v1/sessions/{}/unarchive", kEdit, &Api::unarchive_session},
       {"GET", "/v1/sessions/{}/worktree", kView, &Api::get_worktree},
+      {"POST", "/v1/turns", kRun, &Api::post_turn_in_new_session},
       {"POST", "/v1/sessions/{}/turns", kRun, &Api::post_turn},
       {"GET", "/v1/sessions/{}/turns", kView, &Api::list_turns},
       {"GET", "/v1/sessions/{}/turns/{}", kView, &Api::get_turn},
@@ -63,6 +67,15 @@ const std::vector<ApiRoute>& Api::routes() {
       {"DELETE", "/v1/sessions/{}/inputs/{}", kRun, &Api::remove_input},
       {"POST", "/v1/sessions/{}/inputs/{}/send", kRun, &Api::send_input},
       {"GET", "/v1/sessions/{}/events", kView, nullptr, &Api::events},
+      {"GET", "/v1/events", kView, nullptr, &Api::multi_events},
+      {"GET", "/v1/watch", kView, nullptr, &Api::watch},
+      {"GET", "/v1/sessions/{}/transcript", kView, nullptr, &Api::get_transcript},
+      {"GET", "/v1/sessions/{}/files", kView, &Api::list_files},
+      {"POST", "/v1/sessions/{}/files", kEdit, &Api::make_folder},
+      {"GET", "/v1/sessions/{}/files/content", kView, nullptr, &Api::get_file},
+      {"PUT", "/v1/sessions/{}/files/content", kEdit, &Api::put_file},
+      {"DELETE", "/v1/sessions/{}/files/content", kEdit, &Api::delete_file},
+      {"GET", "/v1/sessions/{}/files/archive", kView, nullptr, &Api::get_archive},
       {"GET", "/v1/sessions/{}/interactions", kView, &Api::list_interactions},
       {"POST", "/v1/sessions/{}/interactions", kRun, &Api::answer_interactions},
       {"POST", "/v1/sessions/{}/interactions/{}", kRun, &Api::answer_interaction},
@@ -154,14 +167,18 @@ std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request
 
 // Who may not in is told nothing about what is there: the token comes before the path.
 Result<void> Api::admit(ApiCall* call, bool early) {
-  Result<Target> target = parse_target(call->request->target);
+  // A proxy may have taken the base path off, or not.
+  std::string_view text = call->request->target;
+  const std::string& base = info_.base_path;
+  if (!base.empty() && text.starts_with(base + "/")) text.remove_prefix(base.size());
+  Result<Target> target = parse_target(text);
   if (!target.has_value()) return fail(std::move(target.error()));
   call->target = std::move(*target);
   find_route(*call);
   const ApiRoute* const route = call->route;
   if (Result<void> page = gate_.check_page(*call->request); !page.has_value()) return page;
   if (route != nullptr && route->scope == AuthScope::none) return {};
-  const std::string_view path = path_of(call->request->target);
+  const std::string_view path = path_of(text);
   const std::string_view ticket =
       call->request->method == "GET" ? call->query("ticket") : std::string_view();
   Result<Caller> caller = gate_.authenticate(*call->request, path, ticket, early);
@@ -236,6 +253,9 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
       co_return;
     }
     response = co_await (this->*call.route->handler)(&call);
+    for (auto& [name, value] : response.headers) {
+      if (name == "Location") value.insert(0, info_.base_path);
+    }
     if (call.route->method != "GET") {
       AuditEntry entry = audit_entry(call);
       entry.status = response.status;

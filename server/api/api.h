@@ -2,14 +2,16 @@
 #pragma once
 
 #include <berth/core/uri.h>
+#include <berth/io/folder_tree.h>
 #include <berth/io/http_server.h>
 #include <berth/server/auth/caller.h>
 #include <berth/server/auth/gate.h>
 #include <berth/server/named/named_agents.h>
 #include <berth/server/sessions/directory.h>
-#include <berth/server/sessions/event_stream.h>
+#include <berth/server/sessions/sse_writer.h>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,10 +24,12 @@ struct NodeInfo {
   std::string state_directory;
   std::vector<std::string> agents;
   int pid = 0;
+  std::string base_path;  ///< What clients see before "/v1", behind a proxy; "/x" or empty.
 };
 
 class Api;
 struct ApiCall;
+struct Followed;  // streams_api.cc
 
 /// One row of the table of what exists.
 struct ApiRoute {
@@ -94,6 +98,9 @@ class Api final : public io::HttpHandler {
   Answer open_session(ApiCall* call);
   Answer list_sessions(ApiCall* call);
   Answer get_session(ApiCall* call);
+  Answer patch_session(ApiCall* call);
+  Answer get_client_state(ApiCall* call);
+  Answer put_client_state(ApiCall* call);
   Answer change_state(ApiCall* call, Task<Result<void>> (Session::*verb)());
   Answer close_session(ApiCall* call);
   Answer revive_session(ApiCall* call);
@@ -106,6 +113,8 @@ class Api final : public io::HttpHandler {
   Task<Result<void>> copy_store(std::string file, StopToken gone);
 
   Answer post_turn(ApiCall* call);
+  Answer post_turn_in_new_session(ApiCall* call);
+  Answer take_turn(ApiCall* call, Session* session, TurnRequest request);
   Answer list_turns(ApiCall* call);
   Answer get_turn(ApiCall* call);
   Answer cancel_turn(ApiCall* call);
@@ -162,8 +171,29 @@ class Api final : public io::HttpHandler {
   Task<Result<Span>> span_of(Session* session, ApiCall* call);
   Task<Result<PatchOrder>> patch_order(Session* session, ApiCall* call);
 
+  Answer list_files(ApiCall* call);
+  Answer put_file(ApiCall* call);
+  Answer delete_file(ApiCall* call);
+  Answer make_folder(ApiCall* call);
+  /// These write pieces on their own: what they send may be larger than the memory.
+  Task<void> get_file(ApiCall* call);
+  Task<void> get_archive(ApiCall* call);
+  Task<void> get_transcript(ApiCall* call);
+  struct OpenTree {
+    SessionUse session;
+    std::shared_ptr<io::FolderTree> tree;  // jobs of the files lane hold it, too
+  };
+  Task<Result<OpenTree>> open_tree(ApiCall* call);
+  Task<void> send_file(ApiCall* call, io::TreeFile* file);
+
   /// Events are not an Answer: a stream writes on its own.
   Task<void> events(ApiCall* call);
+  Task<void> multi_events(ApiCall* call);
+  Task<void> watch(ApiCall* call);
+  Task<Result<void>> follow_named(ApiCall* call, Followed* followed);
+  Task<Result<void>> follow_all(ApiCall* call, Followed* followed);
+  Task<Result<void>> follow_places(ApiCall* call, Followed* followed);
+  Task<Result<void>> follow(ApiCall* call, Followed* followed, std::string id);
   Answer events_page(ApiCall* call, Session* session, std::uint64_t after);
   Task<void> events_ndjson(ApiCall* call, Session* session, std::uint64_t after);
 
@@ -176,6 +206,14 @@ class Api final : public io::HttpHandler {
   bool draining_ = false;
   bool backing_up_ = false;
 };
+
+/// `heartbeat`, `types` and `until` of a stream's query; error `bad_field` naming one.
+Result<StreamOptions> read_stream_options(const ApiCall& call);
+/// The head of every event stream.
+io::HttpResponse event_stream_head();
+
+/// The fields of POST /v1/sessions.
+Result<OpenRequest> read_open_request(std::string_view text);
 
 /// The answer to everything that is not a stream.
 std::string session_view_json(const Session& session);

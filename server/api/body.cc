@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <optional>
 #include <vector>
 
 namespace berth::server {
@@ -92,6 +94,61 @@ Result<std::uint64_t> number_of(std::string_view name, std::string_view text,
                 std::string(name) + ": must be a number from 0 to " + std::to_string(max));
   }
   return value;
+}
+
+namespace {
+
+/// Takes so many digits; -1 when there is something else.
+int take_digits(std::string_view& text, std::size_t count) {
+  int value = -1;
+  if (text.size() < count) return -1;
+  const auto parsed = std::from_chars(text.data(), text.data() + count, value);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + count) return -1;
+  text.remove_prefix(count);
+  return value;
+}
+
+bool take_mark(std::string_view& text, char mark) {
+  if (text.empty() || text.front() != mark) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+std::optional<std::int64_t> parse_rfc3339(std::string_view text) {
+  namespace chrono = std::chrono;
+  const int year = take_digits(text, 4);
+  if (!take_mark(text, '-')) return std::nullopt;
+  const int month = take_digits(text, 2);
+  if (!take_mark(text, '-')) return std::nullopt;
+  const int day = take_digits(text, 2);
+  if (!take_mark(text, 'T')) return std::nullopt;
+  const int hour = take_digits(text, 2);
+  if (!take_mark(text, ':')) return std::nullopt;
+  const int minute = take_digits(text, 2);
+  if (!take_mark(text, ':')) return std::nullopt;
+  const int second = take_digits(text, 2);
+  int ms = 0;
+  if (take_mark(text, '.')) ms = take_digits(text, 3);
+  const bool well = take_mark(text, 'Z') && text.empty() && year >= 1970 && month > 0 && day > 0 &&
+                    hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 &&
+                    second <= 60 && ms >= 0;
+  const chrono::year_month_day date = {chrono::year(year),
+                                       chrono::month(static_cast<unsigned>(month)),
+                                       chrono::day(static_cast<unsigned>(day))};
+  if (!well || !date.ok()) return std::nullopt;
+  const auto time = chrono::sys_days(date) + chrono::hours(hour) + chrono::minutes(minute) +
+                    chrono::seconds(second) + chrono::milliseconds(ms);
+  return chrono::duration_cast<chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+Result<std::int64_t> time_of(std::string_view name, std::string_view text) {
+  if (const std::optional<std::int64_t> time = parse_rfc3339(text)) return *time;
+  Result<std::uint64_t> ms = number_of(name, text, 0, 1ULL << 62);
+  if (ms.has_value()) return static_cast<std::int64_t>(*ms);
+  return fail(ErrorKind::invalid, "bad_field",
+              std::string(name) + ": must be a time such as 2026-11-21T05:04:57Z");
 }
 
 bool is_yes(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/result.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -38,6 +39,10 @@ Result<void> check_members(const JsonView& object, std::string_view at,
 /// A prompt (a string or an array of ACP content blocks) as an array of blocks. Each block is an
 /// object with a string `type`; the error names the offending one.
 Result<std::string> prompt_blocks(const JsonView& prompt);
+
+/// Milliseconds since 1970 of a query parameter, as such or as RFC 3339 in UTC
+/// (2026-11-21T05:04:57Z); 0 when absent; error `bad_field` naming it.
+Result<std::int64_t> time_of(std::string_view name, std::string_view text);
 
 /// A query parameter that says yes: "1" or "true".
 bool is_yes(std::string_view text);

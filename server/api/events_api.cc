@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/sessions/event_stream.h>
 #include <berth/server/sessions/frames.h>
 
 #include <utility>
@@ -29,6 +30,12 @@ Result<std::uint64_t> cursor_of(const ApiCall& call) {
   const std::string_view last = call.request->header("last-event-id");
   if (!last.empty()) return number_of("Last-Event-ID", last, 0, kMax);
   return number_of("after", call.query("after"), 0, kMax);
+}
+
+/// It comes back for a turn's ending, and has it: nothing runs or waits, and nothing is new.
+bool has_seen_the_end(const ApiCall& call, const Session& session, std::uint64_t after) {
+  return call.request->has_header("last-event-id") && after > 0 && after >= session.visible_seq() &&
+         session.current_turn() == nullptr && session.queue().empty();
 }
 
 /// Writes spans to a stream's client, one at a time.
@@ -72,26 +79,24 @@ Task<void> Api::events(ApiCall* call) {
   io::HttpResponse refusal;
   Result<SessionUse> session = co_await find_session(call);
   Result<std::uint64_t> after = cursor_of(*call);
-  const std::string_view until = call->query("until");
+  Result<StreamOptions> options = read_stream_options(*call);
   if (!session.has_value()) {
     refusal = problem(session.error());
   } else if (!after.has_value()) {
     refusal = problem(after.error());
-  } else if (!until.empty() && until != "turn-end") {
-    refusal = problem(make_error(ErrorKind::invalid, "bad_field", "until: must be turn-end"));
+  } else if (!options.has_value()) {
+    refusal = problem(options.error());
   } else if (wanted_of(*call) == Wanted::page) {
     refusal = co_await events_page(call, *session, *after);
   } else if (wanted_of(*call) == Wanted::lines) {
     co_await events_ndjson(call, *session, *after);
     co_return;
+  } else if (options->until_turn_end && has_seen_the_end(*call, **session, *after)) {
+    refusal.status = 204;  // an EventSource that comes back by itself stops at that
   } else {
-    io::HttpResponse head;
-    head.content_type = "text/event-stream";
-    head.headers.emplace_back("Cache-Control", "no-store");
-    head.headers.emplace_back("X-Accel-Buffering", "no");
-    Result<void> started = co_await call->exchange->start_stream(std::move(head));
+    Result<void> started = co_await call->exchange->start_stream(event_stream_head());
     if (!started.has_value()) co_return;
-    EventStream stream(context_, **session, call->exchange->outlet(), *after, !until.empty(),
+    EventStream stream(context_, **session, call->exchange->outlet(), *after, std::move(*options),
                        streams_);
     co_await stream.run(call->exchange->gone());
     co_return;

@@ -3,6 +3,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
+#include <berth/server/api/conditional.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/rows_json.h>
 
@@ -26,7 +27,9 @@ std::string inputs_json(const Session& session) {
 Api::Answer Api::list_inputs(ApiCall* call) {
   Result<SessionUse> session = co_await find_session(call);
   if (!session.has_value()) co_return problem(session.error());
-  co_return co_await answer_inputs(*session);
+  io::HttpResponse list = co_await answer_inputs(*session);
+  if (list.status != 200) co_return list;
+  co_return json_if_changed(*call->request, std::move(list.body));
 }
 
 /// Nothing is shown before it is in the log.
@@ -46,6 +49,8 @@ Api::Answer Api::order_inputs(ApiCall* call) {
     co_return problem(
         make_error(ErrorKind::invalid, "bad_field", "order: must be an array of ids"));
   }
+  Result<void> fits = check_preconditions(*call->request, etag_of(inputs_json(**session)));
+  if (!fits.has_value()) co_return problem(fits.error());
   std::vector<std::string> order;
   for (const JsonView& id : body->root().elements("order")) {
     if (!id.as_string().has_value()) {

@@ -3,6 +3,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
+#include <berth/server/api/conditional.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/changes_json.h>
 
@@ -38,10 +39,12 @@ Api::Answer Api::delete_session(ApiCall* call) {
   Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
+  Result<void> fits = check_preconditions(*call->request, etag_of(session_view_json(*session)));
+  if (!fits.has_value()) co_return problem(fits.error());
   RemoveOrder order;
   order.discard_nested = call->query("force") == "nested";
   order.force = order.discard_nested || is_yes(call->query("force"));
-  Result<void> removed = co_await session->remove(order);
+  Result<void> removed = co_await session->remove(order, is_yes(call->query("purge")));
   if (!removed.has_value()) {
     std::string body;
     const std::string_view code = removed.error().code;

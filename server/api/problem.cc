@@ -12,7 +12,9 @@ int status_of(const Error& error) {
   if (code == "method_not_allowed") return 405;
   if (code == "interaction_gone" || code == "interaction_expired") return 410;
   if (code == "bad_json" || code == "bad_target") return 400;
-  if (code == "prompt_too_big") return 413;
+  if (code == "prompt_too_big" || code == "state_too_big") return 413;
+  if (code == "precondition_failed") return 412;
+  if (code == "range_not_satisfiable") return 416;
   switch (error.kind) {
     case ErrorKind::invalid:
       return 422;
@@ -59,10 +61,14 @@ std::string_view title_of(int status) {
       return "Conflict";
     case 410:
       return "Gone";
+    case 412:
+      return "Precondition failed";
     case 413:
       return "Content too large";
     case 414:
       return "URI too long";
+    case 416:
+      return "Range not satisfiable";
     case 417:
       return "Expectation failed";
     case 422:

@@ -1,10 +1,10 @@
 // Turns: take, show, list, wait for, cancel.
 #include <berth/server/api/api.h>
 
-#include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 #include <berth/server/api/body.h>
+#include <berth/server/api/conditional.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/rows_json.h>
 
@@ -15,13 +15,7 @@ namespace berth::server {
 
 namespace {
 
-constexpr std::size_t kIdempotencyKeyMax = 255;
 constexpr std::uint64_t kWaitMax = 600;  // seconds of Prefer: wait
-
-/// Tells a retry from another request under the same key; no secret depends on it.
-std::string hash_of(std::string_view text) {
-  return std::to_string(fnv1a(text)) + "-" + std::to_string(text.size());
-}
 
 /// Seconds of `Prefer: wait=N`, 0 without.
 Duration wait_of(const io::HttpRequest& request) {
@@ -41,9 +35,7 @@ io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& s
   return response;
 }
 
-Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
-  const Result<Body> body = Body::parse(request.body, {"prompt", "agent", "on_busy"});
-  if (!body.has_value()) return fail(body.error());
+Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const Body* body) {
   TurnRequest turn;
   Result<std::string> blocks = prompt_blocks(body->root().find("prompt"));
   if (!blocks.has_value()) return fail(std::move(blocks.error()));
@@ -59,11 +51,10 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request) {
   turn.on_busy = *on_busy == "queue"   ? OnBusy::queue
                  : *on_busy == "steer" ? OnBusy::steer
                                        : OnBusy::reject;
-  turn.idempotency_key = request.header("idempotency-key");
-  if (turn.idempotency_key.size() > kIdempotencyKeyMax) {
-    return fail(ErrorKind::invalid, "bad_field", "Idempotency-Key: above 255 bytes");
-  }
-  turn.body_hash = hash_of(request.body);
+  Result<RequestKey> key = request_key_of(request);
+  if (!key.has_value()) return fail(std::move(key.error()));
+  turn.idempotency_key = std::move(key->key);
+  turn.body_hash = std::move(key->body_hash);
   return turn;
 }
 
@@ -75,15 +66,48 @@ Api::Answer Api::post_turn(ApiCall* call) {
   }
   Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
-  Session& session = **found;
-  Result<TurnRequest> request = read_turn_request(*call->request);
+  const Result<Body> body = Body::parse(call->request->body, {"prompt", "agent", "on_busy"});
+  if (!body.has_value()) co_return problem(body.error());
+  Result<TurnRequest> request = read_turn_request(*call->request, &*body);
   if (!request.has_value()) co_return problem(request.error());
+  co_return co_await take_turn(call, *found, std::move(*request));
+}
+
+/// A turn and, unless an earlier request with its key has, the session that it is in.
+Api::Answer Api::post_turn_in_new_session(ApiCall* call) {
+  if (draining_) co_return problem(draining());
+  const Result<Body> body =
+      Body::parse(call->request->body, {"session", "prompt", "agent", "on_busy"});
+  if (!body.has_value()) co_return problem(body.error());
+  // Before anything is made.
+  Result<TurnRequest> request = read_turn_request(*call->request, &*body);
+  if (!request.has_value()) co_return problem(request.error());
+  if (!request->agent.empty() &&
+      context_.find_profile(request->agent, call->caller.project) == nullptr) {
+    co_return problem(make_error(ErrorKind::invalid, "bad_field",
+                                 "agent: no profile \"" + request->agent + "\""));
+  }
+  Result<OpenRequest> wanted = read_open_request(body->raw("session"));
+  if (!wanted.has_value()) co_return problem(std::move(wanted.error()).with_context("session"));
+  if (body->root().get_string("session.agent").value_or("").empty() && !request->agent.empty()) {
+    wanted->agent = request->agent;
+  }
+  wanted->project = call->caller.project;
+  wanted->idempotency_key = request->idempotency_key;
+  wanted->body_hash = request->body_hash;
+  Result<OpenedSession> opened = co_await directory_.open(std::move(*wanted));
+  if (!opened.has_value()) co_return problem(opened.error());
+  co_return co_await take_turn(call, opened->session, std::move(*request));
+}
+
+Api::Answer Api::take_turn(ApiCall* call, Session* of, TurnRequest request) {
+  Session& session = *of;
   const Duration wait = wait_of(*call->request);
   bool replayed = false;
   std::optional<TurnRow> turn;
-  if (!request->idempotency_key.empty()) {
+  if (!request.idempotency_key.empty()) {
     const SessionNo no = session.session_no();
-    const std::string key = request->idempotency_key;
+    const std::string key = request.idempotency_key;
     Result<std::optional<TurnRow>> stored =
         co_await context_.read([no, key](Store& store) { return store.find_turn_by_key(no, key); });
     if (!stored.has_value()) co_return problem(stored.error());
@@ -92,14 +116,14 @@ Api::Answer Api::post_turn(ApiCall* call) {
     if (stored->has_value()) {
       turn = **stored;
       replayed = true;
-      if (turn->body_hash != request->body_hash) {
+      if (turn->body_hash != request.body_hash) {
         co_return problem(make_error(ErrorKind::invalid, "idempotency_mismatch",
                                      "Idempotency-Key: was used with another body"));
       }
     }
   }
   if (!turn) {
-    Result<TurnRow> accepted = session.accept(std::move(*request));
+    Result<TurnRow> accepted = session.accept(std::move(request));
     if (!accepted.has_value()) co_return problem(accepted.error());
     turn = std::move(*accepted);
   }

@@ -142,6 +142,7 @@ void CommandLine::add_session() {
       {"revive", "open a closed one again, its worktree as it was"},
       {"archive", "stop its agents and hide it from lists; its worktree stays"},
       {"unarchive", "back from the archive"},
+      {"transcript", "its whole story as Markdown, or as JSON"},
   };
   const std::function<int()> functions[] = {
       [this] { return session_show_command(global, session); },
@@ -151,6 +152,7 @@ void CommandLine::add_session() {
       [this] { return session_state_command(global, session, "revive"); },
       [this] { return session_state_command(global, session, "archive"); },
       [this] { return session_state_command(global, session, "unarchive"); },
+      [this] { return session_transcript_command(global, session); },
   };
   for (std::size_t i = 0; i < std::size(with_id); ++i) {
     made = command(*group, with_id[i].first, with_id[i].second, functions[i]);

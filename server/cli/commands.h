@@ -27,6 +27,7 @@ int session_new_command(const GlobalOptions& global, const SessionNewOptions& op
 int session_list_command(const GlobalOptions& global, int limit);
 int session_show_command(const GlobalOptions& global, const std::string& id);
 int session_close_command(const GlobalOptions& global, const std::string& id);
+int session_transcript_command(const GlobalOptions& global, const std::string& id);
 /// `verb`: revive, archive or unarchive.
 int session_state_command(const GlobalOptions& global, const std::string& id,
                           const std::string& verb);

@@ -23,6 +23,7 @@ const std::map<std::string_view, std::string_view>& examples() {
       {"session revive", "berth session revive fix-parser"},
       {"session archive", "berth session archive fix-parser"},
       {"session unarchive", "berth session unarchive fix-parser"},
+      {"session transcript", "berth session transcript fix-parser"},
       {"prompt", "berth prompt fix-parser \"make the tests pass\" --timeout 600"},
       {"attach", "berth attach fix-parser"},
       {"diff", "berth diff fix-parser | git apply"},

@@ -1,4 +1,4 @@
-// berth session new | list | show | close | delete | cancel
+// berth session new | list | show | close | delete | cancel | transcript
 #include <berth/core/json_writer.h>
 #include <berth/io/files_linux.h>
 #include <berth/server/cli/commands.h>
@@ -163,6 +163,18 @@ int session_show_command(const GlobalOptions& global, const std::string& id) {
 
 int session_close_command(const GlobalOptions& global, const std::string& id) {
   return simple_call(global, "POST", session_target(id, "/close"), "closed " + id);
+}
+
+int session_transcript_command(const GlobalOptions& global, const std::string& id) {
+  Terminal terminal(global.no_color);
+  const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
+  if (remote == nullptr) return 1;
+  const std::optional<RemoteAnswer> answer = remote->call(
+      "GET",
+      session_target(id, global.json ? "/transcript?format=json" : "/transcript?format=markdown"));
+  if (!answer) return remote->exit_code();
+  terminal.write(printable(answer->response.body));
+  return 0;
 }
 
 int session_state_command(const GlobalOptions& global, const std::string& id,

@@ -5,6 +5,7 @@
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/drivers.h>
+#include <berth/server/sessions/feed.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/ladder.h>
 #include <berth/server/sessions/mcp_servers.h>
@@ -27,6 +28,10 @@ struct SessionLimits {
   Duration reader_stall_max = std::chrono::seconds(30);  ///< A stream without progress is closed.
   std::size_t reader_burst_bytes = 128u << 10;           ///< One write of a stream, about.
   std::size_t page_bytes = 64u << 10;                    ///< Read from the store at once.
+  std::size_t stream_sessions_max = 128;  ///< Sessions that one multiplexed stream follows.
+  /// A watch stream tells at most so often what changed, and then only what is so in the end.
+  Duration watch_interval = std::chrono::milliseconds(200);
+  std::size_t client_state_bytes_max = 16u << 10;  ///< Of a session's JSON for its clients.
   std::size_t continuation_bytes_max = 64u << 10;
   /// A question that nobody answered by then is expired, which is never a permission.
   Duration question_expiry = std::chrono::hours(24 * 7);
@@ -55,6 +60,7 @@ struct SessionContext {
   SecretNames secrets = {};     ///< That sessions may refer to.
   /// The server is about to end: what runs may come to its end, nothing new begins.
   bool draining = false;
+  Feed feed = {};  ///< Which sessions changed, in the order in which they did.
 
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }

@@ -76,6 +76,9 @@ Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.id.empty() && !is_session_id(request.id)) {
     return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
   }
+  if (request.title.size() > kTitleMax) {
+    return fail(ErrorKind::invalid, "bad_field", "title: is longer than 1024 bytes");
+  }
   if (context.find_profile(request.agent, request.project) == nullptr) {
     return fail(ErrorKind::invalid, "bad_field", "agent: no profile \"" + request.agent + "\"");
   }
@@ -227,6 +230,8 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::st
   row.mcp_servers = request->mcp_servers;
   row.additional_directories = request->additional_directories;
   row.options = options_of(*request);
+  row.idempotency_key = request->idempotency_key;
+  row.body_hash = request->body_hash;
   row.created_ms = context_.now_ms();
   row.workspace_ready = true;
   if (!request->repository.empty()) {
@@ -263,6 +268,41 @@ Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::st
 }
 
 Task<Result<OpenedSession>> Directory::open(OpenRequest request) {
+  if (request.idempotency_key.empty()) co_return co_await open_by_id(std::move(request));
+  // No id looks like that.
+  const SessionName name = {request.project, "key " + request.idempotency_key};
+  co_await take_name(name);
+  Result<OpenedSession> opened = co_await open_by_key(std::move(request));
+  give_back_name(name);
+  co_return opened;
+}
+
+Task<Result<OpenedSession>> Directory::open_by_key(OpenRequest request) {
+  const std::string project = request.project;
+  const std::string key = request.idempotency_key;
+  Result<SessionNo> no = co_await context_.read(
+      [project, key](Store& store) { return store.find_session_by_key(project, key); });
+  if (!no.has_value()) co_return fail(std::move(no.error()));
+  if (*no == 0) co_return co_await open_by_id(std::move(request));
+  const SessionNo found = *no;
+  Result<SessionSnapshot> stored =
+      co_await context_.read([found](Store& store) { return store.load_session(found); });
+  if (!stored.has_value()) co_return fail(std::move(stored.error()));
+  if (stored->session.body_hash != request.body_hash) {
+    co_return fail(ErrorKind::invalid, "idempotency_mismatch",
+                   "Idempotency-Key: was used with another body");
+  }
+  Result<SessionUse> session = co_await find({project, stored->session.id});
+  if (!session.has_value() && session.error().kind == ErrorKind::not_found) {
+    co_return fail(ErrorKind::conflict, "session_conflict",
+                   "Idempotency-Key: was used by a deleted session");
+  }
+  if (!session.has_value()) co_return fail(std::move(session.error()));
+  OpenedSession opened = {std::move(*session), false, true};
+  co_return opened;
+}
+
+Task<Result<OpenedSession>> Directory::open_by_id(OpenRequest request) {
   if (request.permission.empty()) request.permission = "ask";
   if (Result<void> ok = check(request, context_); !ok.has_value()) {
     co_return fail(std::move(ok.error()));

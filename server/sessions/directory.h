@@ -35,12 +35,18 @@ struct OpenRequest {
   std::string rules;       ///< As in SessionRow; so are the next two.
   std::string mcp_servers;
   std::string additional_directories;
+  std::string idempotency_key;  ///< Empty without one; unique in the project.
+  std::string body_hash;        ///< Of the request, to tell a retry from a reuse of the key.
 };
 
 struct OpenedSession {
   SessionUse session;
   bool created = false;
+  bool replayed = false;  ///< An earlier request with the same key made it.
 };
+
+/// Bytes of a session's title.
+inline constexpr std::size_t kTitleMax = 1024;
 
 /// True for [A-Za-z0-9._:-]{1,128}.
 bool is_session_id(std::string_view id);
@@ -57,8 +63,9 @@ class Directory {
 
   /// Error `not_found` ("session_not_found"), also for deleted ones; the same words for all.
   Task<Result<SessionUse>> find(SessionName name);
-  /// Idempotent by project and id; two callers at once make one session. Errors: `conflict`
-  /// ("session_conflict"), `invalid` naming the field, those of the workspace.
+  /// Idempotent by project and id, and by key; two callers at once make one session. Errors:
+  /// `conflict` ("session_conflict"), `invalid` naming the field (or "idempotency_mismatch"), those
+  /// of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
 
   /// Takes away what no session needs any more: worktrees, registrations, expired refs, trash. The
@@ -67,6 +74,8 @@ class Directory {
 
   /// The session's actor if it is in memory.
   Session* loaded(SessionNo no);
+  /// The highest number that a session has.
+  SessionNo last_no() const { return last_no_; }
   std::size_t loaded_count() const { return by_no_.size(); }
   template <typename Fn>
   void for_each_loaded(Fn fn) {
@@ -79,6 +88,8 @@ class Directory {
 
  private:
   Task<Result<Session*>> load(SessionNo no);
+  Task<Result<OpenedSession>> open_by_key(OpenRequest request);
+  Task<Result<OpenedSession>> open_by_id(OpenRequest request);
   Task<Result<OpenedSession>> when_in_log(OpenedSession opened);
   Task<Result<SessionRow>> make_row(const OpenRequest* request, std::string* fallback);
   Task<void> take_name(SessionName name);

@@ -136,6 +136,8 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   /// "store_unavailable".
   Error refusal() const;
   const JournalStats& stats() const { return stats_; }
+  /// Whose log it is: another number in each life of the server.
+  OwnerEpoch epoch() const { return epoch_; }
 
  private:
   friend class Committed;

@@ -50,6 +50,7 @@ void Questions::open(Asker& asker, const AgentQuestion& question) {
       std::chrono::duration_cast<std::chrono::milliseconds>(context_.limits.question_expiry);
   row.expires_ms = row.opened_ms + time.count();
   context_.journal.add(row);
+  session_.touch();
   session_.append("interaction.opened", row.agent, interaction_opened_json(row));
   if (!row.turn.empty()) session_.on_gate(+1);
   if (!asker.can_wait()) {
@@ -100,6 +101,7 @@ InteractionRow Questions::close(Open question, const Decided& decided, std::stri
   row.answered_by = by;
   row.closed_ms = context_.now_ms();
   context_.journal.add(row);
+  session_.touch();
   session_.append("interaction.closed", row.agent, interaction_closed_json(row));
   if (!row.turn.empty()) session_.on_gate(-1);
   return std::move(row);

@@ -53,6 +53,7 @@ class Questions final : private io::TimerOp {
   void cancel_of(const Asker& asker, std::string_view by);
   void recover();
   bool none_open() const { return open_.empty() && left_open_.empty(); }
+  std::size_t open_count() const { return open_.size(); }
   /// For the end of the server: no timer any more.
   void stop();
 

@@ -21,6 +21,7 @@ std::string_view to_string(SessionState state) {
       return "closing";
     case SessionState::deleting:
     case SessionState::discarding:
+    case SessionState::purging:
       return "deleting";
   }
   return "open";
@@ -159,6 +160,38 @@ std::string session_json(const SessionRow& row, const SessionView& view) {
     put_turn(writer, *view.turn, row.id);
   }
   writer.member_uint64("queued", view.queued)
+      .member_bool("held", row.held)
+      .member_bool("stalled", view.stalled);
+  put_time(writer, "created_at", row.created_ms);
+  put_time(writer, "updated_at", row.updated_ms);
+  writer.end_object();
+  return out;
+}
+
+std::string session_summary_json(const SessionRow& row, const SessionView& view) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object()
+      .member("id", row.id)
+      .member("state", to_string(row.state))
+      .member("title", row.title)
+      .member("agent", row.agent);
+  writer.key("workspace").begin_object().member("mode", row.workspace_mode);
+  put_text(writer, "repository", row.repository);
+  put_text(writer, "url", repository_url_of(row));
+  writer.end_object().key("turn");
+  if (view.turn == nullptr) {
+    writer.null();
+  } else {
+    writer.begin_object()
+        .member("id", view.turn->id)
+        .member_int64("number", view.turn->number)
+        .member("agent", view.turn->agent)
+        .member("state", to_string(view.turn->state))
+        .end_object();
+  }
+  writer.member_uint64("queued", view.queued)
+      .member_uint64("interactions_open", view.questions)
       .member_bool("held", row.held)
       .member_bool("stalled", view.stalled);
   put_time(writer, "created_at", row.created_ms);

@@ -20,11 +20,14 @@ struct SessionView {
   std::uint64_t last_seq = 0;
   const TurnRow* turn = nullptr;
   std::size_t queued = 0;
-  bool stalled = false;   ///< The turn shows no sign of life.
-  std::string_view kept;  ///< Why a closed session's worktree is there still.
+  bool stalled = false;       ///< The turn shows no sign of life.
+  std::size_t questions = 0;  ///< Interactions that are open.
+  std::string_view kept;      ///< Why a closed session's worktree is there still.
 };
 
 std::string session_json(const SessionRow& row, const SessionView& view);
+/// A line of a list of sessions: what changes seldom, and how its turns stand.
+std::string session_summary_json(const SessionRow& row, const SessionView& view);
 std::string turn_json(const TurnRow& turn, std::string_view session_id);
 /// A turn that waits, with its prompt.
 std::string input_json(const TurnRow& turn, std::string_view session_id);

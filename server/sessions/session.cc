@@ -56,6 +56,7 @@ bool Session::may_unload(TimePoint now) const {
                      !questions_.none_open();
   // Why a workspace was kept is nowhere else.
   if (works || uses_ > 0 || busy() || down_ || !readers_.empty() || !kept_.empty()) return false;
+  if (!context_.feed.seen_by_all(feed_)) return false;
   return now - last_use_ >= rest &&
          std::all_of(bindings_.begin(), bindings_.end(),
                      [](const auto& entry) { return entry.second->at_rest(); });
@@ -63,6 +64,7 @@ bool Session::may_unload(TimePoint now) const {
 
 Session::~Session() {
   BERTH_ASSERT(!busy());
+  context_.feed.forget(feed_);
 }
 
 // --- the log ---
@@ -80,10 +82,12 @@ std::uint64_t Session::append_to(std::string_view turn, std::string_view type,
 void Session::save() {
   row_.updated_ms = context_.now_ms();
   context_.journal.add(row_);
+  touch();
 }
 
 void Session::save_turn(const TurnRow& turn) {
   context_.journal.add(turn);
+  touch();
 }
 
 void Session::on_visible() {
@@ -303,6 +307,7 @@ void Session::on_health(Binding& of, const Diagnosis& diagnosis) {
       .member("why", diagnosis.why)
       .end_object();
   append("turn.stalled", current_->agent, data);
+  touch();
 }
 
 bool Session::take_back_prompt(const Binding& from) {
@@ -360,6 +365,7 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   current_->ended_ms = context_.now_ms();
   append("turn.ended", current_->agent, turn_ended_json(*current_, target.take_open_tool_calls()));
   save_turn(*current_);
+  save();  // when something was done last is in the row
   TurnRow ended = std::move(*current_);
   current_.reset();
   const bool sent_now = !queue_.empty() && queue_.front().id == next_;
@@ -612,6 +618,23 @@ Result<void> Session::set_policy(std::string permission, std::string rules) {
   save();
   append("policy.changed", {}, policy_json(row_));
   return {};
+}
+
+// --- what clients keep here ---
+
+void Session::set_title(std::string title) {
+  if (row_.title == title) return;
+  row_.title = std::move(title);
+  save();
+  std::string data;
+  JsonWriter(data).begin_object().member("title", row_.title).end_object();
+  append("session.titled", {}, data);
+}
+
+void Session::set_client_state(std::string json) {
+  row_.client_state = std::move(json);
+  ++row_.client_state_version;
+  save();
 }
 
 }  // namespace berth::server

@@ -114,9 +114,14 @@ class Session final : public LogWriter {
   /// The running turn shows no sign of life.
   bool stalled() const { return stalled_; }
   Questions& questions() { return questions_; }
+  const Questions& questions() const { return questions_; }
   /// How permission requests are answered from now on; `rules` as in SessionRow. Error `invalid`
   /// naming the field.
   Result<void> set_policy(std::string permission, std::string rules);
+  void set_title(std::string title);
+  /// Any JSON value that clients keep in the session for themselves. Raises
+  /// SessionRow::client_state_version.
+  void set_client_state(std::string json);
 
   /// Stops agents after the running turn and removes the workspace if that loses nothing.
   /// Idempotent.
@@ -129,8 +134,8 @@ class Session final : public LogWriter {
   /// Stops agents after the running turn; the workspace stays.
   Task<Result<void>> archive();
   Task<Result<void>> unarchive();
-  /// Error `conflict` ("worktree_has_work") unless clean or forced.
-  Task<Result<void>> remove(RemoveOrder order);
+  /// Error `conflict` ("worktree_has_work") unless clean or forced. With `purge` its log goes, too.
+  Task<Result<void>> remove(RemoveOrder order, bool purge = false);
   /// A turn runs: one that waits for a person's decision was not sent and may wait on.
   bool works() const { return current_.has_value() && !waits_for_decision(); }
   /// Gives the turn that runs the ending `interrupted`; its queue is held.
@@ -146,6 +151,8 @@ class Session final : public LogWriter {
   bool rests_since(TimePoint then) const { return last_use_ < then && may_unload(then); }
 
   void add_reader(LogReader& reader) { readers_.push_back(reader); }
+  /// What session_summary_json() tells of it is different now.
+  void touch() { context_.feed.touch(feed_); }
   /// Set whenever no turn runs.
   Event& idle() { return idle_; }
 
@@ -247,6 +254,7 @@ class Session final : public LogWriter {
   Task<Result<void>> come_to_rest(std::string_view reason, bool at_once);
   Task<Result<void>> finish_close();
   Task<Result<void>> finish_remove(RemoveOrder order, SessionState before);
+  void erase();
   Task<void> resume_ending();
   void cancel_unsent(std::string_view why);
   Task<void> remove_transcript();
@@ -281,6 +289,7 @@ class Session final : public LogWriter {
   int uses_ = 0;
   TimePoint last_use_;
   IntrusiveList<LogReader> readers_;
+  FeedEntry feed_{*this};
   Event idle_;
   GraceTimer grace_{*this};
   TurnTimer turn_time_{*this};

@@ -135,7 +135,7 @@ Task<Result<void>> Session::finish_close() {
   co_return Result<void>();
 }
 
-Task<Result<void>> Session::remove(RemoveOrder order) {
+Task<Result<void>> Session::remove(RemoveOrder order, bool purge) {
   if (row_.state == SessionState::deleted) co_return Result<void>();
   if (!order.force && has_worktree(row_) && row_.workspace_ready) {
     // Before anything is stopped: a refusal must change nothing.
@@ -154,7 +154,9 @@ Task<Result<void>> Session::remove(RemoveOrder order) {
   const SessionState before = row_.state;
   Result<void> rest = co_await come_to_rest("the session was deleted", true);
   if (!rest.has_value()) co_return rest;
-  set_state(order.force ? SessionState::discarding : SessionState::deleting);
+  set_state(purge         ? SessionState::purging
+            : order.force ? SessionState::discarding
+                          : SessionState::deleting);
   Result<void> noted = co_await context_.journal.committed();
   if (!noted.has_value()) co_return noted;
   Result<void> done = co_await finish_remove(order, before);
@@ -177,9 +179,22 @@ Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before
     row_.workspace_ready = false;
   }
   co_await remove_transcript();
+  const bool purge = row_.state == SessionState::purging;
   set_state(SessionState::deleted);
   append("session.closed", {}, closed_json(true, "deleted", removal));
+  if (purge) erase();
   co_return Result<void>();
+}
+
+/// In one commit with the end of the session. What is saved of the row later brings nothing back.
+void Session::erase() {
+  context_.journal.add(Erasure{row_.no});
+  for (std::string* text :
+       {&row_.title, &row_.options, &row_.rules, &row_.mcp_servers, &row_.additional_directories,
+        &row_.repository, &row_.directory, &row_.branch, &row_.client_state, &row_.idempotency_key,
+        &row_.body_hash}) {
+    text->clear();
+  }
 }
 
 /// After a crash of the server. Does not wait for the log: a store that refuses must not hold up
@@ -194,7 +209,7 @@ Task<void> Session::resume_ending() {
     done = co_await finish_close();
   } else {
     RemoveOrder order;
-    order.force = state == SessionState::discarding;
+    order.force = state != SessionState::deleting;
     done = co_await finish_remove(order, SessionState::closed);
   }
   if (!done.has_value() && !down_) {

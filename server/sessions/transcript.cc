@@ -3,6 +3,7 @@
 #include <berth/core/json_doc.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace berth::server {
 
@@ -27,10 +28,14 @@ std::string name_of(const JsonView& block) {
   return "[" + std::string(type) + (uri.empty() ? "" : " ") + std::string(uri) + "]";
 }
 
-std::string text_of(const JsonView& block) {
+}  // namespace
+
+std::string text_of_block(const JsonView& block) {
   if (const auto text = block.get_string("text")) return std::string(*text);
   return name_of(block);
 }
+
+namespace {
 
 std::string tool_text(const JsonView& data) {
   std::string out = "- Tool call " + std::string(data.get_string("toolCallId").value_or("?"));
@@ -41,7 +46,7 @@ std::string tool_text(const JsonView& data) {
   for (const JsonView& content : data.elements("content")) {
     const std::string_view type = content.get_string("type").value_or("");
     if (type == "content") {
-      out += fenced(text_of(content.find("content")));
+      out += fenced(text_of_block(content.find("content")));
     } else if (type == "diff") {
       out += "  diff of " + std::string(content.get_string("path").value_or("?")) + "\n" +
              fenced(content.get_string("newText").value_or(""));
@@ -56,7 +61,7 @@ void Transcript::heading(std::string_view turn, std::string_view what) {
   if (turn_ == turn && what.empty()) return;
   turn_ = turn;
   speaker_.clear();
-  if (!body_.empty()) body_ += "\n\n";
+  if (drained_ || !body_.empty()) body_ += "\n\n";
   body_ += "## " + std::string(what.empty() ? std::string_view("Turn, continued") : what);
   body_ += "\n";
 }
@@ -71,7 +76,7 @@ void Transcript::speak(std::string_view speaker, std::string_view text) {
 
 void Transcript::line(std::string_view text) {
   speaker_.clear();
-  if (!body_.ends_with('\n')) body_ += '\n';
+  if (!(drained_ && body_.empty() ? ends_line_ : body_.ends_with('\n'))) body_ += '\n';
   body_ += text;
 }
 
@@ -96,10 +101,12 @@ void Transcript::take(const Frame& frame) {
   const std::string_view turn = root.get_string("turn").value_or("");
   if (frame.type == "turn.queued") {
     heading({}, "Request " + std::to_string(data.get_int64("number").value_or(0)));
-    for (const JsonView& block : data.elements("prompt")) speak("User", text_of(block) + "\n");
+    for (const JsonView& block : data.elements("prompt"))
+      speak("User", text_of_block(block) + "\n");
   } else if (frame.type == "turn.edited" && data.find("prompt").is_array()) {
     heading({}, "Request " + std::to_string(data.get_int64("number").value_or(0)) + ", changed");
-    for (const JsonView& block : data.elements("prompt")) speak("User", text_of(block) + "\n");
+    for (const JsonView& block : data.elements("prompt"))
+      speak("User", text_of_block(block) + "\n");
   } else if (frame.type == "turn.started") {
     heading(turn, "Turn " + std::to_string(data.get_int64("number").value_or(0)) + " (" +
                       std::string(root.get_string("agent").value_or("")) + ")");
@@ -113,16 +120,22 @@ void Transcript::take(const Frame& frame) {
     const std::string_view kind = data.get_string("sessionUpdate").value_or("");
     if (kind == "agent_message_chunk") {
       heading(turn, {});
-      speak("Assistant", text_of(data.find("content")));
+      speak("Assistant", text_of_block(data.find("content")));
     } else if (kind == "agent_thought_chunk") {
       heading(turn, {});
-      speak("Assistant (thinking)", text_of(data.find("content")));
+      speak("Assistant (thinking)", text_of_block(data.find("content")));
     } else if (kind == "tool_call" || kind == "tool_call_update") {
       heading(turn, {});
       line(tool_text(data));
     }
   }
   make_room();
+}
+
+std::string Transcript::drain() {
+  drained_ = drained_ || !body_.empty();
+  if (!body_.empty()) ends_line_ = body_.ends_with('\n');
+  return std::exchange(body_, {});
 }
 
 std::string Transcript::text() const {

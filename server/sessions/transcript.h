@@ -2,6 +2,7 @@
 // it as a file.
 #pragma once
 
+#include <berth/core/json_doc.h>
 #include <berth/server/sessions/frames.h>
 
 #include <cstdint>
@@ -9,6 +10,9 @@
 #include <string_view>
 
 namespace berth::server {
+
+/// The text of a content block; of one without text what it is, in brackets.
+std::string text_of_block(const JsonView& block);
 
 /// Frames in, Markdown out. Deterministic; bounded: above `bytes_max` the oldest turns go, and the
 /// text says so.
@@ -18,6 +22,8 @@ class Transcript {
 
   void take(const Frame& frame);
   std::string text() const;
+  /// For logs of any size: what was written since the last drain(), without the heading of text().
+  std::string drain();
 
  private:
   void heading(std::string_view turn, std::string_view what);
@@ -30,6 +36,8 @@ class Transcript {
   std::string turn_;     // whose heading stands last
   std::string speaker_;  // who spoke last under it
   bool dropped_ = false;
+  bool drained_ = false;
+  bool ends_line_ = false;  // what was drained
 };
 
 }  // namespace berth::server

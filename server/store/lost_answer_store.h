@@ -34,6 +34,10 @@ class LostAnswerStore final : public Store {
   Result<SessionNo> find_session(std::string_view project, std::string_view id) override {
     return store_.find_session(project, id);
   }
+  Result<SessionNo> find_session_by_key(std::string_view project,
+                                        std::string_view idempotency_key) override {
+    return store_.find_session_by_key(project, idempotency_key);
+  }
   Result<SessionSnapshot> load_session(SessionNo session) override {
     return store_.load_session(session);
   }

@@ -22,6 +22,7 @@ enum class SessionState : std::uint8_t {
   closing,
   deleting,    ///< Unless something would be lost by it.
   discarding,  ///< What would be lost is salvaged.
+  purging,     ///< The same, and the log is erased.
 };
 inline bool is_ending(SessionState state) {
   return state > SessionState::deleted;
@@ -45,7 +46,11 @@ struct SessionRow {
   std::string options;         ///< The immutable options as canonical JSON, for idempotent opening.
   std::string rules;           ///< JSON array of permission rules, last match wins; empty = none.
   std::string mcp_servers;     ///< JSON array as ACP's session/new takes it; empty = none.
-  std::string additional_directories;  ///< JSON array of absolute paths; empty = none.
+  std::string additional_directories;     ///< JSON array of absolute paths; empty = none.
+  std::string client_state;               ///< JSON that clients keep here for themselves, or empty.
+  std::int64_t client_state_version = 0;  ///< Raised with each change of it.
+  std::string idempotency_key;            ///< Of the request that opened it; empty without one.
+  std::string body_hash;  ///< Of that request, to tell a retry from a reuse of the key.
   std::int64_t created_ms = 0;
   std::int64_t updated_ms = 0;
   bool workspace_ready = false;

@@ -30,6 +30,8 @@ struct Columns<SessionRow> {
     f("workspace_ready", row.workspace_ready), f("held", row.held), f("rules", row.rules);
     f("mcp_servers", row.mcp_servers);
     f("additional_directories", row.additional_directories);
+    f("client_state", row.client_state), f("client_state_version", row.client_state_version);
+    f("idempotency_key", row.idempotency_key), f("body_hash", row.body_hash);
   }
 };
 

@@ -91,6 +91,13 @@ CREATE TABLE tokens(
   hash TEXT NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
   last_used_ms INTEGER NOT NULL, revoked_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 )sql",
+    R"sql(
+ALTER TABLE sessions ADD COLUMN client_state TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN client_state_version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN body_hash TEXT NOT NULL DEFAULT '';
+CREATE INDEX sessions_by_key ON sessions(project, idempotency_key) WHERE idempotency_key <> '';
+)sql",
 };
 
 }  // namespace

@@ -163,7 +163,8 @@ Result<void> SqliteStore::prepare_writes() {
              {&sql.erase[4], "DELETE FROM changes WHERE session=?1"},
              {&sql.erase[5],
               "UPDATE sessions SET title='', options='', rules='', mcp_servers='', "
-              "additional_directories='', repository='', directory='', branch='' WHERE no=?1"},
+              "additional_directories='', repository='', directory='', branch='', client_state='', "
+              "idempotency_key='', body_hash='' WHERE no=?1"},
              {&sql.raise_session_no, "UPDATE owner SET last_session_no=max(last_session_no, ?1)"},
              {&sql.run_sizes,
               "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
@@ -174,6 +175,13 @@ Result<void> SqliteStore::prepare_writes() {
 
 Result<void> SqliteStore::prepare_reads() {
   Statements& sql = *sql_;
+  // What is 0, empty or negative filters nothing.
+  const std::string listed =
+      "no<?2 AND state<>?3 AND state<>?4 AND (?6<0 OR state=?6) AND "
+      "(?7='' OR repository=?7 OR CASE WHEN json_valid(options) THEN "
+      "json_extract(options, '$.repository')=?7 ELSE 0 END) AND "
+      "(?8='' OR instr(lower(title), lower(?8))>0) AND updated_ms>=?9 "
+      "ORDER BY no DESC LIMIT ?5";
   const std::string turns = detail::select_from<TurnRow>() + " WHERE session=?1";
   const std::string interactions = detail::select_from<InteractionRow>() + " WHERE session=?1";
   return prepare_all(
@@ -187,13 +195,11 @@ Result<void> SqliteStore::prepare_reads() {
         "SELECT first_seq + count - 1 FROM events WHERE session=?1 "
         "ORDER BY first_seq DESC LIMIT 1"},
        {&sql.find_session, "SELECT no FROM sessions WHERE project=?1 AND id=?2"},
+       {&sql.find_session_by_key,
+        "SELECT no FROM sessions WHERE project=?1 AND idempotency_key=?2 AND idempotency_key<>''"},
        {&sql.load_session, detail::select_from<SessionRow>() + " WHERE no=?1"},
-       {&sql.list_sessions,
-        detail::select_from<SessionRow>() +
-            " WHERE project=?1 AND no<?2 AND state<>?3 AND state<>?4 ORDER BY no DESC LIMIT ?5"},
-       {&sql.list_all_sessions,
-        detail::select_from<SessionRow>() +
-            " WHERE no<?1 AND state<>?2 AND state<>?3 ORDER BY no DESC LIMIT ?4"},
+       {&sql.list_sessions, detail::select_from<SessionRow>() + " WHERE project=?1 AND " + listed},
+       {&sql.list_all_sessions, detail::select_from<SessionRow>() + " WHERE " + listed},
        {&sql.unsettled,
         "SELECT session FROM turns WHERE state < 5 UNION "
         "SELECT session FROM bindings WHERE state = 1 UNION "
@@ -341,6 +347,12 @@ Result<SessionNo> SqliteStore::find_session(std::string_view project, std::strin
   return no;
 }
 
+Result<SessionNo> SqliteStore::find_session_by_key(std::string_view project,
+                                                   std::string_view idempotency_key) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  return read_integer(sql_->find_session_by_key.bind(1, project).bind(2, idempotency_key));
+}
+
 Result<SessionSnapshot> SqliteStore::load_session(SessionNo session) {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
   Result<std::optional<SessionRow>> row =
@@ -371,12 +383,14 @@ Result<std::vector<SessionRow>> SqliteStore::list_sessions(const SessionQuery& q
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
   const SessionNo before = query.before_no == 0 ? INT64_MAX : query.before_no;
   const int hidden = query.include_deleted ? -1 : static_cast<int>(SessionState::deleted);
-  const int away = query.include_archived ? -1 : static_cast<int>(SessionState::archived);
+  const bool with_archived = query.include_archived || query.state == SessionState::archived;
+  const int away = with_archived ? -1 : static_cast<int>(SessionState::archived);
   SqliteStatement& statement = query.every_project ? sql_->list_all_sessions : sql_->list_sessions;
-  int index = 0;
-  if (!query.every_project) statement.bind(++index, std::string_view(query.project));
-  statement.bind(++index, before).bind(++index, hidden).bind(++index, away);
-  return read_rows<SessionRow>(statement.bind(++index, query.limit));
+  statement.bind(1, std::string_view(query.project)).bind(2, before).bind(3, hidden);
+  statement.bind(4, away).bind(5, query.limit);
+  statement.bind(6, query.state ? static_cast<std::int64_t>(*query.state) : std::int64_t{-1});
+  statement.bind(7, std::string_view(query.repository)).bind(8, std::string_view(query.title));
+  return read_rows<SessionRow>(statement.bind(9, query.updated_since_ms));
 }
 
 Result<std::vector<SessionNo>> SqliteStore::unsettled_sessions() {

@@ -46,6 +46,8 @@ class SqliteStore final : public Store {
                                 std::size_t bytes_max) override;
   Result<SessionNo> last_session_no() override;
   Result<SessionNo> find_session(std::string_view project, std::string_view id) override;
+  Result<SessionNo> find_session_by_key(std::string_view project,
+                                        std::string_view idempotency_key) override;
   Result<SessionSnapshot> load_session(SessionNo session) override;
   Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) override;
   Result<std::vector<SessionNo>> unsettled_sessions() override;
@@ -73,7 +75,8 @@ class SqliteStore final : public Store {
     SqliteStatement erase_token;
     SqliteStatement raise_session_no, last_session_no;
     SqliteStatement read_events, last_seq;
-    SqliteStatement find_session, load_session, list_sessions, list_all_sessions, unsettled;
+    SqliteStatement find_session, find_session_by_key, load_session;
+    SqliteStatement list_sessions, list_all_sessions, unsettled;
     SqliteStatement list_turns, open_turns, find_turn, find_turn_by_key;
     SqliteStatement bindings, list_interactions, find_interaction, change, list_tokens;
     SqliteStatement run_sizes, run_frames, drop_run;

@@ -49,6 +49,10 @@ struct SessionQuery {
   bool every_project = false;  ///< In place of the one above.
   bool include_deleted = false;
   bool include_archived = false;
+  std::optional<SessionState> state;  ///< Only these; hides none of them.
+  std::string repository;             ///< Only of this path or URL; empty = of any, or none.
+  std::string title;                  ///< Only with this in the title, ASCII case aside.
+  std::int64_t updated_since_ms = 0;  ///< Only those that changed then or later.
   SessionNo before_no = 0;  ///< Keyset: numbers below it, newest first; 0 = from the newest.
   int limit = 100;
 };
@@ -96,6 +100,9 @@ class Store {
   virtual Result<SessionNo> last_session_no() = 0;
   /// Error `not_found`.
   virtual Result<SessionNo> find_session(std::string_view project, std::string_view id) = 0;
+  /// The session that was opened with this key; 0 when none was.
+  virtual Result<SessionNo> find_session_by_key(std::string_view project,
+                                                std::string_view idempotency_key) = 0;
   virtual Result<SessionSnapshot> load_session(SessionNo session) = 0;
   virtual Result<std::vector<SessionRow>> list_sessions(const SessionQuery& query) = 0;
 

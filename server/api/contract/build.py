@@ -9,7 +9,7 @@ import sys
 sys.dont_write_bytecode = True
 
 HERE = pathlib.Path(__file__).parent
-PARTS = ("common", "sessions", "turns", "events", "agents", "changes", "tokens", "page")
+PARTS = ("common", "sessions", "turns", "events", "agents", "changes", "files", "tokens", "page")
 DESCRIPTION = """berth hosts persistent coding-agent sessions. Clients must ignore fields and event types that they do not
 know. docs/api.md tells the same in prose."""
 

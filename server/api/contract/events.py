@@ -1,7 +1,7 @@
 """The log of a session: every event type, as a schema of its own."""
 
 from schema import (BOOLEAN, COUNT, INTEGER, OPEN_OBJECT, STRING, TIME, VIEW, answer, array, const, content,
-                    described, enum, header, number, operation, or_null, query, ref, response, stream_of,
+                    described, enum, flag, header, number, operation, or_null, query, ref, response, stream_of,
                     strings)
 
 from changes import OUTCOME
@@ -22,6 +22,7 @@ EVENTS = {
     "session.opened": answer({"workspace": ref("Workspace"), "fallback": or_null(STRING), "agent": STRING}),
     "session.closed": answer({"workspace": enum("removed", "kept"), "reason": or_null(STRING),
                               "salvage_ref": or_null(STRING), "branch_kept": or_null(STRING)}),
+    "session.titled": answer({"title": STRING}),
     "session.revived": NOTHING,
     "session.archived": NOTHING,
     "session.unarchived": NOTHING,
@@ -91,18 +92,59 @@ SCHEMAS["Event"] = {
     "discriminator": {"propertyName": "type", "mapping": {name: f"#/components/schemas/{schema_name(name)}"
                                                           for name in EVENTS}},
 }
+SCHEMAS["SessionEvent"] = {
+    "allOf": [ref("Event"), {"type": "object", "required": ["session"], "properties": {"session": STRING}}],
+    "description": "An event of a session's log in a stream of several: with the session's id in front.",
+}
+SCHEMAS["SessionSummary"] = answer({
+    "id": STRING, "state": enum("open", "archived", "closed", "closing", "deleting", "deleted"), "title": STRING,
+    "agent": STRING,
+    "workspace": answer({"mode": enum("worktree", "overlay", "directory", "none"), "repository": or_null(STRING),
+                         "url": or_null(STRING)}),
+    "turn": or_null(answer({"id": STRING, "number": INTEGER, "agent": STRING, "state": ref("TurnState")})),
+    "queued": COUNT, "interactions_open": COUNT, "held": BOOLEAN, "stalled": BOOLEAN, "created_at": or_null(TIME),
+    "updated_at": or_null(TIME),
+}, description="How a session stands, for lists.")
+SCHEMAS["TranscriptEntry"] = answer({
+    "kind": enum("message", "thought", "request", "turn", "tool_call", "plan", "interaction"), "seq": COUNT, "event": STRING,
+    "time": TIME, "turn": or_null(STRING), "agent": or_null(STRING),
+}, {"text": described(STRING, "Of messages and thoughts."), "data": described({}, "Of the others: the event's.")})
+SCHEMAS["TranscriptOfSession"] = answer({"session": STRING, "entries": array(ref("TranscriptEntry"))})
 SCHEMAS["EventPage"] = answer({"events": array(ref("Event")), "last_seq": COUNT, "more": BOOLEAN})
 
+LAST_EVENT = header("Last-Event-ID", STRING, "The cursor of a client that comes back; wins over `after`.")
+AFTER = query("after", STRING, "The same in the query.")
+HEARTBEAT = query("heartbeat", enum("comment", "event"), "How a quiet stream shows that it lives.")
+TYPES = query("types", STRING, "Only events of these types, with commas between them.")
+UNTIL = query("until", enum("turn-end"), "Ends the stream after the next turn's ending.")
+
 OPERATIONS = [
+    operation("GET", "/v1/events", "getEventsOfSessions", "The logs of several sessions in one stream",
+              {200: response("Server-sent events; `stream.opened` and `reset` are the stream's own",
+                             stream_of(ref("SessionEvent")))},
+              scope=VIEW, tag="events", problems=(404, 422), parameters=[
+                  LAST_EVENT, AFTER, HEARTBEAT, TYPES,
+                  query("sessions", STRING, "Ids with commas between them, or `*`."),
+                  query("from", enum("start", "now"), "Where sessions begin that have no place yet."),
+              ]),
+    operation("GET", "/v1/watch", "watch", "How all sessions stand, and what changes",
+              {200: response("Server-sent events `reset`, `session`, `ready`", stream_of(ref("SessionSummary")))},
+              scope=VIEW, tag="events", problems=(422,), parameters=[
+                  LAST_EVENT, AFTER, HEARTBEAT, flag("archived", "Archived ones, too, from the beginning.")]),
+    operation("GET", "/v1/sessions/{session}/transcript", "getTranscript", "The whole story",
+              {200: response("By `Accept` or `format`", {**content(STRING, "text/markdown"),
+                                                         **content(ref("TranscriptOfSession"))})},
+              scope=VIEW, tag="events", problems=(404, 422), parameters=[
+                  query("format", enum("markdown", "json"), "Whatever `Accept` says.")]),
     operation("GET", "/v1/sessions/{session}/events", "getEvents", "The log: live, in pages, or whole",
               {200: response("By `Accept`: server-sent events, a page, or all of it a line each", {
                   **content(ref("EventPage")), **stream_of(ref("Event")),
-                  "application/x-ndjson": {"schema": STRING, "x-item-schema": ref("Event")}})},
+                  "application/x-ndjson": {"schema": STRING, "x-item-schema": ref("Event")}}),
+               204: response("The client comes back for an ending that it has")},
               scope=VIEW, tag="events", problems=(404, 422), parameters=[
-                  header("Last-Event-ID", STRING, "The cursor of a client that comes back; wins over `after`."),
+                  LAST_EVENT, HEARTBEAT, TYPES, UNTIL,
                   number("after", "Only later events.", 0, 1 << 62),
                   query("stream", enum("1"), "A stream, whatever `Accept` says."),
-                  query("until", enum("turn-end"), "Ends the stream after the next turn's ending."),
                   number("limit", "A page has so many at most.", 1000, 10_000),
                   number("bytes", "A page has so many bytes at most.", 1 << 20, 16 << 20),
               ]),

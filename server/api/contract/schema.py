@@ -81,6 +81,13 @@ def header(name, schema, description):
     return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
 
 
+ETAG = {"ETag": (STRING, "Its strong validator.")}
+IF_MATCH = header("If-Match", STRING, "Only if it has this ETag still, else 412.")
+IF_NONE_MATCH = header("If-None-Match", STRING, "The ETag of what the client has.")
+FRESH = {304: {"description": "The client has it"}}
+KEY = header("Idempotency-Key", {"type": "string", "maxLength": 255}, "The same key and body: what the first one made.")
+
+
 def flag(name, description):
     return query(name, enum("0", "1", "true", "false"), description)
 
@@ -155,7 +162,8 @@ def operation(method, path, name, summary, answers, *, tag, parameters=(), body=
     if in_path or parameters:
         made["parameters"] = [*in_path, *parameters]
     if body is not None:
-        made["requestBody"] = {"required": body_needed, "content": content(body)}
+        made["requestBody"] = {"required": body_needed,
+                               "content": body if any("/" in key for key in body) else content(body)}
     made["responses"] = {str(status): given for status, given in answers.items()}
     common = PUBLIC if public else EVERYWHERE
     for status in sorted({*common, *problems}):

@@ -1,7 +1,7 @@
 """Sessions: open, list, end, and what their worktrees hold."""
 
-from schema import (BOOLEAN, COUNT, EDIT, RUN, STRING, TIME, VIEW, answer, array, described, enum, flag,
-                    number, operation, or_null, ref, request, response, strings)
+from schema import (BOOLEAN, COUNT, EDIT, ETAG, FRESH, IF_MATCH, IF_NONE_MATCH, KEY, RUN, STRING, TIME, VIEW, answer, array,
+                    described, enum, flag, number, operation, or_null, query, ref, request, response, strings)
 
 TAG = "sessions"
 LOCATION = {"Location": (STRING, "Where the session is.")}
@@ -30,7 +30,7 @@ SCHEMAS = {
         "fetch": enum("auto", "always", "never"),
         "workspace": enum("worktree", "overlay"),
         "directory": described(STRING, "Absolute: the session works there; excludes `repository`."),
-        "title": STRING,
+        "title": described(STRING, "At most 1,024 bytes."),
         "permission": {**PERMISSION, "default": "ask"},
         "rules": array(ref("Rule"), maxItems=256),
         "mcp_servers": array(ref("McpServer")),
@@ -48,6 +48,7 @@ SCHEMAS = {
         "turn": described(or_null(ref("Turn")), "The running one."),
         "queued": COUNT, "held": BOOLEAN, "stalled": BOOLEAN, "created_at": or_null(TIME), "updated_at": or_null(TIME),
     }),
+    "EditSession": request({"title": {"type": "string", "maxLength": 1024}}, ["title"]),
     "SessionList": answer({
         "sessions": array(ref("Session")),
         "next": described(or_null(STRING), "The cursor of the next page; null at the end."),
@@ -72,18 +73,32 @@ OPERATIONS = [
     operation("POST", "/v1/sessions", "openSession", "Open a session",
               {200: response("It is there already, with the same options", ref("Session"), LOCATION),
                201: response("It is new", ref("Session"), LOCATION)},
-              scope=RUN, tag=TAG, body=ref("OpenSession"), problems=(404, 409, 422, 504),
+              scope=RUN, tag=TAG, body=ref("OpenSession"), problems=(404, 409, 422, 504), parameters=[KEY],
               description="Idempotent for the same id and immutable options."),
     operation("GET", "/v1/sessions", "listSessions", "Sessions, newest first",
               {200: response("A page", ref("SessionList"))}, scope=VIEW, tag=TAG, problems=(422,), parameters=[
                   number("limit", "At most so many.", 100, 1000),
                   number("after", "The cursor: `next` of the page before.", 0, 1 << 62),
                   flag("archived", "Archived ones, too."),
+                  query("state", enum("open", "archived", "closed"), "Only these."),
+                  query("repository", STRING, "Only of this path or URL."),
+                  query("q", STRING, "Only with this in the title, ASCII case aside."),
+                  query("updated_since", STRING, "RFC 3339 in UTC, or milliseconds since 1970."),
               ]),
-    operation("GET", "/v1/sessions/{session}", "getSession", "One session", {200: response("It", ref("Session"))}, scope=VIEW, tag=TAG,
-              problems=(404,)),
+    operation("GET", "/v1/sessions/{session}", "getSession", "One session", {200: response("It", ref("Session"), ETAG), **FRESH},
+              scope=VIEW, tag=TAG, problems=(404,), parameters=[IF_NONE_MATCH]),
+    operation("PATCH", "/v1/sessions/{session}", "editSession", "Change its title",
+              {200: response("The session afterwards", ref("Session"), ETAG)}, scope=EDIT, tag=TAG, body=ref("EditSession"),
+              body_needed=True, problems=(404, 412, 422), parameters=[IF_MATCH]),
+    operation("GET", "/v1/sessions/{session}/state", "getState", "What clients keep in the session",
+              {200: response("Any JSON; null when there is none", {}, ETAG), **FRESH}, scope=VIEW, tag=TAG, problems=(404,),
+              parameters=[IF_NONE_MATCH]),
+    operation("PUT", "/v1/sessions/{session}/state", "putState", "Keep something in the session",
+              {200: response("What is kept now", {}, ETAG)}, scope=EDIT, tag=TAG, body={}, body_needed=True,
+              problems=(400, 404, 412, 413), parameters=[IF_MATCH, IF_NONE_MATCH]),
     operation("DELETE", "/v1/sessions/{session}", "deleteSession", "Remove a session",
-              {204: response("It is gone")}, scope=EDIT, tag=TAG, problems=(404, 409, 422, 504), parameters=[
+              {204: response("It is gone")}, scope=EDIT, tag=TAG, problems=(404, 409, 412, 422, 504), parameters=[
+                  IF_MATCH, flag("purge", "Its log goes, too."),
                   {"name": "force", "in": "query", "required": False, "schema": enum("0", "1", "true", "false", "nested"),
                    "description": "Although its worktree holds work (a salvage commit is kept); `nested`: or repositories."},
               ], description="409 `worktree_has_work` with the WorktreeReport in `body` unless nothing is lost by it."),

@@ -1,7 +1,7 @@
 """Turns, those that wait (inputs), and what they used."""
 
-from schema import (BOOLEAN, COUNT, INTEGER, NUMBER, RUN, STRING, TIME, VIEW, answer, array, described, enum, header,
-                    number, operation, or_null, ref, request, response)
+from schema import (BOOLEAN, COUNT, ETAG, FRESH, IF_MATCH, IF_NONE_MATCH, INTEGER, KEY, NUMBER, RUN, STRING, TIME, VIEW, answer,
+                    array, described, enum, header, number, operation, or_null, ref, request, response)
 
 TAG = "turns"
 TOKENS = ("inputTokens", "outputTokens", "totalTokens", "thoughtTokens", "cachedReadTokens", "cachedWriteTokens")
@@ -15,6 +15,15 @@ TURN = {
     "started_seq": described(or_null(COUNT), "The number of its `turn.started` event."),
     "created_at": or_null(TIME), "started_at": or_null(TIME), "ended_at": or_null(TIME),
 }
+
+POST = {
+    "prompt": ref("Prompt"),
+    "agent": described(STRING, "A profile; the session's default one when left out."),
+    "on_busy": {**enum("queue", "steer", "reject"), "default": "queue"},
+}
+PREFER = header("Prefer", STRING, "`wait=30` waits up to 30 s for the ending.")
+TAKEN = {200: response("It has ended (with Prefer: wait)", ref("Turn"), LOCATION),
+         202: response("It is in the log", ref("Turn"), LOCATION)}
 
 SCHEMAS = {
     "TurnState": enum(*STATES),
@@ -36,11 +45,8 @@ SCHEMAS = {
     "TurnList": answer({"turns": array(ref("Turn"))}),
     "Input": answer({**TURN, "prompt": array(ref("ContentBlock"))}, description="A turn that waits, with its prompt."),
     "InputList": answer({"inputs": array(ref("Input")), "held": BOOLEAN}),
-    "PostTurn": request({
-        "prompt": ref("Prompt"),
-        "agent": described(STRING, "A profile; the session's default one when left out."),
-        "on_busy": {**enum("queue", "steer", "reject"), "default": "queue"},
-    }, ["prompt"], examples=[{"prompt": "Fix the parser"}]),
+    "PostTurn": request(POST, ["prompt"], examples=[{"prompt": "Fix the parser"}]),
+    "PostTurnAndSession": request({**POST, "session": ref("OpenSession")}, ["prompt"]),
     "EditInput": request({"prompt": ref("Prompt"), "agent": {"type": "string", "minLength": 1}},
                          description="One of them, or both."),
     "OrderInputs": request({"order": array(STRING)}, ["order"], "Names every queued turn once."),
@@ -51,13 +57,10 @@ SCHEMAS = {
 INPUT = {200: response("The turn", ref("Input"))}
 ONE_INPUT = "/v1/sessions/{session}/inputs/{turn}"
 OPERATIONS = [
-    operation("POST", "/v1/sessions/{session}/turns", "postTurn", "Prompt an agent",
-              {200: response("It has ended (with Prefer: wait)", ref("Turn"), LOCATION),
-               202: response("It is in the log", ref("Turn"), LOCATION)},
-              scope=RUN, tag=TAG, body=ref("PostTurn"), body_needed=True, problems=(404, 409, 422), parameters=[
-                  header("Idempotency-Key", {"type": "string", "maxLength": 255}, "The same key and body: the same turn."),
-                  header("Prefer", STRING, "`wait=30` waits up to 30 s for the ending."),
-              ]),
+    operation("POST", "/v1/sessions/{session}/turns", "postTurn", "Prompt an agent", TAKEN, scope=RUN, tag=TAG,
+              body=ref("PostTurn"), body_needed=True, problems=(404, 409, 422), parameters=[KEY, PREFER]),
+    operation("POST", "/v1/turns", "postTurnAndSession", "Prompt an agent in a new session", TAKEN, scope=RUN, tag=TAG,
+              body=ref("PostTurnAndSession"), body_needed=True, problems=(404, 409, 422, 504), parameters=[KEY, PREFER]),
     operation("GET", "/v1/sessions/{session}/turns", "listTurns", "Turns, newest first",
               {200: response("A page", ref("TurnList"))}, scope=VIEW, tag=TAG, problems=(404, 422), parameters=[
                   number("limit", "At most so many.", 100, 1000),
@@ -74,10 +77,11 @@ OPERATIONS = [
     operation("POST", "/v1/sessions/{session}/resume-queue", "resumeQueue", "Let a held queue go on",
               {200: response("The session", ref("Session"))}, scope=RUN, tag=TAG, problems=(404,)),
     operation("GET", "/v1/sessions/{session}/inputs", "listInputs", "The turns that wait",
-              {200: response("In the order in which they run", ref("InputList"))}, scope=VIEW, tag=TAG, problems=(404,)),
+              {200: response("In the order in which they run", ref("InputList"), ETAG), **FRESH}, scope=VIEW, tag=TAG,
+              problems=(404,), parameters=[IF_NONE_MATCH]),
     operation("PUT", "/v1/sessions/{session}/inputs", "orderInputs", "Put the turns that wait in another order",
               {200: response("The new order", ref("InputList"))}, scope=RUN, tag=TAG, body=ref("OrderInputs"), body_needed=True,
-              problems=(404, 409, 422)),
+              problems=(404, 409, 412, 422), parameters=[IF_MATCH]),
     operation("PATCH", ONE_INPUT, "editInput", "Change a turn that waits", INPUT, scope=RUN, tag=TAG, body=ref("EditInput"),
               body_needed=True, problems=(404, 409, 422)),
     operation("DELETE", ONE_INPUT, "removeInput", "Take back a turn that waits", INPUT, scope=RUN, tag=TAG, problems=(404, 409)),
