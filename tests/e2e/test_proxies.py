@@ -19,7 +19,7 @@ from test_streams import Sse, ended, places
 PREFIX = "/tools/berth"
 
 NGINX = """
-daemon off; user root; pid nginx.pid; error_log stderr;
+daemon off; master_process off; user root; pid nginx.pid; error_log stderr;
 events {{}}
 http {{
   access_log off;
@@ -75,7 +75,6 @@ class Proxy:
 
     def stop(self):
         """At once: Caddy's own way waits for streams, which do not end."""
-        subprocess.run(["pkill", "-KILL", "-P", str(self._process.pid)], check=False)  # nginx's workers
         self._process.kill()
         self._process.wait()
 
