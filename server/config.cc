@@ -357,6 +357,7 @@ std::optional<Error> read_limits(Config& config, const ConfigSource& source,
                                  const toml::table& table) {
   Reader reader(source, "limits.", table);
   reader.number("queue_max", config.sessions.queue_max);
+  reader.seconds("queue_time_max", config.sessions.queue_time_max);
   reader.number("prompt_bytes_max", config.sessions.prompt_bytes_max);
   reader.seconds("snapshot_wait_max", config.sessions.snapshot_wait_max);
   reader.seconds("heartbeat", config.sessions.heartbeat);

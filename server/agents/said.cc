@@ -21,7 +21,8 @@ std::string text_in(std::string_view update) {
 }
 
 void Said::note(const AgentUpdate& update) {
-  if (update.kind == "agent_message_chunk") append_said(text, text_in(update.update));
+  const bool full = text.size() >= kTextMax;
+  if (!full && update.kind == "agent_message_chunk") append_said(text, text_in(update.update));
   if (!update.tool_call_id.empty()) tool_calls.emplace(update.tool_call_id);
 }
 

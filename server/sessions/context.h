@@ -21,6 +21,7 @@ namespace berth::server {
 
 struct SessionLimits {
   std::size_t queue_max = 64;  ///< Turns waiting in one session; above it `overloaded`.
+  Duration queue_time_max{};   ///< A turn that waits longer ends `expired`, unsent; 0 = no end.
   std::size_t prompt_bytes_max = 16u << 20;  ///< Content blocks of one prompt.
   Duration snapshot_wait_max =
       std::chrono::seconds(15);  ///< What a next turn waits for the snapshot.

@@ -63,6 +63,7 @@ bool Session::may_unload(TimePoint now) const {
 }
 
 Session::~Session() {
+  context_.reactor().disarm(queue_time_);  // it may be armed where the start was given up
   BERTH_ASSERT(!busy());
   context_.feed.forget(feed_);
 }
@@ -169,6 +170,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   if (row_.held) resume_queue();
   const TurnRow answer = turn;
   queue_.push_back(std::move(turn));
+  watch_queue();
   idle_.reset();
   // An idle session starts at once, in the same commit; its agent hears of it only after that.
   advance();
@@ -455,6 +457,35 @@ void Session::count_turn_time() {
   }
 }
 
+/// Until the oldest one that waits has waited too long.
+void Session::watch_queue() {
+  const Duration most = context_.limits.queue_time_max;
+  io::Reactor& reactor = context_.reactor();
+  reactor.disarm(queue_time_);
+  if (most.count() <= 0 || queue_.empty() || down_) return;
+  std::int64_t oldest = queue_.front().created_ms;
+  for (const TurnRow& turn : queue_) oldest = std::min(oldest, turn.created_ms);
+  const Duration waited = std::chrono::milliseconds(context_.now_ms() - oldest);
+  reactor.arm(queue_time_, reactor.clock().now() + std::max<Duration>(most - waited, kInstant));
+}
+
+void Session::on_queue_time_over() {
+  const auto most =
+      std::chrono::duration_cast<std::chrono::milliseconds>(context_.limits.queue_time_max);
+  const std::int64_t eldest_ms = context_.now_ms() - most.count();
+  std::vector<TurnRow> waiting;
+  for (TurnRow& turn : std::exchange(queue_, {})) {
+    if (turn.created_ms <= eldest_ms) {
+      end_unsent(std::move(turn), TurnState::expired, "queue_time_max is over, it was not sent");
+    } else {
+      waiting.push_back(std::move(turn));
+    }
+  }
+  queue_ = std::move(waiting);
+  go_idle_if_empty();
+  watch_queue();
+}
+
 void Session::on_turn_time_over() {
   if (!current_ || cancel_requested_) return;
   expired_ = true;
@@ -554,6 +585,7 @@ Task<void> Session::recover() {
   if (!queue_.empty()) {
     idle_.reset();
     if (!row_.held) hold_queue("the server was restarted");
+    watch_queue();
   }
   if (is_ending(row_.state)) scope_.spawn(resume_ending());
 }
@@ -600,6 +632,7 @@ void Session::steer_what_is_visible() {
       return other.number > turn.number;
     });
     queue_.insert(before, std::move(turn));
+    watch_queue();
   }
   if (!queue_.empty()) idle_.reset();
 }

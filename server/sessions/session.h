@@ -207,6 +207,15 @@ class Session final : public LogWriter {
     Session& owner_;
   };
 
+  class QueueTimer final : public io::TimerOp {
+   public:
+    explicit QueueTimer(Session& owner) : owner_(owner) {}
+    void on_timer() override { owner_.on_queue_time_over(); }
+
+   private:
+    Session& owner_;
+  };
+
   /// A prompt that shall be added to a running turn; it is sent once it is in the log.
   struct Steering {
     TurnRow turn;
@@ -250,6 +259,8 @@ class Session final : public LogWriter {
   void count_turn_time();
   void on_cancel_grace_over();
   void on_turn_time_over();
+  void watch_queue();
+  void on_queue_time_over();
   void set_state(SessionState state);
   Task<Result<void>> come_to_rest(std::string_view reason, bool at_once);
   Task<Result<void>> finish_close();
@@ -293,6 +304,7 @@ class Session final : public LogWriter {
   Event idle_;
   GraceTimer grace_{*this};
   TurnTimer turn_time_{*this};
+  QueueTimer queue_time_{*this};
   Changes changes_;
   Scope scope_;
 };

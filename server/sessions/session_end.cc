@@ -285,6 +285,7 @@ Task<void> Session::shutdown() {
   down_ = true;
   context_.reactor().disarm(grace_);
   context_.reactor().disarm(turn_time_);
+  context_.reactor().disarm(queue_time_);
   changes_.stop();
   questions_.stop();
   for (auto& [agent, bound] : bindings_) co_await bound->shutdown();

@@ -215,6 +215,7 @@ server::Config World::make_config() {
   if (plan_.one_in(3)) config.journal.tail_bytes_max = 2000;
   if (plan_.one_in(3)) config.journal.batch_events_max = 8;
   if (plan_.one_in(3)) config.sessions.page_bytes = 300;
+  if (seed_ % 4 == 1) config.sessions.queue_time_max = milliseconds(1 + seed_ % 2000);
   if (plan_.one_in(3)) config.sessions.reader_burst_bytes = 500;
   return config;
 }
@@ -278,7 +279,10 @@ WorldReport World::run() {
 
 void World::live(bool last) {
   ++life_;
-  if (last) machine_.faults() = FaultPlan::none();
+  if (last) {
+    machine_.faults() = FaultPlan::none();
+    config_.sessions.queue_time_max = {};  // the last prompts are to be completed
+  }
   {
     Life life(*this, last);
     if (last) {

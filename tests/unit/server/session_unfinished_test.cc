@@ -92,6 +92,30 @@ TEST(Expiring, ATurnThatAPersonStoppedBeforeIsCancelled) {
   EXPECT_EQ(world.state_of(turn), TurnState::cancelled);
 }
 
+TEST(Expiring, ATurnThatWaitedTooLongIsNotSent) {
+  SessionLimits limits;
+  limits.queue_time_max = seconds(10);
+  SessionWorld world(limits);
+  const std::string turn = world.prompt("hang", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle(seconds(60));
+  EXPECT_EQ(world.state_of(turn), TurnState::running) << "it does not wait any more";
+  const std::string early = world.prompt("early", "one");
+  world.settle(seconds(6));
+  const std::string late = world.prompt("late", "one");
+  world.settle(seconds(5));
+  EXPECT_EQ(world.state_of(early), TurnState::expired);
+  EXPECT_EQ(world.state_of(late), TurnState::queued);
+  EXPECT_TRUE(holds(world.last("turn.ended"), "queue_time_max"));
+  world.session().cancel(turn, "enough").value();
+  one.ends("cancelled");
+  world.settle();
+  EXPECT_TRUE(world.session().row().held);
+  world.settle(seconds(6));
+  EXPECT_EQ(world.state_of(late), TurnState::expired) << "also where the queue is held";
+}
+
 // --- a turn that a crash cut off ---
 
 void cut_off_in_a_turn(SessionWorld& world, bool with_words) {
