@@ -1,6 +1,7 @@
 // The reducer of the web page: events in, model out.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { applyWatch, newList, sessionsOf } from '../../server/ui/web/session_list.js';
 import {
   activityOf,
   apply,
@@ -362,4 +363,27 @@ test('Ten thousand events cost little', () => {
   console.log(`figure: 10,000 events reduced in ${(performance.now() - started).toFixed(0)} ms`);
   assert.equal(model.seq, 10_000);
   assert.equal(model.items.length, 300);
+});
+
+test('The list stays until a new one is whole, and forgets what is gone', () => {
+  const list = newList();
+  const row = (id, state = 'open') => ({ id, state, created_at: `2026-01-0${id}` });
+  const ids = () =>
+    sessionsOf(list)
+      .map(({ id }) => id)
+      .join();
+  for (const [type, data] of [['reset'], ['session', row('1')], ['session', row('2')], ['ready']])
+    applyWatch(list, type, data, false);
+  assert.equal(ids(), '2,1');
+  applyWatch(list, 'reset', {}, false);
+  applyWatch(list, 'session', row('3'), false);
+  assert.equal(ids(), '2,1');
+  applyWatch(list, 'ready', {}, false);
+  assert.equal(ids(), '3');
+  applyWatch(list, 'session', row('4'), false);
+  applyWatch(list, 'session', row('3', 'deleted'), false);
+  applyWatch(list, 'session', row('5', 'archived'), false);
+  assert.equal(ids(), '4');
+  applyWatch(list, 'session', row('4', 'archived'), true);
+  assert.equal(ids(), '4');
 });

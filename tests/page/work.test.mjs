@@ -158,6 +158,19 @@ test('Files go back to how they were after a turn, after a look at what that mea
   await page.locator('.notice', { hasText: 'Restored to turn 1' }).waitFor();
 });
 
+test('A session gets another name, which every list shows', async () => {
+  await server.open({ id: 'nameless' });
+  await enter(page, 'nameless');
+  const other = await openPage(browser, server);
+  await button('Session details').click();
+  await button('Rename…').click();
+  await dialog('Rename session').getByLabel('Title').fill('A name');
+  await page.keyboard.press('Enter');
+  await page.locator('.session-head', { hasText: 'A name' }).waitFor();
+  for (const each of [page, other]) await each.locator('.session-list a', { hasText: 'A name' }).waitFor();
+  await other.context().close();
+});
+
 test('Deleting a session with work says what would be lost, and needs a second word', async () => {
   await server.open({ id: 'doomed', repository: server.repository('doomed') });
   await enter(page, 'doomed');
@@ -177,7 +190,7 @@ test('Deleting a session with work says what would be lost, and needs a second w
   assert.equal(await button('Delete anyway').isDisabled(), true);
   await guard.getByLabel('I do not need it').check();
   await button('Delete anyway').click();
-  await page.getByRole('heading', { name: 'Choose a session' }).waitFor();
+  await page.getByRole('heading', { name: 'Ready when you are' }).waitFor();
   await until(
     async () => (await page.locator('.session-list a[data-id="doomed"]').count()) === 0,
     'gone from the list',

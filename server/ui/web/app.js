@@ -3,14 +3,12 @@ import { Api, sessionPath } from './api.js';
 import { showDialog } from './dialog.js';
 import { button, fill, h } from './dom.js';
 import { newSessionDialog } from './session_dialogs.js';
+import { followSessions } from './session_list.js';
 import { SessionScreen } from './session_screen.js';
 import { SessionsView } from './sessions_view.js';
 import { nextTheme } from './theme.js';
 import { attempt, toast } from './toast.js';
 import { askForToken, findToken, forgetToken } from './token.js';
-
-const LIST_EVERY_MS = 2500;
-const PAGE = 100;
 
 const KEYS = [
   ['j k', 'next, previous session'],
@@ -32,19 +30,13 @@ class App {
   #root;
   #info = { agents: [] };
   #sessions = [];
-  #limit = PAGE;
-  #more = false;
   #screen = null;
-  #timer = 0;
+  #watching = null;
   #over = new AbortController();
   #list = new SessionsView({
     open: (id) => this.#go(id),
     create: () => this.#create(),
-    more: () => {
-      this.#limit += PAGE;
-      this.#reload();
-    },
-    reload: () => this.#reload(),
+    reload: () => this.#follow(),
     theme: () => toast(`Theme: ${nextTheme()}`),
     help: () => this.#help(),
   });
@@ -61,44 +53,27 @@ class App {
     const { signal } = this.#over;
     addEventListener('hashchange', () => this.#route(), { signal });
     addEventListener('keydown', (event) => this.#key(event), { signal });
-    document.addEventListener(
-      'visibilitychange',
-      () => {
-        if (!document.hidden) this.#reload();
-      },
-      { signal },
-    );
-    await this.#reload();
+    this.#follow();
     await this.#route();
   }
 
   stop() {
     this.#over.abort();
-    clearTimeout(this.#timer);
+    this.#watching?.abort();
     this.#screen?.leave();
   }
 
-  // The list is asked for again and again while somebody looks at it.
-  async #reload() {
-    clearTimeout(this.#timer);
-    try {
-      const page = await this.#api.get(
-        `v1/sessions?limit=${this.#limit}${this.#list.archived.checked ? '&archived=1' : ''}`,
-      );
-      this.#sessions = page.sessions;
-      this.#more = page.next !== null;
-      this.#showList();
-    } catch (problem) {
-      // Without a connection the list stays as it was; the next time it is asked for again.
-      if (problem.status) toast(problem.message, 'error');
-    }
-    clearTimeout(this.#timer);
-    if (!document.hidden && !this.#over.signal.aborted)
-      this.#timer = setTimeout(() => this.#reload(), LIST_EVERY_MS);
+  // Anew when archived ones are wanted, or no more; the list stays until the other one is there.
+  #follow() {
+    this.#watching?.abort();
+    this.#watching = new AbortController();
+    const archived = this.#list.archived.checked;
+    followSessions(this.#api, archived, (sessions) => this.#showList(sessions), this.#watching.signal);
   }
 
-  #showList() {
-    this.#list.update(this.#sessions, this.#screen?.id ?? null, this.#more);
+  #showList(sessions = this.#sessions) {
+    this.#sessions = sessions;
+    this.#list.update(sessions, this.#screen?.id ?? null);
   }
 
   #go(id) {
@@ -119,11 +94,7 @@ class App {
       if (decodeURIComponent(location.hash) !== `#/s/${id}` || this.#screen) return;
       this.#screen = new SessionScreen(this.#api, session, this.#info.agents, {
         back: () => this.#go(null),
-        changed: () => this.#reload(),
-        gone: () => {
-          this.#go(null);
-          this.#reload();
-        },
+        gone: () => this.#go(null),
         shown: (screen) => {
           document.title = `${['waiting', 'decision'].includes(screen.activity) ? '(!) ' : ''}${screen.title} · berth`;
         },
@@ -145,7 +116,7 @@ class App {
         'main',
         { class: 'welcome' },
         h('img', { src: 'ui/favicon.svg', alt: '', width: 56, height: 56 }),
-        h('h2', null, why ?? (this.#sessions.length ? 'Choose a session' : 'Ready when you are')),
+        h('h2', null, why ?? 'Ready when you are'),
         h(
           'p',
           null,
@@ -158,9 +129,7 @@ class App {
 
   async #create() {
     const session = await newSessionDialog(this.#api, this.#info.agents);
-    if (!session) return;
-    this.#go(session.id);
-    this.#reload();
+    if (session) this.#go(session.id);
   }
 
   #help() {

@@ -37,12 +37,11 @@ export class SessionScreen {
   #queue;
   #transcript;
   #changes;
-  #shownActivity = null;
   #shownHead = '';
   #shownBanner = '';
   node;
 
-  /** `agents` are the names one can choose; `calls`: back(), changed(), gone(). */
+  /** `agents` are the names one can choose; `calls`: back(), gone(), shown(screen). */
   constructor(api, session, agents, calls) {
     this.#api = api;
     this.#session = session;
@@ -119,11 +118,7 @@ export class SessionScreen {
   showDetails() {
     return attempt(async () => {
       this.#session = await this.#api.get(sessionPath(this.id));
-      const changed = () => {
-        this.#settle();
-        this.#calls.changed();
-      };
-      detailsDialog(this.#api, this.#session, { changed, gone: this.#calls.gone });
+      detailsDialog(this.#api, this.#session, { changed: () => this.#settle(), gone: this.#calls.gone });
     });
   }
 
@@ -232,8 +227,6 @@ export class SessionScreen {
       this.#transcript.node.setAttribute('aria-busy', String(loading));
       if (!loading) this.#transcript.update(takeChanges(this.#model));
       this.#calls.shown(this);
-      if (this.#shownActivity !== this.activity && this.#connection === 'live') this.#calls.changed();
-      this.#shownActivity = this.activity;
     });
   }
 

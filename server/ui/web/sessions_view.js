@@ -14,11 +14,16 @@ const WORDS = {
   deleting: 'deleting',
 };
 
+/** Rows shown at first, and how many more at a time. */
+const PAGE = 100;
+
 /** One word for what a session of the list does; the same words as activityOf() in session_model.js. */
 export function activityOfRow(session) {
   if (session.state !== 'open') return session.state;
-  if (session.turn)
-    return session.turn.state === 'waiting' ? 'waiting' : session.stalled ? 'stalled' : 'working';
+  if (session.turn) {
+    const waits = session.turn.state === 'waiting' || session.interactions_open > 0;
+    return waits ? 'waiting' : session.stalled ? 'stalled' : 'working';
+  }
   return session.held && session.queued ? 'held' : 'idle';
 }
 
@@ -33,7 +38,7 @@ export function stateDot(activity) {
 
 export class SessionsView {
   #sessions = [];
-  #more = false;
+  #limit = PAGE;
   #current = null;
   #nodes = new Map(); // id -> {node, signature}
   #filter = h('input', {
@@ -48,9 +53,13 @@ export class SessionsView {
   archived = h('input', { type: 'checkbox', id: 'archived' });
   node;
 
-  /** `calls`: open(id), create(), more(), reload(), theme(), help(). */
+  /** `calls`: open(id), create(), reload() with or without archived ones, theme(), help(). */
   constructor(calls) {
-    this.#next = button('Show more', calls.more, { class: 'quiet', hidden: true });
+    const more = () => {
+      this.#limit += PAGE;
+      this.#arrange();
+    };
+    this.#next = button('Show more', more, { class: 'quiet', hidden: true });
     this.archived.addEventListener('change', calls.reload);
     this.node = h(
       'nav',
@@ -77,6 +86,9 @@ export class SessionsView {
     this.#filter.addEventListener('keydown', (event) => {
       const first = this.#shown()[0];
       if (event.key === 'Enter' && first) calls.open(first.id);
+      if (event.key !== 'Escape') return;
+      this.#filter.value = '';
+      this.#arrange();
     });
     this.#list.addEventListener('click', (event) => {
       const link = event.target.closest('a');
@@ -98,10 +110,9 @@ export class SessionsView {
     return shown[at === -1 ? 0 : Math.max(0, Math.min(shown.length - 1, at + by))]?.id ?? null;
   }
 
-  update(sessions, current, more) {
+  update(sessions, current) {
     this.#sessions = sessions;
     this.#current = current;
-    this.#more = more;
     this.#arrange();
   }
 
@@ -116,8 +127,9 @@ export class SessionsView {
 
   // Rows that did not change keep their node, so that focus and hover stay.
   #arrange() {
-    const shown = this.#shown();
-    this.#next.hidden = !this.#more;
+    const matching = this.#shown();
+    const shown = matching.slice(0, this.#limit);
+    this.#next.hidden = shown.length === matching.length;
     let at = this.#list.firstChild;
     const wanted = new Set(shown.map((session) => session.id));
     for (const [id, { node }] of this.#nodes) {
