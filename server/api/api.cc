@@ -20,14 +20,19 @@ Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, Auth
       gate_(gate),
       info_(std::move(info)) {}
 
+namespace {
+
+constexpr AuthScope kNone = AuthScope::none;
+constexpr AuthScope kView = AuthScope::sessions_view;
+constexpr AuthScope kEdit = AuthScope::sessions_edit;
+constexpr AuthScope kRun = AuthScope::sessions_run;
+constexpr AuthScope kAdmin = AuthScope::admin;
+
+}  // namespace
+
 // The one list of what exists, and what each needs; a path that matches with another method answers
 // 405.
 const std::vector<ApiRoute>& Api::routes() {
-  constexpr AuthScope kNone = AuthScope::none;
-  constexpr AuthScope kView = AuthScope::sessions_view;
-  constexpr AuthScope kEdit = AuthScope::sessions_edit;
-  constexpr AuthScope kRun = AuthScope::sessions_run;
-  constexpr AuthScope kAdmin = AuthScope::admin;
   static const std::vector<ApiRoute> table = {
       {"GET", "/", kNone, &Api::get_page},
       {"GET", "/ui/{}", kNone, &Api::get_page},
