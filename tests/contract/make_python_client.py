@@ -5,6 +5,7 @@ It is no product but a proof that the contract has all that a client needs: a Ty
 each operation, an iterator for each stream of events. Standard library only; mypy checks what uses it.
 """
 
+import builtins
 import json
 import keyword
 import re
@@ -43,7 +44,8 @@ class Api:
         sent = {name: str(value) for name, value in headers.items() if value is not None}
         sent.update({"Authorization": "Bearer " + self._token, "Accept": accept})
         connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
-        connection.request(method, path, None if body is None else json.dumps(body).encode(), sent)
+        sent_body = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, path, sent_body, sent)
         answer = connection.getresponse()
         if answer.status >= 400:
             raise ApiProblem(cast("Problem", json.loads(answer.read())))
@@ -51,9 +53,10 @@ class Api:
 
     def _call(self, method: str, path: str, query: dict[str, Any], headers: dict[str, Any], body: Any) -> Any:
         with self._open(method, path, query, headers, body, "application/json") as answer:
-            text = answer.read().decode()
-            is_json = (answer.getheader("Content-Type") or "").startswith("application/json")
-            return json.loads(text) if is_json and text else text or None
+            held, kind = answer.read(), answer.getheader("Content-Type") or ""
+            if kind.startswith("application/json"):
+                return json.loads(held) if held else None
+            return held.decode() if kind.startswith("text/") else held or None
 
     def _follow(self, method: str, path: str, query: dict[str, Any], headers: dict[str, Any]) -> Iterator[Any]:
         with self._open(method, path, query, headers, None, "text/event-stream") as answer:
@@ -120,7 +123,8 @@ class Maker:
         body = operation.get("requestBody")
         given = "None"
         if body:
-            kind = self.expression(body["content"]["application/json"]["schema"], type_name + "Body")
+            held = body["content"].get("application/json")
+            kind = self.expression(held["schema"], type_name + "Body") if held else "bytes"
             taken.append(f"body: {kind}" if body.get("required") else f"body: Optional[{kind}] = None")
             given = "body"
         signature = ", ".join([*taken, *(["*", *keywords] if keywords else [])])
@@ -141,19 +145,20 @@ class Maker:
                 if media == "text/event-stream":
                     items = self.expression(held.get("x-item-schema", {}), type_name + "Item")
                 else:
-                    json_kind = media == "application/json"
-                    kinds.append(self.expression(held["schema"], type_name + "Answer") if json_kind else "str")
+                    is_json, is_text = media == "application/json", media.startswith("text/")
+                    kinds.append(self.expression(held["schema"], type_name + "Answer") if is_json
+                                 else "str" if is_text else "bytes")
             if not response.get("content"):
                 kinds.append("None")
         if "application/json" in str(operation["responses"].get("200", "")):
-            kinds = [kind for kind in kinds if kind != "str"]  # it asks for JSON
+            kinds = [kind for kind in kinds if kind not in ("str", "bytes")]  # it asks for JSON
         unique = list(dict.fromkeys(kinds)) or ["None"]
         return (unique[0] if len(unique) == 1 else f"Union[{', '.join(unique)}]"), items
 
 
 def argument(name):
     plain = name.lower().replace("-", "_")
-    return plain + "_" if keyword.iskeyword(plain) else plain
+    return plain + "_" if keyword.iskeyword(plain) or hasattr(builtins, plain) else plain
 
 
 if __name__ == "__main__":
