@@ -72,6 +72,12 @@ Result<CreatedWorktree> create_worktree(const CreateWorktree& request);
 /// "worktree_half_made".
 Result<void> verify_worktree(const WorktreeRef& worktree);
 
+/// What of the repository git writes for a commit in the worktree, besides the worktree itself, as
+/// long as it stays on its branch: objects, berth's branches with their logs, and the registration.
+/// Not the repository's configuration, hooks, other branches or HEAD. Folders, absolute, each with
+/// a '/' at its end; some may be absent. Any thread. Errors: of verify_worktree.
+Result<std::vector<std::string>> folders_of_commits(const WorktreeRef& worktree);
+
 enum class WorktreeCondition : std::uint8_t {
   whole,         ///< Folder and registration point at each other.
   half_made,     ///< A creation did not get to its end.

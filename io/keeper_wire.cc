@@ -21,7 +21,8 @@ constexpr std::array kCodes = {"command_not_found",
                                "no_cgroup_kill",
                                "no_proc",
                                "bad_keeper_message",
-                               "no_limit"};
+                               "no_limit",
+                               "no_landlock"};
 constexpr std::uint32_t kListMax = 1 << 20;
 constexpr std::size_t kMessageMax = 16 * 1024;
 
@@ -171,13 +172,21 @@ bool fields(Visitor& visit, auto& m, const Note*) {
   return visit.field(m.text);
 }
 template <typename Visitor>
+bool confinement(Visitor& visit, auto& c) {
+  return visit.choice(c.kind, Confinement::Kind::namespaces) && visit.field(c.writable) &&
+         visit.field(c.readable) && visit.field(c.hidden) && visit.field(c.bubblewrap) &&
+         visit.field(c.helper) && visit.field(c.egress_socket) && visit.field(c.egress_port) &&
+         visit.field(c.user_namespace);
+}
+template <typename Visitor>
 bool fields(Visitor& visit, auto& m, const LaunchSpec*) {
   return visit.field(m.command) && visit.field(m.arguments) && visit.field(m.environment) &&
          visit.field(m.working_directory) && visit.field(m.tag) &&
          visit.choice(m.stdio, StdioMode::two_handles) && visit.field(m.limits.address_space) &&
          visit.field(m.limits.open_files) && visit.field(m.limits.user_processes) &&
          visit.field(m.limits.cpu_seconds) && visit.field(m.limits.tree_memory) &&
-         visit.field(m.limits.tree_processes) && visit.field(m.limits.tree_cpu_percent);
+         visit.field(m.limits.tree_processes) && visit.field(m.limits.tree_cpu_percent) &&
+         confinement(visit, m.confinement);
 }
 
 template <typename Message>

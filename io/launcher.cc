@@ -1,9 +1,11 @@
 #include <berth/core/assert.h>
+#include <berth/io/landlock.h>
 #include <berth/io/launcher.h>
 #include <berth/io/process_tree.h>
 #include <berth/io/signals_blocked.h>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -48,7 +50,21 @@ struct KernelSigaction {
 };
 
 /// What the child was about to do when it failed.
-enum class Step : int { group, session, death_signal, descriptors, stdio, limits, directory, exec };
+enum class Step : int {
+  group,
+  session,
+  death_signal,
+  confinement,
+  descriptors,
+  stdio,
+  limits,
+  directory,
+  exec
+};
+
+/// Of root's powers the confined keep the one without which a checkout of somebody else's cannot be
+/// worked in; where it may be used, Landlock says.
+constexpr std::uint64_t kKeptCapabilities = 1ULL << CAP_DAC_OVERRIDE;
 
 struct Prepared {
   std::string path;
@@ -147,6 +163,8 @@ Error explain(Step step, int errno_value, const LaunchSpec& spec, const std::str
       return errno_error(errno_value, "setsid");
     case Step::death_signal:
       return errno_error(errno_value, "prctl(PR_SET_PDEATHSIG)");
+    case Step::confinement:
+      return errno_error(errno_value, "cannot confine the process");
     case Step::descriptors:
       return errno_error(errno_value, "close_range");
     case Step::stdio:
@@ -252,12 +270,30 @@ struct Launcher::Child {
   int parent_pid = 0;
   bool outlives_parent = false;
   int group_fds[kGroupsMax] = {-1, -1, -1, -1};  // cgroup.procs of what it has to enter by itself
+  int rules = -1;                                // of Landlock
   int stdio[3] = {-1, -1, -1};
   Limit limits[kLimitsMax] = {};
   int limit_count = 0;
   Step step = Step::group;
   int error = 0;
 };
+
+/// For good, and for all that it will start: no privilege is gained by exec, no capability is kept
+/// but one, files are what the rules say. Asks errno to say why not.
+BERTH_UNWATCHED bool Launcher::confine(int rules) {
+  if (::syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return false;
+  for (int i = 0; i < 2; ++i) {
+    const auto kept = static_cast<std::uint32_t>(kKeptCapabilities >> (32 * i));
+    sets[i].effective &= kept;
+    sets[i].permitted &= kept;
+    sets[i].inheritable = 0;  // with no_new_privs what is not permitted never comes back
+  }
+  if (::syscall(SYS_capset, &header, sets) != 0) return false;
+  return ::syscall(SYS_landlock_restrict_self, rules, 0) == 0;
+}
 
 BERTH_UNWATCHED void Launcher::child_main(Child& child) {
   child.step = Step::group;
@@ -275,6 +311,9 @@ BERTH_UNWATCHED void Launcher::child_main(Child& child) {
     if (::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return;
     if (::syscall(SYS_getppid) != child.parent_pid) return;  // it died just before
   }
+
+  child.step = Step::confinement;
+  if (child.rules >= 0 && !confine(child.rules)) return;
 
   // Until here the table of descriptors is the parent's too: now we take a copy of its first few
   // entries.
@@ -421,6 +460,13 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
   child.directory = spec.working_directory.c_str();
   child.outlives_parent = extras.outlives_us;
   set_limits(spec.limits, extras, child);
+  Fd rules;
+  if (spec.confinement.kind == Confinement::Kind::landlock) {
+    Result<Fd> made = make_landlock_rules(spec.confinement);
+    if (!made.has_value()) return fail(std::move(made.error()));
+    rules = std::move(*made);
+    child.rules = rules.get();
+  }
 
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < parking_.size(); ++i) child.stdio[i] = parking_[i].get();

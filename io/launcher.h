@@ -75,6 +75,7 @@ class Launcher {
                        const std::vector<std::string>& more_cgroups);
   static void set_limits(const ProcessLimits& wanted, const LaunchExtras& extras, Child& child);
   Result<void> park_stdio(const std::array<int, 3>& stdio);
+  static bool confine(int rules);
   static void child_main(Child& child);
   static int child_entry(void* argument);
 

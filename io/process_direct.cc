@@ -1,6 +1,7 @@
 #include <berth/io/child_start.h>
 #include <berth/io/child_stdio.h>
 #include <berth/io/direct_child.h>
+#include <berth/io/landlock.h>
 #include <berth/io/orphans.h>
 #include <berth/io/process_direct.h>
 
@@ -53,6 +54,7 @@ class DirectHost final : public ProcessHost, public DirectParent {
                                          ExitListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
   std::string describe() const override { return plan_.description; }
+  LandlockSupport landlock() const override { return probe_landlock(); }
 
   LogSink& log() override { return log_; }
   const DirectOptions& options() const override { return options_; }

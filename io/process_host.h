@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/io/confinement.h>
 #include <berth/io/reactor.h>
 
 #include <chrono>
@@ -76,6 +77,7 @@ struct LaunchSpec {
   std::string tag;
   StdioMode stdio = StdioMode::pipes;
   ProcessLimits limits;
+  Confinement confinement;
 };
 
 /// Told, once, on the reactor's thread, when a process has ended and its tree is gone.
@@ -122,6 +124,8 @@ class ProcessHost {
   /// How trees are killed here and why ("cgroup2 at ...", "descendants by /proc: no cgroup2
   /// mounted"): for doctor.
   virtual std::string describe() const = 0;
+  /// Whether a Confinement of kind `landlock` can be had.
+  virtual LandlockSupport landlock() const = 0;
 };
 
 }  // namespace berth::inline v0::io

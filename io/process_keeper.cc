@@ -1,4 +1,5 @@
 #include <berth/io/keeper_lane.h>
+#include <berth/io/landlock.h>
 #include <berth/io/launcher.h>
 #include <berth/io/orphans.h>
 #include <berth/io/process_keeper.h>
@@ -172,6 +173,8 @@ class KeeperHost final : public ProcessHost, public keeper::LaneOwner {
     return keeper_->ready().description + " (by berth-keeper, pid " +
            std::to_string(keeper_->pid()) + ")";
   }
+
+  LandlockSupport landlock() const override { return probe_landlock(); }
 
   LogSink& log() override { return log_; }
   void on_lane_lost(keeper::LaneEnd& lane) override;

@@ -124,6 +124,7 @@ class SimProcessHost final : public ProcessHost {
                                          ExitListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
   std::string describe() const override { return "simulated processes"; }
+  LandlockSupport landlock() const override { return {0, "simulated processes"}; }
 
  private:
   SimMachine& machine_;

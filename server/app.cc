@@ -48,10 +48,18 @@ struct App::Running {
       : journal(app.platform_.reactor(), app.platform_.offload(), app.store_, epoch,
                 app.config_.journal, app.log_),
         pool(app.platform_.reactor(), app.pool_limits()),
-        context{app.platform_,      app.store_,           journal,
-                app.workspaces_,    app.agents_,          pool,
-                app.log_,           app.config_.sessions, app.config_.state_directory,
-                app.config_.secrets},
+        context{app.platform_,
+                app.store_,
+                journal,
+                app.workspaces_,
+                app.agents_,
+                pool,
+                app.log_,
+                app.config_.sessions,
+                app.config_.state_directory,
+                app.config_.secrets,
+                false,
+                &app.launches_},
         directory(context, app.config_.state_directory),
         named(context, directory, app.config_.agents),
         gate(context, app.config_.gate, app.token_),
@@ -84,7 +92,8 @@ App::App(io::Platform& platform, Store& store, Workspaces& workspaces, Config co
       config_(std::move(config)),
       log_(log),
       tag_(tag_of(config_.state_directory)),
-      agents_(platform_, scanner_, config_.agents, config_.state_directory, tag_) {}
+      launches_(config_.launch, platform_.environment(), config_.state_directory),
+      agents_(platform_, scanner_, launches_, config_.agents, config_.state_directory, tag_) {}
 
 App::~App() = default;
 
@@ -106,9 +115,26 @@ Result<void> App::prepare_folders() {
   Result<void> locked = files.lock_exclusively(config_.state_directory + "/lock");
   if (!locked.has_value()) return locked;
   // What a crash left of files that live as long as one call.
-  const std::string scratch = config_.state_directory + kScratchFolder;
-  Result<void> cleared = files.remove_all(scratch);
-  return cleared.has_value() ? files.make_directories(scratch, 0700) : cleared;
+  Result<void> cleared;
+  for (const std::string& scratch :
+       {config_.state_directory + kScratchFolder, launches_.scratch()}) {
+    if (cleared.has_value()) cleared = files.remove_all(scratch);
+    if (cleared.has_value()) cleared = files.make_directories(scratch, 0700);
+  }
+  return cleared;
+}
+
+/// What agents may be kept from here, and what that means for those that do not ask.
+void App::learn_launches() {
+  const io::LandlockSupport landlock = platform_.processes().landlock();
+  launches_.learn({landlock.usable(), landlock.reason});
+  const Result<LaunchChoice> usual = launches_.choose(AgentProfile(), LaunchMode::none);
+  if (!usual.has_value()) {
+    log_.write(LogLevel::error, "launch", usual.error().message);
+  } else {
+    log_.write(usual->mode == LaunchMode::none ? LogLevel::warning : LogLevel::info, "launch",
+               "agents are started " + std::string(to_string(usual->mode)) + ": " + usual->reason);
+  }
 }
 
 Result<void> App::read_token() {
@@ -205,6 +231,7 @@ Task<Result<void>> App::start(StopToken stop) {
   if (ready.has_value()) ready = read_token();
   if (ready.has_value()) ready = read_tls();
   if (!ready.has_value()) co_return ready;
+  learn_launches();
   Result<int> orphans = platform_.processes().reap_orphans(tag_);
   if (orphans.has_value() && *orphans > 0) {
     log_.write(LogLevel::warning, "app",

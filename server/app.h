@@ -65,6 +65,7 @@ class App final {
   Result<void> prepare_folders();
   Task<Result<void>> take_state(StopToken stop);
   Task<void> drain(StopToken force);
+  void learn_launches();
   Result<void> read_token();
   Result<void> open_listener();
   Result<void> read_tls();
@@ -80,6 +81,7 @@ class App final {
   LogSink& log_;
   JsonScanner scanner_;
   std::string tag_;  // of all processes of this state directory
+  LaunchPolicy launches_;
   Drivers agents_;
   std::string token_;
   std::string url_;

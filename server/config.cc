@@ -279,6 +279,27 @@ class Reader {
   std::string origin_;  // of the value that is read now
 };
 
+std::optional<Error> read_launch(LaunchSettings& settings, const ConfigSource& source,
+                                 const toml::table& table) {
+  Reader reader(source, "launch.", table);
+  std::string mode;
+  reader.text("default", mode);
+  reader.texts("writable", settings.writable);
+  reader.texts("readable", settings.readable);
+  reader.texts("hidden", settings.hidden);
+  reader.number("open_files_max", settings.limits.open_files);
+  reader.number("process_memory_max", settings.limits.address_space);
+  reader.number("memory_max", settings.limits.tree_memory);
+  reader.number("processes_max", settings.limits.tree_processes);
+  reader.number("cpu_percent_max", settings.limits.tree_cpu_percent);
+  reader.refuse_unknown();
+  if (reader.error || mode.empty()) return reader.error;
+  settings.mode = launch_mode_named(mode);
+  if (settings.mode) return {};
+  return make_error(ErrorKind::invalid, "bad_config",
+                    source.file + ": launch.default must be " + kLaunchModeNames);
+}
+
 std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& source,
                                 const toml::table& table) {
   Reader reader(source, "agents." + profile.name + ".", table);
@@ -301,6 +322,11 @@ std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& sourc
   reader.boolean("waits_for_next_minute", profile.waits_for_next_minute);
   reader.texts("strip", profile.strip);
   reader.text_pairs("strip_between", profile.strip_between);
+  std::string launch(profile.launch ? to_string(*profile.launch) : "");
+  reader.text("launch", launch);
+  reader.texts("writable", profile.writable);
+  reader.texts("readable", profile.readable);
+  reader.texts("hidden", profile.hidden);
   reader.number("line_max", profile.line_max);
   reader.seconds("initialize_timeout", profile.timeouts.initialize);
   reader.seconds("session_timeout", profile.timeouts.session);
@@ -329,6 +355,14 @@ std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& sourc
     return make_error(ErrorKind::invalid, "bad_config",
                       source.file + ": agents." + profile.name +
                           ".driver must be acp, opencode, checkpoint or oneshot");
+  }
+  if (!launch.empty()) {
+    profile.launch = launch_mode_named(launch);
+    if (!reader.error && !profile.launch) {
+      return make_error(
+          ErrorKind::invalid, "bad_config",
+          source.file + ": agents." + profile.name + ".launch must be " + kLaunchModeNames);
+    }
   }
   if (!reader.error && profile.command.empty()) {
     return make_error(ErrorKind::invalid, "bad_config",
@@ -524,6 +558,7 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   std::vector<std::pair<std::string, std::string>> secrets;
   reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
+  const toml::table* launch = reader.table("launch");
   if (auto error = read_git(config, source, reader)) return fail(std::move(*error));
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
@@ -549,6 +584,9 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
       durability == "power" ? Config::Durability::power : Config::Durability::process;
   if (tls != nullptr) {
     if (auto error = read_tls(config.tls, source, *tls)) return fail(std::move(*error));
+  }
+  if (launch != nullptr) {
+    if (auto error = read_launch(config.launch, source, *launch)) return fail(std::move(*error));
   }
   if (limits != nullptr) {
     if (auto error = read_limits(config, source, *limits)) return fail(std::move(*error));

@@ -7,6 +7,7 @@
 #include <berth/io/platform.h>
 #include <berth/io/tls.h>
 #include <berth/server/agents/built_in.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/auth/gate.h>
 #include <berth/server/sessions/context.h>
@@ -30,6 +31,7 @@ struct Config {
   enum class Durability : std::uint8_t { process, power } durability = Durability::process;
   AgentProfiles agents;
   SecretNames secrets;  ///< That mcp_servers of sessions may refer to.
+  LaunchSettings launch;
   SessionLimits sessions;
   PoolLimits pool;
   /// What the turns that run get to come to their end when the server is told to end.

@@ -59,7 +59,9 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   Attached attached;
   Result<void> ready =
       fail(ErrorKind::cancelled, "agent_ended", "the agent was not wanted any more");
-  if (!give_up_) ready = take_seat(spec);
+  std::vector<std::string> git_folders;
+  if (!give_up_ && spec.git_folders) git_folders = co_await spec.git_folders();
+  if (!give_up_) ready = take_seat(spec, std::move(git_folders));
   if (ready.has_value()) {
     attached.process = connection().process_id();
     ready = co_await handshake(&spec, &attached, &failure);
@@ -99,11 +101,13 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   }
 }
 
-Result<void> AcpAgent::take_seat(const AttachSpec& spec) {
+Result<void> AcpAgent::take_seat(const AttachSpec& spec, std::vector<std::string> git_folders) {
+  Result<io::LaunchSpec> launch = processes_.launch_spec(spec, std::move(git_folders));
+  if (!launch.has_value()) return fail(std::move(launch.error()));
   process_ = processes_.acquire();
   const bool is_new = process_->is_empty();
   process_->sit(*this);
-  if (is_new) return process_->start(processes_.launch_spec(spec));
+  if (is_new) return process_->start(*launch);
   if (process_->initialized() != nullptr) started_.set();
   return {};
 }

@@ -3,7 +3,6 @@
 #include <berth/core/json_doc.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_messages.h>
-#include <berth/server/agents/launch.h>
 #include <berth/server/agents/probe.h>
 
 #include <algorithm>
@@ -162,9 +161,11 @@ void AcpProcess::on_gone() {
 // --- the processes of a profile ---
 
 AcpProcesses::AcpProcesses(io::Platform& platform, JsonScanner& scanner,
-                           const AgentProfile& profile, std::string directory, std::string tag)
+                           const LaunchPolicy& launches, const AgentProfile& profile,
+                           std::string directory, std::string tag)
     : platform_(platform),
       scanner_(scanner),
+      launches_(launches),
       profile_(profile),
       directory_(std::move(directory)),
       tag_(std::move(tag)) {}
@@ -180,10 +181,21 @@ std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
   return process;
 }
 
-io::LaunchSpec AcpProcesses::launch_spec(const AttachSpec& spec) const {
-  const bool shared = profile_.sessions_per_process > 1;
-  return launch_of(profile_, platform_.environment(), shared ? directory_ : spec.directory,
-                   tag_ + "-" + (shared ? std::string("acp") : spec.session_key));
+Result<io::LaunchSpec> AcpProcesses::launch_spec(const AttachSpec& spec,
+                                                 std::vector<std::string> git_folders) const {
+  LaunchOrder order;
+  order.directory = directory_;
+  order.key = "acp";
+  if (profile_.sessions_per_process <= 1) {
+    order.directory = spec.directory;
+    order.key = spec.session_key;
+    order.least = spec.launch;
+    order.folders = spec.additional_directories;
+    order.folders.push_back(spec.directory);
+    order.granted = std::move(git_folders);
+  }
+  order.tag = tag_ + "-" + order.key;
+  return launches_.spec(profile_, order);
 }
 
 }  // namespace berth::server

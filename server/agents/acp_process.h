@@ -3,6 +3,7 @@
 
 #include <berth/io/platform.h>
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/agents/replay_guard.h>
 #include <berth/server/agents/rpc_connection.h>
@@ -106,17 +107,20 @@ class AcpProcess final : private RpcPeer {
 class AcpProcesses {
  public:
   /// The references outlive it. `directory` is where a process runs that serves many sessions.
-  AcpProcesses(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile,
-               std::string directory, std::string tag);
+  AcpProcesses(io::Platform& platform, JsonScanner& scanner, const LaunchPolicy& launches,
+               const AgentProfile& profile, std::string directory, std::string tag);
 
   /// One that takes a seat: one that runs, else a new one that its caller starts.
   std::shared_ptr<AcpProcess> acquire();
   /// What to start for `spec`, which is one session of many where processes are shared.
-  io::LaunchSpec launch_spec(const AttachSpec& spec) const;
+  /// `git_folders`: see AttachSpec. Errors: of LaunchPolicy::spec.
+  Result<io::LaunchSpec> launch_spec(const AttachSpec& spec,
+                                     std::vector<std::string> git_folders) const;
 
  private:
   io::Platform& platform_;
   JsonScanner& scanner_;
+  const LaunchPolicy& launches_;
   const AgentProfile& profile_;
   std::string directory_;
   std::string tag_;

@@ -48,6 +48,27 @@ bool AgentPort::steer(std::string_view, std::string_view) {
   return false;
 }
 
+std::string_view to_string(LaunchMode mode) {
+  switch (mode) {
+    case LaunchMode::none:
+      return "none";
+    case LaunchMode::restricted:
+      return "restricted";
+  }
+  return "none";
+}
+
+std::optional<LaunchMode> launch_mode_named(std::string_view name) {
+  for (const LaunchMode mode : {LaunchMode::none, LaunchMode::restricted}) {
+    if (name == to_string(mode)) return mode;
+  }
+  return std::nullopt;
+}
+
+bool serves_many(const AgentProfile& profile) {
+  return profile.driver == Driver::opencode || profile.sessions_per_process > 1;
+}
+
 const std::vector<std::string>& passed_environment() {
   static const std::vector<std::string> names = {"PATH",  "HOME",   "USER",    "LOGNAME",
                                                  "SHELL", "LANG",   "TERM",    "TMPDIR",

@@ -11,24 +11,28 @@ namespace {
 
 using std::chrono::seconds;
 
-/// How each agent differs from a plain ACP agent. docs/agents.md names the versions of those that
+/// How each agent differs from a plain ACP agent, and where it keeps its login, settings and
+/// sessions. docs/agents.md names the versions of those that
 /// are proved. goose is from its documentation: nobody ran it here.
 std::vector<AgentProfile> known_agents() {
   std::vector<AgentProfile> agents;
   const auto add = [&](const char* name, const char* command, std::vector<std::string> arguments,
-                       bool proved) -> AgentProfile& {
+                       bool proved, std::vector<std::string> own_folders) -> AgentProfile& {
     AgentProfile& profile = agents.emplace_back();
     profile.name = name;
     profile.command = command;
     profile.arguments = std::move(arguments);
     profile.proved = proved;
+    profile.writable = std::move(own_folders);
     return profile;
   };
 
-  add("opencode", "opencode", {"acp"}, true);
-  add("qwen", "qwen", {"--acp"}, true);
+  add("opencode", "opencode", {"acp"}, true,
+      {"$XDG_DATA_HOME/opencode/", "$XDG_STATE_HOME/opencode/", "$XDG_CONFIG_HOME/opencode/",
+       "$XDG_CACHE_HOME/opencode/"});
+  add("qwen", "qwen", {"--acp"}, true, {"~/.qwen/"});
 
-  AgentProfile& gemini = add("gemini", "gemini", {"--acp"}, true);
+  AgentProfile& gemini = add("gemini", "gemini", {"--acp"}, true, {"~/.gemini/"});
   // It streams a loaded history without waiting for it, and answers meanwhile; the commands come
   // last.
   gemini.replay_ends_with = "available_commands_update";
@@ -36,15 +40,19 @@ std::vector<AgentProfile> known_agents() {
   // history over it.
   gemini.waits_for_next_minute = true;
 
-  add("claude", "claude-agent-acp", {}, true);
+  add("claude", "claude-agent-acp", {}, true,
+      {"~/.claude/", "~/.claude.json", "$XDG_CACHE_HOME/claude-cli-nodejs/"});
   // It ends 2 to 7 seconds after its stdin.
-  add("codex", "codex-acp", {}, true).timeouts.exit_grace = seconds(8);
-  add("pi", "pi-acp", {}, true);
-  add("kimi", "kimi", {"acp"}, true);
-  add("copilot", "copilot", {"--acp"}, true);
-  add("cline", "cline", {"--acp"}, true);
-  add("kilo", "kilo", {"acp"}, true);
-  add("goose", "goose", {"acp"}, false);
+  add("codex", "codex-acp", {}, true, {"~/.codex/"}).timeouts.exit_grace = seconds(8);
+  add("pi", "pi-acp", {}, true, {"~/.pi/"});
+  add("kimi", "kimi", {"acp"}, true, {"~/.kimi/", "$XDG_DATA_HOME/kimi/"});
+  add("copilot", "copilot", {"--acp"}, true, {"~/.copilot/"});
+  add("cline", "cline", {"--acp"}, true, {"~/.cline/"});
+  add("kilo", "kilo", {"acp"}, true,
+      {"$XDG_DATA_HOME/kilo/", "$XDG_STATE_HOME/kilo/", "$XDG_CONFIG_HOME/kilo/",
+       "$XDG_CACHE_HOME/kilo/"});
+  add("goose", "goose", {"acp"}, false,
+      {"$XDG_DATA_HOME/goose/", "$XDG_STATE_HOME/goose/", "$XDG_CONFIG_HOME/goose/"});
   return agents;
 }
 

@@ -9,10 +9,11 @@
 
 namespace berth::server {
 
-Drivers::Drivers(io::Platform& platform, JsonScanner& scanner, const AgentProfiles& profiles,
-                 std::string state_directory, std::string tag)
+Drivers::Drivers(io::Platform& platform, JsonScanner& scanner, const LaunchPolicy& launches,
+                 const AgentProfiles& profiles, std::string state_directory, std::string tag)
     : platform_(platform),
       scanner_(scanner),
+      launches_(launches),
       profiles_(profiles),
       natives_(platform.reactor().clock().wall().count()),
       state_directory_(std::move(state_directory)),
@@ -34,15 +35,16 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
     case Driver::acp: {
       std::unique_ptr<AcpProcesses>& processes = acp_[profile];
       if (processes == nullptr) {
-        processes =
-            std::make_unique<AcpProcesses>(platform_, scanner_, *found, state_directory_, tag_);
+        processes = std::make_unique<AcpProcesses>(platform_, scanner_, launches_, *found,
+                                                   state_directory_, tag_);
       }
       return std::make_unique<AcpAgent>(platform_, *processes, natives_, *found, sink);
     }
     case Driver::opencode: {
       std::unique_ptr<opencode::Servers>& servers = opencode_[profile];
       if (servers == nullptr) {
-        servers = std::make_unique<opencode::Servers>(platform_, *found, state_directory_, tag_);
+        servers = std::make_unique<opencode::Servers>(platform_, launches_, *found,
+                                                      state_directory_, tag_);
       }
       return std::make_unique<opencode::Agent>(platform_, *servers, *found, sink);
     }
@@ -50,8 +52,8 @@ Result<std::unique_ptr<AgentPort>> Drivers::make(const std::string& profile, Age
     case Driver::oneshot:
       break;
   }
-  return std::make_unique<CommandAgent>(platform_, *found, state_directory_ + "/agents", tag_,
-                                        sink);
+  return std::make_unique<CommandAgent>(platform_, launches_, *found, state_directory_ + "/agents",
+                                        tag_, sink);
 }
 
 Task<void> Drivers::shutdown() {

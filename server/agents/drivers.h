@@ -5,6 +5,7 @@
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/native_sessions.h>
 #include <berth/server/agents/profile.h>
 
@@ -32,8 +33,8 @@ class AgentFactory {
 class Drivers final : public AgentFactory {
  public:
   /// `tag` marks all processes of this state directory, for the reaper of orphans.
-  Drivers(io::Platform& platform, JsonScanner& scanner, const AgentProfiles& profiles,
-          std::string state_directory, std::string tag);
+  Drivers(io::Platform& platform, JsonScanner& scanner, const LaunchPolicy& launches,
+          const AgentProfiles& profiles, std::string state_directory, std::string tag);
   ~Drivers() override;
 
   Result<std::unique_ptr<AgentPort>> make(const std::string& profile, AgentSink& sink) override;
@@ -46,6 +47,7 @@ class Drivers final : public AgentFactory {
  private:
   io::Platform& platform_;
   JsonScanner& scanner_;
+  const LaunchPolicy& launches_;
   const AgentProfiles& profiles_;
   NativeSessions natives_;
   std::string state_directory_;

@@ -3,7 +3,6 @@
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp2_messages.h>
-#include <berth/server/agents/launch.h>
 #include <berth/server/agents/rpc_connection.h>
 
 #include <utility>
@@ -58,8 +57,9 @@ std::string report_of(const AgentProfile& profile, const JsonView& result, std::
 
 }  // namespace
 
-Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
-                                      std::string directory, StopToken gone) {
+Task<ProbeResult> probe_agent_profile(io::Platform& platform, const LaunchPolicy& launches,
+                                      const AgentProfile& profile, std::string directory,
+                                      StopToken gone) {
   ProbeResult probe;
   if (profile.driver != Driver::acp) {
     probe.error = make_error(ErrorKind::unsupported, "probe_unsupported",
@@ -67,13 +67,21 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile
                                  std::string(to_string(profile.driver)));
     co_return probe;
   }
+  LaunchOrder order;
+  order.directory = std::move(directory);
+  order.key = "probe";
+  order.tag = "berth-probe";
+  const Result<io::LaunchSpec> launch = launches.spec(profile, order);
+  if (!launch.has_value()) {
+    probe.error = launch.error();
+    co_return probe;
+  }
   const TimePoint started = platform.reactor().clock().now();
   DeafPeer peer;
   JsonScanner scanner;
   RpcConnection connection(platform, scanner, peer, {});
   peer.connection = &connection;
-  Result<void> spawned = connection.start(
-      launch_of(profile, platform.environment(), std::move(directory), "berth-probe"));
+  Result<void> spawned = connection.start(*launch);
   if (!spawned.has_value()) {
     probe.error = std::move(spawned.error());
     co_return probe;

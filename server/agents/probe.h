@@ -5,7 +5,7 @@
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
-#include <berth/server/agents/profile.h>
+#include <berth/server/agents/launch.h>
 
 #include <string>
 
@@ -17,9 +17,11 @@ struct ProbeResult {
   std::string stderr_tail;
 };
 
-/// Spawns it in `directory`, runs `initialize`, ends it and waits until it is gone; `gone` ends it
-/// at once. Errors: `unsupported` ("probe_unsupported") for what does not speak ACP.
-Task<ProbeResult> probe_agent_profile(io::Platform& platform, const AgentProfile& profile,
-                                      std::string directory, StopToken gone);
+/// Spawns it in `directory`, as for a session of it, runs `initialize`, ends it and waits until it
+/// is gone; `gone` ends it at once. Errors: `unsupported` ("probe_unsupported") for what does not
+/// speak ACP.
+Task<ProbeResult> probe_agent_profile(io::Platform& platform, const LaunchPolicy& launches,
+                                      const AgentProfile& profile, std::string directory,
+                                      StopToken gone);
 
 }  // namespace berth::server

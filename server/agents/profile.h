@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,6 +31,15 @@ enum class Driver : std::uint8_t {
   oneshot,     ///< A process a turn.
 };
 std::string_view to_string(Driver driver);
+
+/// What an agent may do with the machine, from weak to strong (launch.h).
+enum class LaunchMode : std::uint8_t {
+  none,        ///< All that berth's user may.
+  restricted,  ///< Landlock: writes only its workspace and its own folders; has the network.
+};
+inline constexpr const char* kLaunchModeNames = "none or restricted";  ///< For messages.
+std::string_view to_string(LaunchMode mode);
+std::optional<LaunchMode> launch_mode_named(std::string_view name);
 
 /// How an error of an agent is recognised: all given parts must match.
 struct ErrorShape {
@@ -76,6 +87,13 @@ struct AgentProfile {
   /// in version 1.
   bool acp_v2 = false;
   bool proved = false;  ///< The tests run the real agent in the version that docs/agents.md names.
+  std::optional<LaunchMode> launch;  ///< Empty: what the server prefers.
+  /// Files and folders besides the workspace, absolute or beginning with `~/`, `$XDG_DATA_HOME/`,
+  /// `$XDG_STATE_HOME/`, `$XDG_CONFIG_HOME/` or `$XDG_CACHE_HOME/`. A folder that ends in `/` is
+  /// made when it is not there.
+  std::vector<std::string> writable;
+  std::vector<std::string> readable;
+  std::vector<std::string> hidden;
   std::size_t line_max = std::size_t{64} << 20;
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
   /// a new server, and the old one ends with its last session.
@@ -86,6 +104,9 @@ struct AgentProfile {
   std::vector<std::string> notify;         ///< Program and arguments, told how turns end.
   std::string notify_maildir;              ///< Gets a mail for each ending; empty: none.
 };
+
+/// Whether one process of it serves several sessions, which it alone keeps apart.
+bool serves_many(const AgentProfile& profile);
 
 /// True for [a-z0-9][a-z0-9-]{0,63}.
 bool is_profile_name(std::string_view name);

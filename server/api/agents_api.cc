@@ -32,6 +32,9 @@ void put_agent(JsonWriter& writer, const Binding& bound, const SessionContext& c
   put_text(writer, "next", bound.next());
   writer.member_int64("told_turn", row.told_turn)
       .member_bool("continuation_owed", row.continuation_owed);
+  if (const std::optional<LaunchChoice> launch = bound.launch_choice()) {
+    writer.member("launch", to_string(launch->mode)).member("launch_reason", launch->reason);
+  }
   put_json(writer, "decision", row.failure);
   put_json(writer, "agent_info", row.agent_info);
   writer.member("stderr_tail", bound.stderr_tail())
@@ -183,7 +186,7 @@ Api::Answer Api::probe_agent(ApiCall* call) {
     co_return problem(
         make_error(ErrorKind::not_found, "unknown_agent", "no profile " + call->arguments[0]));
   }
-  ProbeResult result = co_await probe_agent_profile(context_.platform, *profile,
+  ProbeResult result = co_await probe_agent_profile(context_.platform, *context_.launches, *profile,
                                                     info_.state_directory, call->exchange->gone());
   if (!result.error.message.empty()) {
     std::string body;

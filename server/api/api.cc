@@ -292,6 +292,20 @@ Api::Answer Api::contract(ApiCall*) {
   co_return json_response(200, std::string(kContract));
 }
 
+namespace {
+
+/// What agents are kept from that do not say.
+void put_launches(JsonWriter& writer, const LaunchPolicy& launches) {
+  const Result<LaunchChoice> usual = launches.choose(AgentProfile(), LaunchMode::none);
+  writer.key("launch")
+      .begin_object()
+      .member("default", usual.has_value() ? to_string(usual->mode) : "none")
+      .member("reason", usual.has_value() ? usual->reason : usual.error().message)
+      .end_object();
+}
+
+}  // namespace
+
 Api::Answer Api::info(ApiCall*) {
   const io::ProcessTable::Usage usage = context_.platform.process_table().self();
   const JournalStats& journal = context_.journal.stats();
@@ -306,9 +320,9 @@ Api::Answer Api::info(ApiCall*) {
       .key("agents")
       .begin_array();
   for (const std::string& agent : info_.agents) writer.string(agent);
-  writer.end_array()
-      .member("process_kill", context_.platform.processes().describe())
-      .member_uint64("sessions_loaded", directory_.loaded_count())
+  writer.end_array().member("process_kill", context_.platform.processes().describe());
+  if (context_.launches != nullptr) put_launches(writer, *context_.launches);
+  writer.member_uint64("sessions_loaded", directory_.loaded_count())
       .member_uint64("sse_clients", streams_.open)
       .key("sse_closed")
       .begin_object()

@@ -19,9 +19,9 @@ std::string session_view_json(const Session& session) {
 }
 
 Result<OpenRequest> read_open_request(std::string_view text) {
-  const Result<Body> body =
-      Body::parse(text, {"id", "agent", "repository", "base", "fetch", "directory", "workspace",
-                         "title", "permission", "rules", "mcp_servers", "additional_directories"});
+  const Result<Body> body = Body::parse(
+      text, {"id", "agent", "repository", "base", "fetch", "directory", "workspace", "title",
+             "permission", "rules", "mcp_servers", "additional_directories", "launch"});
   if (!body.has_value()) return fail(body.error());
   OpenRequest request;
   const std::pair<const char*, std::string*> fields[] = {{"id", &request.id},
@@ -32,6 +32,7 @@ Result<OpenRequest> read_open_request(std::string_view text) {
                                                          {"title", &request.title},
                                                          {"directory", &request.directory},
                                                          {"workspace", &request.workspace},
+                                                         {"launch", &request.launch},
                                                          {"permission", &request.permission}};
   for (const auto& [name, value] : fields) {
     Result<std::string> text_value = body->text(name);

@@ -82,7 +82,9 @@ Result<void> settle_state(io::Files& files, Config& config) {
   config.state_directory = std::move(*real);
   AgentProfile& scripted = config.agents["scripted"];
   if (scripted.command == scripted_agent(files) && scripted.arguments.empty()) {
-    scripted.arguments = {"--sessions", config.state_directory + "/scripted-sessions"};
+    const std::string kept = config.state_directory + "/scripted-sessions";
+    scripted.arguments = {"--sessions", kept};
+    scripted.writable.push_back(kept + "/");
   }
   return {};
 }

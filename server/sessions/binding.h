@@ -43,6 +43,8 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   /// needed.
   std::string_view next() const;
 
+  /// How its process is started; nothing where nobody knows or it cannot be.
+  std::optional<LaunchChoice> launch_choice() const;
   /// Error `unavailable` ("overloaded") when the next prompt would need a start for which the pool
   /// has no place.
   Result<void> check_start() const;

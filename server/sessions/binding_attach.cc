@@ -22,6 +22,14 @@ std::vector<std::string> strings_in(std::string_view json) {
   return strings;
 }
 
+/// What the session asked for when it was opened.
+LaunchMode least_launch_of(const SessionRow& row) {
+  const Result<JsonDoc> options = JsonDoc::parse(row.options.empty() ? "{}" : row.options);
+  if (!options.has_value()) return LaunchMode::none;
+  return launch_mode_named(options->root().get_string("launch").value_or(""))
+      .value_or(LaunchMode::none);
+}
+
 }  // namespace
 
 void Binding::attach() {
@@ -64,6 +72,13 @@ void Binding::on_start_granted() {
   spec.mcp_servers = std::move(servers.json);
   left_out_ = std::move(servers.left_out);
   spec.additional_directories = strings_in(session_.row().additional_directories);
+  spec.launch = least_launch_of(session_.row());
+  if (!session_.row().branch.empty()) {
+    spec.git_folders = [&workspaces = context_.workspaces,
+                        workspace = workspace_of(session_.row())] {
+      return workspaces.git_folders(workspace);
+    };
+  }
   spec.last_said = [this] { return read_last_said(context_, session_.session_no(), row_.agent); };
   port_->attach(std::move(spec));
 }
@@ -74,6 +89,15 @@ void Binding::give_back_native_session() {
   row_.native_history =
       add_native_session(row_.native_history, row_.native_session_id, row_.told_turn);
   row_.native_session_id.clear();
+}
+
+std::optional<LaunchChoice> Binding::launch_choice() const {
+  const AgentProfile* profile = context_.agents.find(row_.agent);
+  if (context_.launches == nullptr || profile == nullptr) return std::nullopt;
+  Result<LaunchChoice> choice =
+      context_.launches->choose(*profile, least_launch_of(session_.row()));
+  if (!choice.has_value()) return std::nullopt;
+  return std::move(*choice);
 }
 
 void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
@@ -115,6 +139,9 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   put_json(writer, "agent_error", attached.agent_error);
   put_text(writer, "reason", attached.reason);
   writer.member_bool("continuation_owed", row_.continuation_owed);
+  if (const std::optional<LaunchChoice> launch = launch_choice()) {
+    writer.member("launch", to_string(launch->mode)).member("launch_reason", launch->reason);
+  }
   writer.key("config_failures").begin_array();
   for (const std::string& what : left_out_) writer.string(what);
   for (const std::string& what : attached.config_failures) writer.string(what);

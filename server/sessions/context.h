@@ -62,6 +62,8 @@ struct SessionContext {
   /// The server is about to end: what runs may come to its end, nothing new begins.
   bool draining = false;
   Feed feed = {};  ///< Which sessions changed, in the order in which they did.
+  /// How agents are started; null where nobody wants to know (tests).
+  const LaunchPolicy* launches = nullptr;
 
   io::Reactor& reactor() const { return platform.reactor(); }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }

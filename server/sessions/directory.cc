@@ -28,6 +28,7 @@ std::string options_of(const OpenRequest& request) {
       .member("directory", request.directory)
       .member("permission", request.permission);
   if (!request.workspace.empty()) writer.member("workspace", request.workspace);
+  if (!request.launch.empty()) writer.member("launch", request.launch);
   if (!request.rules.empty()) writer.member_raw("rules", request.rules);
   if (!request.mcp_servers.empty()) {
     // They hold secrets, and these options are shown in a conflict.
@@ -72,6 +73,24 @@ Result<void> check_repository(const OpenRequest& request) {
   return {};
 }
 
+Result<void> check_launch(const OpenRequest& request, const SessionContext& context) {
+  if (request.launch.empty()) return {};
+  const std::optional<LaunchMode> least = launch_mode_named(request.launch);
+  if (!least) {
+    return fail(ErrorKind::invalid, "bad_field",
+                "launch: must be " + std::string(kLaunchModeNames));
+  }
+  const AgentProfile& profile = *context.agents.find(request.agent);
+  if (serves_many(profile)) {
+    return fail(ErrorKind::invalid, "bad_field",
+                "launch: a process of " + request.agent + " serves many sessions");
+  }
+  if (context.launches == nullptr) return {};
+  Result<LaunchChoice> choice = context.launches->choose(profile, *least);
+  if (!choice.has_value()) return fail(std::move(choice.error()));
+  return {};
+}
+
 Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (!request.id.empty() && !is_session_id(request.id)) {
     return fail(ErrorKind::invalid, "bad_field", "id: must match [A-Za-z0-9._:-]{1,128}");
@@ -105,6 +124,7 @@ Result<void> check(const OpenRequest& request, const SessionContext& context) {
   if (Result<std::vector<PermissionRule>> rules = parse_rules(request.rules); !rules.has_value()) {
     return fail(std::move(rules.error()));
   }
+  if (Result<void> ok = check_launch(request, context); !ok.has_value()) return ok;
   Result<void> servers = check_mcp_servers(request.mcp_servers, context.secrets);
   if (!servers.has_value()) return servers;
   return check_directories(request.additional_directories);

@@ -30,6 +30,7 @@ struct OpenRequest {
   std::string fetch;  ///< "auto", "always", "never" or empty; only with a URL.
   std::string directory;
   std::string workspace;  ///< "overlay", "worktree" or empty; needs a repository.
+  std::string launch;     ///< The least that is asked for; empty: what the agent's profile says.
   std::string title;
   std::string permission;  ///< Empty = "ask".
   std::string rules;       ///< As in SessionRow; so are the next two.

@@ -220,6 +220,14 @@ Task<Result<void>> GitWorkspaces::ensure_ready(Workspace workspace) {
   });
 }
 
+Task<std::vector<std::string>> GitWorkspaces::git_folders(Workspace workspace) {
+  const git::WorktreeRef worktree = ref_of(workspace);
+  Result<std::vector<std::string>> folders =
+      co_await on_lane([worktree] { return git::folders_of_commits(worktree); });
+  if (!folders.has_value()) co_return std::vector<std::string>{};
+  co_return std::move(*folders);
+}
+
 Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {
   git::StateRequest request;
   request.worktree = ref_of(workspace);

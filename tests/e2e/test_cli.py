@@ -184,7 +184,7 @@ class CommandLine(unittest.TestCase):
         self.assertNotIn("\u009b", shown)
 
     def test_permissions_are_listed_and_answered(self):
-        session = self.new_session("--dir", self.server.folder)
+        session = self.new_session("--dir", self.repository)
         shown = []
         prompt = threading.Thread(target=lambda: shown.append(
             self.berth("prompt", session, "ask write asked.txt yes")[0]))
@@ -196,7 +196,7 @@ class CommandLine(unittest.TestCase):
             prompt.join(30)
         self.assertIn("✔ completed", shown[0])
         self.assertIn(f"berth permit {session} int_", shown[0])
-        self.assertTrue(os.path.exists(os.path.join(self.server.folder, "asked.txt")))
+        self.assertTrue(os.path.exists(os.path.join(self.repository, "asked.txt")))
         self.assertIn("nothing waits", self.berth("permit", session, "--allow", expect=1)[1])
 
     def test_attach_shows_what_was_and_what_comes(self):
@@ -218,7 +218,7 @@ class CommandLine(unittest.TestCase):
         self.assertIn("── turn 2 · scripted ──\n", lines)
 
     def test_attach_on_a_terminal_takes_prompts_and_answers(self):
-        session = self.new_session("--dir", self.server.folder)
+        session = self.new_session("--dir", self.repository)
         terminal = self.typing("attach", session)
         terminal.type("say hi there\n")
         terminal.expect("── turn 1 · scripted ──", "hi there", "✔ completed")
@@ -227,7 +227,7 @@ class CommandLine(unittest.TestCase):
         terminal.expect("? permission asks: ", "[1] ")
         terminal.type("1\n")
         terminal.expect("by user", "✔ completed")
-        self.assertTrue(os.path.exists(os.path.join(self.server.folder, "typed.txt")))
+        self.assertTrue(os.path.exists(os.path.join(self.repository, "typed.txt")))
         terminal.type("elicit which color?\n")
         terminal.expect("? elicitation asks: which color?", ":decline")
         terminal.type('{"color":"blue"}\n')

@@ -23,7 +23,8 @@ SECRET = "a key that must be in no file"
 
 def profile(name, *arguments, **settings):
     arguments = [argument.replace("@", f"@STATE@/{name}") for argument in arguments]
-    lines = [f"[agents.{name}]", f'command = "{AGENT}"', f"args = {json.dumps(arguments)}"]
+    lines = [f"[agents.{name}]", f'command = "{AGENT}"', f"args = {json.dumps(arguments)}",
+             f'writable = ["@STATE@/{name}/"]']
     return "\n".join(lines + [f"{key} = {value}" for key, value in settings.items()]) + "\n"
 
 

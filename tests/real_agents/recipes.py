@@ -37,7 +37,8 @@ class Recipe:
         return (f"[agents.{profile}]\n"
                 f"command = {quoted(self.command)}\n"
                 f"args = {quoted(self.args)}\n"
-                f"env = {{ {env} }}\n{extra}")
+                f"env = {{ {env} }}\n"
+                f"writable = {quoted([self.env['HOME'] + '/'] if 'HOME' in self.env else [])}\n{extra}")
 
 
 def opencode(agents_dir, home, model_port, ask=False):

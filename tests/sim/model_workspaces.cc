@@ -276,6 +276,10 @@ Task<Result<void>> ModelWorkspaces::ensure_ready(Workspace workspace) {
   });
 }
 
+Task<std::vector<std::string>> ModelWorkspaces::git_folders(Workspace) {
+  co_return std::vector<std::string>{};
+}
+
 Task<Result<WorkspaceChange>> ModelWorkspaces::record(Workspace workspace, SnapshotOrder order) {
   ModelWorkspaces* self = this;
   co_return co_await on_lane(

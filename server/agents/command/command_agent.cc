@@ -1,7 +1,6 @@
 #include <berth/server/agents/command/command_agent.h>
 
 #include <berth/core/json_writer.h>
-#include <berth/server/agents/launch.h>
 #include <berth/server/agents/reports.h>
 
 #include <csignal>
@@ -15,9 +14,11 @@ constexpr std::uint64_t kLogTurnedAt = std::uint64_t{64} << 20;
 constexpr std::size_t kUnwrittenMax = std::size_t{16} << 20;
 }  // namespace
 
-CommandAgent::CommandAgent(io::Platform& platform, const AgentProfile& profile, std::string state,
-                           std::string tag, AgentSink& sink)
+CommandAgent::CommandAgent(io::Platform& platform, const LaunchPolicy& launches,
+                           const AgentProfile& profile, std::string state, std::string tag,
+                           AgentSink& sink)
     : platform_(platform),
+      launches_(launches),
       profile_(profile),
       state_folder_(std::move(state)),
       tag_(std::move(tag)),
@@ -65,6 +66,7 @@ Task<void> CommandAgent::run(AttachSpec spec) {
   spec_ = std::move(spec);
   Attached attached;
   attached.native_session_id = spec_.session_key;
+  if (spec_.git_folders) git_folders_ = co_await spec_.git_folders();
   Result<ChosenCheckpoint> chosen = co_await prepare();
   Result<void> ready = chosen.has_value() ? Result<void>() : fail(std::move(chosen.error()));
   if (ready.has_value() && (expected_end_ || silent_)) {
@@ -108,9 +110,19 @@ Task<void> CommandAgent::run(AttachSpec spec) {
   }
 }
 
-io::LaunchSpec CommandAgent::launch_spec(const std::string& checkpoint) const {
-  io::LaunchSpec launch =
-      launch_of(profile_, platform_.environment(), spec_.directory, tag_ + "-" + spec_.session_key);
+Result<io::LaunchSpec> CommandAgent::launch_spec(const std::string& checkpoint) const {
+  LaunchOrder order;
+  order.directory = spec_.directory;
+  order.key = spec_.session_key;
+  order.tag = tag_ + "-" + spec_.session_key;
+  order.least = spec_.launch;
+  order.folders = spec_.additional_directories;
+  order.folders.push_back(spec_.directory);
+  order.granted = git_folders_;
+  order.granted.push_back(folder_);
+  Result<io::LaunchSpec> made = launches_.spec(profile_, order);
+  if (!made.has_value()) return made;
+  io::LaunchSpec& launch = *made;
   launch.arguments.clear();  // behind those of the contract
   const auto add = [&launch](std::string option, const std::string& value) {
     if (value.empty()) return;
@@ -129,7 +141,7 @@ io::LaunchSpec CommandAgent::launch_spec(const std::string& checkpoint) const {
   }
   launch.arguments.insert(launch.arguments.end(), profile_.arguments.begin(),
                           profile_.arguments.end());
-  return launch;
+  return made;
 }
 
 Result<void> CommandAgent::start(const std::string& checkpoint) {
@@ -138,7 +150,12 @@ Result<void> CommandAgent::start(const std::string& checkpoint) {
   limits.exit_grace = profile_.timeouts.exit_grace;
   LinePeer& peer = *this;
   process_ = std::make_unique<LineProcess>(platform_, peer, limits);
-  Result<void> started = process_->start(launch_spec(checkpoint));
+  Result<io::LaunchSpec> launch = launch_spec(checkpoint);
+  if (!launch.has_value()) {
+    process_.reset();
+    return fail(std::move(launch.error()));
+  }
+  Result<void> started = process_->start(*launch);
   if (!started.has_value()) process_.reset();
   return started;
 }

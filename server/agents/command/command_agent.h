@@ -6,6 +6,7 @@
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/command/checkpoints.h>
 #include <berth/server/agents/command/output.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/line_process.h>
 #include <berth/server/agents/profile.h>
 
@@ -23,12 +24,12 @@ namespace berth::server {
 /// own (`--data-dir`), its stdin closed behind the prompt.
 ///
 /// What the agent prints is also added to a file of the agent (`output.jsonl`, turned at 64 MiB).
-/// `platform`, `profile` and `sink` outlive it; await shutdown() before it goes.
+/// The references outlive it; await shutdown() before it goes.
 class CommandAgent final : public AgentPort, private LinePeer {
  public:
   /// `state` is berth's folder for what agents keep: "<state>/<session key>-<profile>" is ours.
-  CommandAgent(io::Platform& platform, const AgentProfile& profile, std::string state,
-               std::string tag, AgentSink& sink);
+  CommandAgent(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
+               std::string state, std::string tag, AgentSink& sink);
   ~CommandAgent() override;
 
   void attach(AttachSpec spec) override;
@@ -51,7 +52,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   Task<void> run(AttachSpec spec);
   Task<Result<ChosenCheckpoint>> prepare();
   Result<void> start(const std::string& checkpoint);
-  io::LaunchSpec launch_spec(const std::string& checkpoint) const;
+  Result<io::LaunchSpec> launch_spec(const std::string& checkpoint) const;
   void refuse(std::string_view what);
   void finish_prompt(PromptEnd end);
   void finish_at_exit();
@@ -66,6 +67,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   void on_gone() override;
 
   io::Platform& platform_;
+  const LaunchPolicy& launches_;
   const AgentProfile& profile_;
   std::string state_folder_;
   std::string tag_;
@@ -74,6 +76,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::string folder_;  // of this agent in this session
   CheckpointFolders checkpoints_;
   AttachSpec spec_;
+  std::vector<std::string> git_folders_;  // see AttachSpec
   State state_ = State::none;
   bool silent_ = false;  // shutting down: the sink hears nothing more
   bool expected_end_ = false;

@@ -1,7 +1,6 @@
 #include <berth/server/agents/opencode/server.h>
 
 #include <berth/io/awaitables.h>
-#include <berth/server/agents/launch.h>
 
 #include <algorithm>
 #include <utility>
@@ -42,9 +41,10 @@ std::string make_password(Random& random) {
 
 }  // namespace
 
-Server::Server(io::Platform& platform, const AgentProfile& profile, std::string directory,
-               std::string tag)
+Server::Server(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
+               std::string directory, std::string tag)
     : platform_(platform),
+      launches_(launches),
       reactor_(platform.reactor()),
       profile_(profile),
       directory_(std::move(directory)),
@@ -67,8 +67,14 @@ Server::~Server() {
 
 // --- the process ---
 
-io::LaunchSpec Server::launch_spec(int port) const {
-  io::LaunchSpec launch = launch_of(profile_, platform_.environment(), directory_, tag_);
+Result<io::LaunchSpec> Server::launch_spec(int port) const {
+  LaunchOrder order;
+  order.directory = directory_;
+  order.key = "opencode";
+  order.tag = tag_;
+  Result<io::LaunchSpec> made = launches_.spec(profile_, order);
+  if (!made.has_value()) return made;
+  io::LaunchSpec& launch = *made;
   if (launch.arguments.empty()) launch.arguments.emplace_back("serve");
   for (const std::string& argument : {std::string("--hostname"), std::string("127.0.0.1"),
                                       std::string("--port"), std::to_string(port)}) {
@@ -79,7 +85,7 @@ io::LaunchSpec Server::launch_spec(int port) const {
            variable.first == "OPENCODE_SERVER_USERNAME";
   });
   launch.environment.emplace_back("OPENCODE_SERVER_PASSWORD", password_);
-  return launch;
+  return made;
 }
 
 /// opencode's own `--port 0` takes the well-known 4096 when it is free, where the user's own
@@ -137,7 +143,9 @@ Task<Result<void>> Server::spawn_once() {
   gone_ = false;
   announced_.reset();
   process_ = make_process();
-  Result<void> spawned = process_->start(launch_spec(*port));
+  Result<io::LaunchSpec> launch = launch_spec(*port);
+  if (!launch.has_value()) co_return fail(std::move(launch.error()));
+  Result<void> spawned = process_->start(*launch);
   if (!spawned.has_value()) co_return fail(std::move(spawned.error()));
   StopSource late;
   scope_.spawn(end_late(reactor_.clock().now() + profile_.timeouts.initialize, late.token()));

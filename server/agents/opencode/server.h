@@ -8,6 +8,7 @@
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/agent_port.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/line_process.h>
 #include <berth/server/agents/opencode/event_frame.h>
 #include <berth/server/agents/opencode/http_call.h>
@@ -42,9 +43,9 @@ class ServerClient {
 /// queues without bound for each). On one shard; owned by Servers, which awaits run().
 class Server final : private LinePeer, private SseSink {
  public:
-  /// `platform` and `profile` outlive it. `tag` names its processes.
-  Server(io::Platform& platform, const AgentProfile& profile, std::string directory,
-         std::string tag);
+  /// The references outlive it. `tag` names its processes.
+  Server(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
+         std::string directory, std::string tag);
   ~Server();
 
   /// Spawns it and follows its stream until it is gone; returns when nothing of it is left.
@@ -90,7 +91,7 @@ class Server final : private LinePeer, private SseSink {
   Task<Result<void>> check_version();
   Task<void> follow();
   Task<void> follow_once();
-  io::LaunchSpec launch_spec(int port) const;
+  Result<io::LaunchSpec> launch_spec(int port) const;
   Result<int> free_port();
 
   void on_line(Line& line) override;
@@ -100,6 +101,7 @@ class Server final : private LinePeer, private SseSink {
   void on_event(const SseEvent& event) override;
 
   io::Platform& platform_;
+  const LaunchPolicy& launches_;
   io::Reactor& reactor_;
   const AgentProfile& profile_;
   std::string directory_;

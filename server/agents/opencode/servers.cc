@@ -5,9 +5,10 @@
 
 namespace berth::server::opencode {
 
-Servers::Servers(io::Platform& platform, const AgentProfile& profile, std::string directory,
-                 std::string tag)
+Servers::Servers(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
+                 std::string directory, std::string tag)
     : platform_(platform),
+      launches_(launches),
       profile_(profile),
       directory_(std::move(directory)),
       tag_(std::move(tag)),
@@ -26,7 +27,7 @@ Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop)
   if (closing_) co_return fail(ErrorKind::cancelled, "stopping", "berth is stopping");
   if (current_ == nullptr || !takes_sessions(*current_)) {
     ++generation_;
-    auto server = std::make_unique<Server>(platform_, profile_, directory_,
+    auto server = std::make_unique<Server>(platform_, launches_, profile_, directory_,
                                            tag_ + "-oc" + std::to_string(generation_));
     current_ = &hosted_.emplace_back(platform_.reactor(), std::move(server));
     ++current_->users;

@@ -6,6 +6,7 @@
 #include <berth/core/sync.h>
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
+#include <berth/server/agents/launch.h>
 #include <berth/server/agents/opencode/server.h>
 #include <berth/server/agents/profile.h>
 
@@ -21,9 +22,9 @@ namespace berth::server::opencode {
 /// old one drains. On one shard; await shutdown() before it goes.
 class Servers {
  public:
-  /// `platform` and `profile` outlive it; `directory` is where the servers run.
-  Servers(io::Platform& platform, const AgentProfile& profile, std::string directory,
-          std::string tag);
+  /// The references outlive it; `directory` is where the servers run.
+  Servers(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
+          std::string directory, std::string tag);
 
   /// A server that takes sessions, started if need be (two callers, one start); give it back with
   /// release(). Errors: of the start (its stderr is in `stderr_tail` then), `cancelled`.
@@ -48,6 +49,7 @@ class Servers {
   bool takes_sessions(Hosted& hosted);
 
   io::Platform& platform_;
+  const LaunchPolicy& launches_;
   const AgentProfile& profile_;
   std::string directory_;
   std::string tag_;

@@ -3,6 +3,8 @@
 from schema import (ADMIN, BOOLEAN, COUNT, INTEGER, OPEN_OBJECT, RUN, STRING, TIME, VIEW, answer, array, described,
                     enum, flag, operation, or_null, query, ref, request, response, strings)
 
+from sessions import LAUNCH
+
 TAG = "agents"
 QUESTIONS = "interactions"
 ANSWER = {
@@ -24,7 +26,7 @@ SCHEMAS = {
         "told_turn": INTEGER, "continuation_owed": BOOLEAN, "decision": or_null(ref("Decision")),
         "agent_info": or_null(OPEN_OBJECT), "stderr_tail": STRING, "health": enum("well", "quiet", "stalled"),
         "health_reason": or_null(STRING), "last_trouble": or_null(STRING),
-    }, {"rss_bytes": COUNT}),
+    }, {"rss_bytes": COUNT, **LAUNCH}),
     "SessionAgentList": answer({"agents": array(ref("SessionAgent"))}),
     "Decide": request({"choice": ref("Choice")}, ["choice"]),
     "SetConfig": request({"mode": STRING, "config": {"type": "object", "additionalProperties": {

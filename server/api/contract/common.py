@@ -38,7 +38,7 @@ SCHEMAS = {
         "sse_closed": answer({"client_gone": COUNT, "stalled": COUNT, "finished": COUNT, "failed": COUNT}),
         "journal": answer({"commits": COUNT, "events": COUNT, "event_bytes": COUNT, "retries": COUNT}),
         "rss_bytes": COUNT, "cpu_microseconds": COUNT,
-    }),
+    }, {"launch": answer({"default": ref("LaunchMode"), "reason": STRING})}),
     "Limits": answer({
         "agents": answer({
             "live": COUNT, "starting": COUNT, "idle": COUNT, "busy": COUNT, "ending": COUNT, "waiting": COUNT,

@@ -5,7 +5,7 @@ from schema import (BOOLEAN, COUNT, INTEGER, OPEN_OBJECT, STRING, TIME, VIEW, an
                     strings)
 
 from changes import OUTCOME
-from sessions import PERMISSION
+from sessions import LAUNCH, PERMISSION
 
 NOTHING = {"type": "object", "maxProperties": 0}
 FAILURE = {"code": STRING, "message": STRING, "agent_error": {}, "attempt": INTEGER, "needs_decision": BOOLEAN,
@@ -39,7 +39,7 @@ EVENTS = {
         "attach_epoch": INTEGER, "protocol_version": INTEGER, "agent_info": or_null(OPEN_OBJECT),
         "capabilities": or_null(OPEN_OBJECT), "agent_error": {}, "reason": or_null(STRING), "continuation_owed": BOOLEAN,
         "config_failures": array({}), "attach_ms": INTEGER,
-    }),
+    }, LAUNCH),
     "agent.exited": answer({"pid": INTEGER, "status": STRING, "expected": BOOLEAN, "stderr_tail": STRING}),
     "agent.evicted": answer({"limit": STRING, "idle_ms": INTEGER}),
     "agent.told": answer({

@@ -6,8 +6,10 @@ from schema import (BOOLEAN, COUNT, EDIT, ETAG, FRESH, IF_MATCH, IF_NONE_MATCH, 
 TAG = "sessions"
 LOCATION = {"Location": (STRING, "Where the session is.")}
 PERMISSION = enum("ask", "allow", "reject")
+LAUNCH = {"launch": ref("LaunchMode"), "launch_reason": STRING}
 
 SCHEMAS = {
+    "LaunchMode": enum("none", "restricted"),
     "Workspace": answer({
         "mode": enum("worktree", "overlay", "directory", "none"),
         "repository": or_null(STRING), "url": or_null(STRING), "directory": or_null(STRING), "branch": or_null(STRING),
@@ -35,6 +37,7 @@ SCHEMAS = {
         "rules": array(ref("Rule"), maxItems=256),
         "mcp_servers": array(ref("McpServer")),
         "additional_directories": array({"type": "string", "pattern": "^/"}),
+        "launch": described(ref("LaunchMode"), "The least that its agents are confined by."),
     }, examples=[{"id": "fix-parser", "agent": "opencode", "repository": "/home/me/project"}]),
     "Session": answer({
         "id": STRING,

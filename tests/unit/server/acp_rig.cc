@@ -98,7 +98,8 @@ void AcpRig::attach(AttachSpec spec, Answer answer) {
 
 std::unique_ptr<AcpAgent> AcpRig::another(AgentSink& other_sink) {
   if (processes == nullptr) {
-    processes = std::make_unique<AcpProcesses>(platform, scanner, profile, "/state", "tag");
+    processes =
+        std::make_unique<AcpProcesses>(platform, scanner, launches, profile, "/state", "tag");
   }
   return std::make_unique<AcpAgent>(platform, *processes, natives, profile, other_sink);
 }

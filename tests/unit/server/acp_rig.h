@@ -86,6 +86,7 @@ class AcpRig {
   JsonScanner scanner;
   NativeSessions natives;
   AgentProfile profile;
+  LaunchPolicy launches{{}, platform.environment(), "/state"};
   HeardSink sink;
   std::unique_ptr<AcpProcesses> processes;  // made with the first driver: `profile` is set by then
   std::unique_ptr<AcpAgent> agent;

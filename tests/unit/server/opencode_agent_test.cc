@@ -77,7 +77,8 @@ class OpencodeAgent : public testing::Test {
     profile.arguments = {BERTH_SCRIPTED_OPENCODE};
     profile.environment = {{"SCRIPTED_STORE", folder_}};
     profile.timeouts.initialize = std::chrono::seconds(20);
-    drivers_.emplace(*platform_, scanner_, profiles_, folder_, "berth-test");
+    launches_.emplace(LaunchSettings{}, platform_->environment(), folder_);
+    drivers_.emplace(*platform_, scanner_, *launches_, profiles_, folder_, "berth-test");
   }
 
   void TearDown() override {
@@ -153,6 +154,7 @@ class OpencodeAgent : public testing::Test {
   std::unique_ptr<io::Platform> platform_;
   JsonScanner scanner_;
   AgentProfiles profiles_;
+  std::optional<LaunchPolicy> launches_;
   std::optional<Drivers> drivers_;
   std::vector<std::unique_ptr<AgentPort>> ports_;
 };

@@ -162,8 +162,9 @@ class CommandAgentTest : public AgentRig {
     profile.driver = driver;
     profile.command = BERTH_SCRIPTED_CHECKPOINT;
     AgentSink& sink = *this;
-    port = std::make_unique<CommandAgent>(*platform, profile, folder + "/agents", "berth-test-cmd",
-                                          sink);
+    launches.emplace(LaunchSettings{}, platform->environment(), folder);
+    port = std::make_unique<CommandAgent>(*platform, *launches, profile, folder + "/agents",
+                                          "berth-test-cmd", sink);
   }
   std::string file(const std::string& name) {
     std::ifstream in(folder + "/agents/01key-cmd/" + name);
@@ -179,6 +180,7 @@ class CommandAgentTest : public AgentRig {
     }
   }
   AgentProfile profile;
+  std::optional<LaunchPolicy> launches;
 };
 
 TEST_F(CommandAgentTest, StaysWarmOverTurnsAndLogsWhatItPrints) {

@@ -1,0 +1,20 @@
+// io/landlock.h — Landlock (landlock(7)): a process that gives up access to files for good.
+#pragma once
+
+#include <berth/core/result.h>
+#include <berth/io/confinement.h>
+#include <berth/io/fd.h>
+
+namespace berth::inline v0::io {
+
+LandlockSupport probe_landlock();
+
+/// The rules of a confinement of kind `landlock`, for landlock_restrict_self(2). A rule holds for
+/// the file or folder that has the name now: of a folder that something hidden lies in, only what
+/// is there now can be read, and the folder itself cannot be listed.
+///
+/// Errors: `unsupported` ("no_landlock"), `invalid` ("bad_launch") for a path that leads somewhere
+/// hidden, those of the errno.
+Result<Fd> make_landlock_rules(const Confinement& confinement);
+
+}  // namespace berth::inline v0::io
