@@ -59,6 +59,7 @@ struct App::Running {
                 app.config_.state_directory,
                 app.config_.secrets,
                 false,
+                {},
                 &app.launches_},
         directory(context, app.config_.state_directory),
         named(context, directory, app.config_.agents),
