@@ -32,7 +32,7 @@ CONFIG = "".join([
     profile("forgets-opencode", "--unknown", "opencode"),
     profile("forgets-params", "--unknown", "params"),
     profile("broken-restore", "--unknown", "null"),
-    profile("loads-only", "--no-resume", "--sessions", "@STATE@/sessions"),
+    profile("loads-only", "--no-resume", "--sessions", "@STATE@/sessions", writable='["@STATE@/sessions/"]'),
     profile("neither", "--no-resume", "--no-load"),
     profile("stubborn", "--ignore-eof", cancel_grace=0.5, exit_grace=0.3),
     profile("short-lines", line_max=1048576),

@@ -116,7 +116,7 @@ class Machine(unittest.TestCase):
             self.fails("mine", f"grep -q . /proc/{pid}/environ")
             self.fails("mine", f"readlink /proc/{pid}/fd/0")
             self.fails("mine", f"head -c 1 /proc/{pid}/mem")
-            self.fails("mine", "python3 -c 'import ctypes, sys; libc = ctypes.CDLL(None); "
+            self.fails("mine", "/usr/bin/python3 -c 'import ctypes, sys; libc = ctypes.CDLL(None); "
                                f"sys.exit(libc.ptrace(16, {pid}, 0, 0) != 0)'")
         self.assertEqual(self.client.agents("theirs")[0]["pid"], other)
         self.works("theirs", "true")
@@ -189,7 +189,7 @@ class Restricted(Machine):
 
             threading.Thread(target=greet, daemon=True).start()
             port = listener.getsockname()[1]
-            self.works("probe", f"python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", {port})); "
+            self.works("probe", f"/usr/bin/python3 -c 'import socket; s = socket.create_connection((\"127.0.0.1\", {port})); "
                                 "assert s.recv(5) == b\"hello\"'")
 
     def test_a_client_cannot_name_what_is_anothers(self):
