@@ -89,6 +89,21 @@ void add_agents(OpenMetrics& out, Pool& pool) {
   for (const auto& [limit, times] : pool.stats().evicted) out.sample(times, {{"limit", limit}});
 }
 
+void add_door(OpenMetrics& out, AuthGate& gate) {
+  const GateStats& stats = gate.stats();
+  out.family("berth_auth_failures", Kind::counter, "Requests without a token that is good.");
+  out.sample(stats.auth_failures);
+  out.family("berth_requests_refused", Kind::counter, "Requests refused at the door, by limit.");
+  out.sample(stats.auth_failures_refused, {{"limit", "auth_failures_max"}});
+  out.sample(stats.token_requests_refused, {{"limit", "token_requests_max"}});
+  out.sample(stats.hosts_refused, {{"limit", "allowed_hosts"}});
+  out.sample(stats.origins_refused, {{"limit", "allowed_origins"}});
+  out.family("berth_audit_lines", Kind::counter, "Lines of the audit log.");
+  out.sample(gate.audit().stats().written);
+  out.family("berth_audit_lines_dropped", Kind::counter, "Lines that were lost.");
+  out.sample(gate.audit().stats().dropped);
+}
+
 }  // namespace
 
 Api::Answer Api::metrics(ApiCall*) {
@@ -100,6 +115,7 @@ Api::Answer Api::metrics(ApiCall*) {
   add_journal(out, context_.journal.stats(), context_.journal.failing());
   add_streams(out, streams_);
   add_agents(out, context_.pool);
+  add_door(out, gate_);
   out.family("berth_draining", Kind::gauge, "1 while the server is shutting down.");
   out.sample(std::uint64_t{draining_});
   const io::ProcessTable::Usage usage = context_.platform.process_table().self();

@@ -56,8 +56,12 @@ class Metrics(unittest.TestCase):
         wait_until(lambda: self.scrape()[("berth_sse_closed_total", (("reason", "client_gone"),))] == 1)
 
     def test_nobody_scrapes_without_a_token(self):
-        self.server.client.token = "wrong"
-        self.assertEqual(self.server.client.raw("GET", "/metrics").status, 401)
+        client, failures = self.server.client, ("berth_auth_failures_total", ())
+        before = self.scrape()[failures]
+        token, client.token = client.token, "wrong"
+        self.assertEqual(client.raw("GET", "/metrics").status, 401)
+        client.token = token
+        self.assertGreater(self.scrape()[failures], before)
 
     def test_logs_are_json_on_demand(self):
         state = os.path.join(self.server.folder, "other")
