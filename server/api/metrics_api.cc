@@ -44,6 +44,15 @@ void add_sessions(OpenMetrics& out, Directory& directory) {
   for (std::size_t i = 0; i < std::size(names); ++i) out.sample(states[i], {{"state", names[i]}});
 }
 
+void add_endings(OpenMetrics& out, const SessionContext& context) {
+  out.family("berth_turns_ended", Kind::counter, "Turns that ended, by outcome.");
+  const char* const names[] = {"completed", "refused",     "cancelled",
+                               "failed",    "interrupted", "expired"};
+  for (std::size_t i = 0; i < std::size(names); ++i) {
+    out.sample(context.turns_ended.at(i), {{"outcome", names[i]}});
+  }
+}
+
 void add_journal(OpenMetrics& out, const JournalStats& journal, bool failing) {
   out.family("berth_events_appended", Kind::counter, "Events written to the log.");
   out.sample(journal.events);
@@ -112,6 +121,7 @@ Api::Answer Api::metrics(ApiCall*) {
   out.sample(std::uint64_t{1},
              {{"version", kVersion}, {"engine", context_.reactor().engine_name()}});
   add_sessions(out, directory_);
+  add_endings(out, context_);
   add_journal(out, context_.journal.stats(), context_.journal.failing());
   add_streams(out, streams_);
   add_agents(out, context_.pool);

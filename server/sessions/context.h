@@ -13,6 +13,8 @@
 #include <berth/server/sessions/workspaces.h>
 #include <berth/server/store/store.h>
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,8 +66,14 @@ struct SessionContext {
   Feed feed = {};  ///< Which sessions changed, in the order in which they did.
   /// How agents are started; null where nobody wants to know (tests).
   const LaunchPolicy* launches = nullptr;
+  /// Since the start, by ending: completed, refused, ... as in TurnState.
+  std::array<std::uint64_t, 6> turns_ended = {};
 
   io::Reactor& reactor() const { return platform.reactor(); }
+  void count_ending(TurnState state) {
+    ++turns_ended.at(static_cast<std::size_t>(state) -
+                     static_cast<std::size_t>(TurnState::completed));
+  }
   std::int64_t now_ms() const { return platform.reactor().clock().wall().count(); }
 
   /// The profile of that name, if sessions of `project` may use it; else null.

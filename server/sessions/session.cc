@@ -365,6 +365,7 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   current_->reason = reason;
   if (dispatched_) current_->usage = target.end_turn(usage);
   current_->ended_ms = context_.now_ms();
+  context_.count_ending(state);
   append("turn.ended", current_->agent, turn_ended_json(*current_, target.take_open_tool_calls()));
   save_turn(*current_);
   save();  // when something was done last is in the row
@@ -421,6 +422,7 @@ TurnRow Session::end_unsent(TurnRow turn, TurnState state, std::string_view reas
   turn.state = state;
   turn.reason = reason;
   turn.ended_ms = context_.now_ms();
+  context_.count_ending(state);
   append_to(turn.id, "turn.ended", turn.agent, turn_ended_json(turn, {}));
   save_turn(turn);
   TurnRow answer = turn;
@@ -574,6 +576,7 @@ Task<void> Session::recover() {
     current_->state = TurnState::interrupted;
     current_->reason = "the server ended while the turn ran";
     current_->ended_ms = context_.now_ms();
+    context_.count_ending(TurnState::interrupted);
     append("turn.ended", current_->agent,
            turn_ended_json(*current_, open.has_value() ? *open : std::vector<std::string>()));
     save_turn(*current_);

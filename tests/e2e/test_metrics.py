@@ -51,6 +51,7 @@ class Metrics(unittest.TestCase):
         self.assertEqual(after[("berth_turns", (("state", "queued"),))], 1)
         self.assertEqual(after[("berth_agents", (("phase", "busy"),))], 1)
         self.assertEqual(after[("berth_agent_starts_total", ())], 1)
+        self.assertEqual(after[("berth_turns_ended_total", (("outcome", "completed"),))], 1)
         self.assertGreater(after[("berth_events_appended_total", ())], before[("berth_events_appended_total", ())])
         self.assertGreater(after[("process_resident_memory_bytes", ())], 1 << 20)
         wait_until(lambda: self.scrape()[("berth_sse_closed_total", (("reason", "client_gone"),))] == 1)

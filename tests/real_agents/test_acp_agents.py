@@ -72,7 +72,7 @@ class Rig:
         scratch = enter(tempfile.TemporaryDirectory(prefix="berth-agent-"))
         self.home = os.path.join(scratch, "home")
         os.mkdir(self.home)
-        self.wire = os.path.join(scratch, "wire")
+        self.wire = os.path.join(self.home, ".wire")  # where the agent, and so the tee, may write
         os.mkdir(self.wire)
         self.repository = make_repository(os.path.join(scratch, "repository"))
         model = enter(ModelServer(log=os.path.join(scratch, "model.log")))
