@@ -150,7 +150,7 @@ class Replay(unittest.TestCase):
                          os.path.join(folder, "count"), wrong]
             config = (f'[agents.{profile}]\ncommand = "/usr/bin/python3"\n'
                       f"args = {json.dumps(arguments)}\nwaits_for_next_minute = false\n"
-                      f"acp_v2 = {str(v2).lower()}\n")
+                      f"acp_v2 = {str(v2).lower()}\nwritable = {json.dumps([folder])}\n")
             with Server(config) as server:
                 try:
                     self.life(path, Player(self, server, profile, folder, v2))
