@@ -130,6 +130,8 @@ io::Confinement LaunchPolicy::restricted(const AgentProfile& profile, const Laun
   for (const std::string& home : {value_in(launch, "HOME"), own_.get("HOME").value_or("")}) {
     if (home.starts_with('/')) confinement.readable.push_back(home);
   }
+  // Where what it is told of the past is to be read; a folder, for files in it are replaced.
+  confinement.readable.push_back(state_directory_ + "/transcripts/" + order.key + "/");
   confinement.hidden = {"/dev", "/home", "/root", state_directory_};
   confinement.writable.assign(kDevices.begin(), kDevices.end());
   confinement.writable.push_back(scratch() + "/" + order.key + "/");

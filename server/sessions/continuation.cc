@@ -108,7 +108,7 @@ Task<Result<void>> write_transcript(SessionContext& context, std::string path, s
 }  // namespace
 
 std::string transcript_path(const SessionContext& context, std::string_view key) {
-  return context.state_directory + "/transcripts/" + std::string(key) + ".md";
+  return context.state_directory + "/transcripts/" + std::string(key) + "/transcript.md";
 }
 
 Task<Result<Story>> build_continuation(SessionContext& context, SessionNo session, std::string key,

@@ -72,7 +72,9 @@ Task<void> Session::remove_transcript() {
   const std::string path = transcript_path(context_, row_.key);
   Result<void> removed = co_await context_.platform.offload().run(
       io::Lane::files, context_.reactor(),
-      [files, path]() -> Result<void> { return files->remove_if_exists(path); });
+      [files, path]() -> Result<void> {
+        return files->remove_all(path.substr(0, path.rfind('/')));
+      });
   if (!removed.has_value()) {
     context_.log.write(LogLevel::warning, "session", path + ": " + removed.error().message);
   }

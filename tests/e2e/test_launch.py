@@ -180,6 +180,21 @@ class Restricted(Machine):
     def test_no_privilege_is_left(self):
         self.check_privileges("shell")
 
+    def test_transcripts_that_it_is_told_of_can_be_read_and_no_others(self):
+        mine, theirs = self.open("mine", "shell")["key"], self.open("theirs", "shell")["key"]
+        for session in ("mine", "theirs"):
+            self.works(session, "true")
+        for key in (mine, theirs):  # as berth does, while the agent runs: by a rename
+            folder = os.path.join(self.server.state, "transcripts", key)
+            for words in ("old", "new"):
+                with open(os.path.join(folder, "next"), "w", encoding="utf-8") as file:
+                    file.write(words)
+                os.rename(os.path.join(folder, "next"), os.path.join(folder, "transcript.md"))
+        read = f"cat {self.server.state}/transcripts/"
+        self.assertEqual(self.works("mine", read + mine + "/transcript.md").strip(), "new")
+        self.fails("mine", read + theirs + "/transcript.md")
+        self.fails("mine", f"echo x > {self.server.state}/transcripts/{mine}/transcript.md")
+
     def test_has_the_network(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             def greet():
