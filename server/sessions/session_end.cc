@@ -71,8 +71,7 @@ Task<void> Session::remove_transcript() {
   io::Files* files = &context_.platform.files();
   const std::string path = transcript_path(context_, row_.key);
   Result<void> removed = co_await context_.platform.offload().run(
-      io::Lane::files, context_.reactor(),
-      [files, path]() -> Result<void> {
+      io::Lane::files, context_.reactor(), [files, path]() -> Result<void> {
         return files->remove_all(path.substr(0, path.rfind('/')));
       });
   if (!removed.has_value()) {
