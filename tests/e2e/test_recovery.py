@@ -4,7 +4,6 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 import unittest
@@ -28,11 +27,25 @@ def alive(pid):
         return False
 
 
+def tag_of(pid):
+    """The mark that an agent and all that it starts have in their environment."""
+    with open(f"/proc/{pid}/environ", encoding="utf-8") as environ:
+        return next(e for e in environ.read().split("\0") if e.startswith("BERTH_TAG="))
+
+
 class Recovery(unittest.TestCase):
 
     def setUp(self):
         self.server = self.enterContext(Server())
         self.client = self.server.client
+
+    def tags_of_agents(self, sessions):
+        """Of one agent a session, once they all run."""
+        def agents():
+            found = [a for s in sessions for a in self.client.agents(s)]
+            return len(found) == len(sessions) and all(a["pid"] for a in found) and found
+
+        return [tag_of(a["pid"]) for a in wait_until(agents)]
 
     def test_the_death_of_an_agent_interrupts_the_turn_at_once_and_the_next_prompt_restores(self):
         session = self.client.open()["id"]
@@ -41,8 +54,7 @@ class Recovery(unittest.TestCase):
         turn = self.client.prompt(session, "stream 100000 200 500")["id"]
         stream.wait_for_text("[40]")
         before = self.client.agents(session)[0]
-        with open(f"/proc/{before['pid']}/environ", encoding="utf-8") as environ:
-            tag = next(e for e in environ.read().split("\0") if e.startswith("BERTH_TAG="))
+        tag = tag_of(before["pid"])
         self.assertGreaterEqual(len(processes_with(tag)), 2, "the agent and its sleeper")
         killed = time.monotonic()
         os.kill(before["pid"], signal.SIGKILL)
@@ -97,15 +109,7 @@ class Recovery(unittest.TestCase):
         for session in sessions:
             self.client.prompt(session, "spawn 4323\nspawn 4324\nstream 100000 100 50")
 
-        def environment_of(pid):
-            with open(f"/proc/{pid}/environ", encoding="utf-8") as environ:
-                return next(e for e in environ.read().split("\0") if e.startswith("BERTH_TAG="))
-
-        def agents():
-            found = [a for s in sessions for a in self.client.agents(s)]
-            return len(found) == 5 and all(a["pid"] for a in found) and found
-
-        tags = [environment_of(a["pid"]) for a in wait_until(agents)]
+        tags = self.tags_of_agents(sessions)
         # The agent and two sleepers in sessions of their own.
         wait_until(lambda: all(len(processes_with(tag)) == 3 for tag in tags))
         mine = [pid for tag in tags for pid in processes_with(tag)]
@@ -172,12 +176,9 @@ class Recovery(unittest.TestCase):
         for session in sessions:
             self.client.prompt(session, "spawn 4321\nstream 100000 100 50")
 
-        def sleepers():
-            found = subprocess.run(["pgrep", "-f", "sleep 4321"], capture_output=True, text=True)
-            return found.stdout.split()
-
-        wait_until(lambda: len(sleepers()) == 20)
-        mine = sleepers()
+        tags = self.tags_of_agents(sessions)
+        wait_until(lambda: all(len(processes_with(tag)) == 2 for tag in tags))
+        mine = [pid for tag in tags for pid in processes_with(tag)]
         started = time.monotonic()
         self.assertEqual(self.server.stop(), 0)
         figure("ms from SIGTERM to the end with 20 running turns", round((time.monotonic() - started) * 1000))
