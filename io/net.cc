@@ -156,6 +156,63 @@ int begin_connect(Handle socket, const SocketAddress& target) {
   return ::connect(socket, raw(target), target.length) == 0 ? 0 : errno;
 }
 
+namespace {
+
+/// The first bytes of networks that lead nowhere in public (RFC 6890 and its registry of special
+/// addresses): bytes, and how many bits of them count.
+struct Network {
+  std::array<unsigned char, 4> bytes;
+  int bits;
+};
+constexpr Network kSpecialNetworks[] = {
+    {{0, 0, 0, 0}, 8},      {{10, 0, 0, 0}, 8},     {{100, 64, 0, 0}, 10}, {{127, 0, 0, 0}, 8},
+    {{169, 254, 0, 0}, 16}, {{172, 16, 0, 0}, 12},  {{192, 0, 0, 0}, 24},  {{192, 0, 2, 0}, 24},
+    {{192, 88, 99, 0}, 24}, {{192, 168, 0, 0}, 16}, {{198, 18, 0, 0}, 15}, {{198, 51, 100, 0}, 24},
+    {{203, 0, 113, 0}, 24}, {{224, 0, 0, 0}, 3},
+};
+
+std::uint32_t number_of(const unsigned char* bytes) {
+  return (std::uint32_t{bytes[0]} << 24) | (std::uint32_t{bytes[1]} << 16) |
+         (std::uint32_t{bytes[2]} << 8) | bytes[3];
+}
+
+bool is_public_v4(const unsigned char* bytes) {
+  for (const Network& network : kSpecialNetworks) {
+    const int rest = 32 - network.bits;
+    if (number_of(bytes) >> rest == number_of(network.bytes.data()) >> rest) return false;
+  }
+  return true;
+}
+
+/// Global unicast only, without what embeds an address of version 4 or is documentation.
+bool is_public_v6(const unsigned char* bytes) {
+  static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  if (std::memcmp(bytes, kMapped, sizeof kMapped) == 0) return is_public_v4(bytes + 12);
+  const std::uint32_t head = number_of(bytes);
+  const bool global = head >> 29 == 1;                   // 2000::/3
+  const bool special = head >> 9 == 0x20010000U >> 9 ||  // 2001::/23: Teredo and protocols
+                       head == 0x20010db8U ||            // 2001:db8::/32
+                       head >> 16 == 0x2002;             // 2002::/16: 6to4
+  return global && !special;
+}
+
+}  // namespace
+
+bool is_public(std::string_view text) {
+  const Result<SocketAddress> address = parse(text);
+  if (!address.has_value()) return false;
+  unsigned char bytes[16];
+  if (address->family() == AF_INET) {
+    const auto* target = reinterpret_cast<const sockaddr_in*>(&address->storage);
+    std::memcpy(bytes, &target->sin_addr, 4);
+    return is_public_v4(bytes);
+  }
+  if (address->family() != AF_INET6) return false;
+  const auto* target = reinterpret_cast<const sockaddr_in6*>(&address->storage);
+  std::memcpy(bytes, &target->sin6_addr, 16);
+  return is_public_v6(bytes);
+}
+
 Result<Handle> listen(const Address& address) {
   Result<SocketAddress> target = parse(address.text);
   if (!target.has_value()) return fail(std::move(target.error()));

@@ -32,6 +32,10 @@ Handle open_socket(int family);
 /// connect(2) on it: 0 when the connection stands, else the errno (EINPROGRESS: it is begun).
 int begin_connect(Handle socket, const SocketAddress& target);
 
+/// Whether an address in text belongs to the public internet: not to this machine, a private
+/// network, a link, a group, or what is reserved. False for what is none, and for UNIX sockets.
+bool is_public(std::string_view address);
+
 /// A listener's own address, a connection's peer.
 Result<Address> address_of(Handle handle);
 

@@ -50,6 +50,42 @@ TEST_F(NetTest, WritesAddressesAsItReadsThem) {
   EXPECT_EQ(net::to_text(net::parse("localhost:1").value()), "127.0.0.1:1");
 }
 
+TEST_F(NetTest, TellsThePublicFromWhatIsOfThisHouse) {
+  for (const char* text : {"93.184.216.34:443", "172.32.0.1:1", "100.128.0.1:1", "11.0.0.1:1",
+                           "[2606:2800:220:1::1]:443", "[::ffff:93.184.216.34]:443"}) {
+    EXPECT_TRUE(net::is_public(text)) << text;
+  }
+  for (const char* text : {"127.0.0.1:1",
+                           "127.9.9.9:1",
+                           "0.0.0.0:1",
+                           "10.1.2.3:1",
+                           "172.16.0.1:1",
+                           "172.31.255.1:1",
+                           "192.168.1.1:1",
+                           "169.254.169.254:80",
+                           "100.64.0.1:1",
+                           "198.18.0.1:1",
+                           "224.0.0.1:1",
+                           "255.255.255.255:1",
+                           "[::1]:1",
+                           "[::]:1",
+                           "[fe80::1]:1",
+                           "[fd00::1]:1",
+                           "[ff02::1]:1",
+                           "[::ffff:127.0.0.1]:1",
+                           "[::ffff:10.0.0.1]:1",
+                           "[64:ff9b::7f00:1]:1",
+                           "[2002:7f00:1::]:1",
+                           "[2001:db8::1]:1",
+                           "[2001::1]:1",
+                           "localhost:1",
+                           "unix:/run/x",
+                           "example.org:443",
+                           ""}) {
+    EXPECT_FALSE(net::is_public(text)) << text;
+  }
+}
+
 TEST_F(NetTest, RefusesTextThatIsNoAddress) {
   const std::string too_long = "unix:/" + std::string(200, 'x');
   for (const std::string& text :
