@@ -46,7 +46,7 @@ def fuzz_suites(build):
 
 def python_suites():
     """Every test_*.py of these folders; they use the machine's ports and cores, so one at a time."""
-    for folder in ("tidy", "install", "contract", "e2e", "real_agents"):
+    for folder in ("tidy", "install", "contract", "instructions", "e2e", "real_agents"):
         base = os.path.join(ROOT, "tests", folder)
         for name in sorted(os.listdir(base)) if os.path.isdir(base) else []:
             if name.startswith("test_") and name.endswith(".py"):
