@@ -116,13 +116,16 @@ class Client:
     def events(self, session, after=0, last_event_id=None, until=None):
         """An EventStream of the session. With `last_event_id` the cursor travels in the header."""
         query = {"until": until} if until else {}
-        headers = {"Accept": "text/event-stream"}
         if last_event_id is None:
             query["after"] = after
-        else:
+        return EventStream(self, session_path(session, "events") + "?" + urlencode(query), last_event_id)
+
+    def open_stream(self, path, last_event_id=None):
+        """The connection and the answer of an event stream; raises Problem for any other answer."""
+        headers = {"Accept": "text/event-stream"}
+        if last_event_id is not None:
             headers["Last-Event-ID"] = str(last_event_id)
         connection = self._connection(60)
-        path = session_path(session, "events") + "?" + urlencode(query)
         self._send(connection, "GET", path, None, headers)
         answer = connection.getresponse()
         if answer.status != 200:
@@ -130,7 +133,7 @@ class Client:
             reply = Reply(answer.status, names, answer.read())
             contract.check("GET", path, reply.status, reply.headers, reply.body)
             raise Problem("GET", path, reply)
-        return EventStream(connection, answer)
+        return connection, answer
 
     def _connection(self, timeout):
         if self._tls:
@@ -188,16 +191,76 @@ class StreamEnded(Exception):
     """The stream ended before what was waited for came."""
 
 
-class EventStream:
-    """A live SSE stream. A thread reads it; `seen` holds all that was taken from it so far."""
+class SseReader:
+    """A live SSE stream, read by a thread. Derived classes have took(fields), for each frame (comments are in
+    `comments`, and leave it empty), and over(), once; both are called on that thread."""
 
-    def __init__(self, connection, answer):
-        self.seen, self.comments, self.last_id = [], [], None
-        self._socket = connection.sock or answer.fp.raw._sock  # close-delimited: the answer owns it
-        self._answer, self._connection = answer, connection
-        self._queue = queue.Queue()
+    def __init__(self, client, path, last_event_id=None):
+        self.comments = []
+        self._connection, self._answer = client.open_stream(path, last_event_id)
+        # Close-delimited: the answer owns the socket.
+        self._socket = self._connection.sock or self._answer.fp.raw._sock
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
+
+    def close(self, reset=False):
+        """Hangs up; with `reset` as a client does that vanished (RST instead of FIN)."""
+        if reset:
+            no_linger = struct.pack("ii", 1, 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+        try:
+            self._socket.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+        except OSError:
+            pass  # the server was quicker
+        self._thread.join()
+        self._answer.close()
+        self._connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _read(self):
+        buffered = b""
+        try:
+            while piece := self._answer.read1(65536):
+                *frames, buffered = (buffered + piece).split(b"\n\n")
+                for frame in frames:
+                    self._frame(frame.decode())
+        except (OSError, http.client.HTTPException, ValueError):
+            pass  # cut in the middle: the same as an end, to a client that comes back
+        self.over()
+
+    def _frame(self, frame):
+        fields = {}
+        for line in frame.split("\n"):
+            if line.startswith(":"):
+                self.comments.append(line[1:].strip())
+            elif line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+        self.took(fields)
+
+
+class EventStream(SseReader):
+    """The live log of a session; `seen` holds all that was taken from it so far."""
+
+    def __init__(self, client, path, last_event_id=None):
+        self.seen, self.last_id = [], None
+        self._queue = queue.Queue()
+        super().__init__(client, path, last_event_id)
+
+    def took(self, fields):
+        if "data" not in fields:
+            return
+        event = Event.from_data(json.loads(fields["data"]))
+        assert (int(fields["id"]), fields["event"]) == (event.seq, event.type), fields
+        self._queue.put(event)
+
+    def over(self):
+        self._queue.put(None)
 
     def take(self, timeout=30):
         """The next event; raises StreamEnded at the end and TimeoutError when none comes."""
@@ -238,50 +301,6 @@ class EventStream:
         except StreamEnded:
             return self.seen
 
-    def close(self, reset=False):
-        """Hangs up; with `reset` as a client does that vanished (RST instead of FIN)."""
-        if reset:
-            no_linger = struct.pack("ii", 1, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
-        try:
-            self._socket.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
-        except OSError:
-            pass  # the server was quicker
-        self._thread.join()
-        self._answer.close()
-        self._connection.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
     def _summary(self):
         tail = [(event.seq, event.type) for event in self.seen[-5:]]
         return f"seen {len(self.seen)} events, the last: {tail}"
-
-    def _read(self):
-        buffered = b""
-        try:
-            while piece := self._answer.read1(65536):
-                *frames, buffered = (buffered + piece).split(b"\n\n")
-                for frame in frames:
-                    self._frame(frame.decode())
-        except (OSError, http.client.HTTPException, ValueError):
-            pass  # cut in the middle: the same as an end, to a client that comes back
-        self._queue.put(None)
-
-    def _frame(self, frame):
-        fields = {}
-        for line in frame.split("\n"):
-            if line.startswith(":"):
-                self.comments.append(line[1:].strip())
-            elif line:
-                name, _, value = line.partition(": ")
-                fields[name] = value
-        if "data" not in fields:
-            return
-        event = Event.from_data(json.loads(fields["data"]))
-        assert (int(fields["id"]), fields["event"]) == (event.seq, event.type), fields
-        self._queue.put(event)

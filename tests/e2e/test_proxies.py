@@ -114,7 +114,7 @@ class Proxies(unittest.TestCase):
     def check_streams(self, kind):
         proxy, client = self.behind(kind)
         session = client.open()["id"]
-        path = PREFIX + session_path(session, "events") + "?heartbeat=event"
+        path = session_path(session, "events") + "?heartbeat=event"
         with Sse(client, path) as stream:
             # Each before the next is asked for: what a proxy held back would not come.
             for i in range(3):
@@ -130,7 +130,7 @@ class Proxies(unittest.TestCase):
             stream.wait(lambda seen: any(kind == "turn.ended" for _, kind, _ in seen))
             after = [data["seq"] for _, _, data in stream.seen if "seq" in data]
         self.assertEqual(before + after, list(range(1, len(before + after) + 1)), "no gap, no duplicate")
-        with Sse(client, PREFIX + "/v1/events?sessions=" + session) as stream:
+        with Sse(client, "/v1/events?sessions=" + session) as stream:
             stream.wait(lambda seen: ended(seen, session, 4))
             stream.wait(lambda _: len(stream.comments) >= 2)
             self.assertEqual([seq for _, seq in places(stream.seen)][:3], [1, 2, 3])

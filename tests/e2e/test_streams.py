@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Streams of several sessions and the watch stream: no gap and no duplicate, over reconnects and restarts."""
 
-import http.client
 import json
 import os
 import random
@@ -13,53 +12,30 @@ from urllib.parse import urlencode
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_client import session_path
+from berth_client import SseReader, session_path
 from berth_server import Server, wait_until
 from summary import main
 
 
-class Sse:
-    """A raw SSE connection: (id, type, data) in `seen`, comments in `comments`."""
+class Sse(SseReader):
+    """Any stream of events as it comes: (id, type, data) in `seen`."""
 
     def __init__(self, client, path, last=None):
-        self.seen, self.comments, self.last, self.ended = [], [], last, threading.Event()
+        self.seen, self.last, self.ended = [], last, threading.Event()
         self._grew = threading.Condition()
-        self._connection = http.client.HTTPConnection(client.host, client.port, timeout=60)
-        headers = {"Authorization": f"Bearer {client.token}", "Accept": "text/event-stream"}
-        if last:
-            headers["Last-Event-ID"] = last
-        self._connection.request("GET", path, headers=headers)
-        self._socket = self._connection.sock
-        self.answer = self._connection.getresponse()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        super().__init__(client, path, last)
 
-    def _read(self):
-        buffered = b""
-        try:
-            while piece := self.answer.read1(65536):
-                *frames, buffered = (buffered + piece).split(b"\n\n")
-                with self._grew:
-                    for frame in frames:
-                        self._take(frame.decode())
-                    self._grew.notify_all()
-        except (OSError, http.client.HTTPException, ValueError):
-            pass
+    def took(self, fields):
+        with self._grew:
+            self.last = fields.get("id", self.last)
+            if "data" in fields:
+                self.seen.append((fields.get("id"), fields["event"], json.loads(fields["data"])))
+            self._grew.notify_all()
+
+    def over(self):
         with self._grew:
             self.ended.set()
             self._grew.notify_all()
-
-    def _take(self, frame):
-        fields = {}
-        for line in frame.split("\n"):
-            if line.startswith(":"):
-                self.comments.append(line[1:].strip())
-            else:
-                name, _, value = line.partition(": ")
-                fields[name] = value
-        self.last = fields.get("id", self.last)
-        if "data" in fields:
-            self.seen.append((fields.get("id"), fields["event"], json.loads(fields["data"])))
 
     def wait(self, condition, timeout=40):
         """Until `condition(self.seen)` holds; its value."""
@@ -71,20 +47,6 @@ class Sse:
                     raise AssertionError(f"not within {timeout} s: the last are {self.seen[-3:]}")
                 self._grew.wait(left)
             return value
-
-    def close(self):
-        try:
-            self._socket.shutdown(2)
-        except OSError:
-            pass
-        self._thread.join()
-        self._connection.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def is_log(event):
