@@ -1,7 +1,7 @@
 // change_dialogs.js — apply, discard and restore: each shows first what it would do.
 import { sessionPath } from './api.js';
 import { confirmDialog, labelled, showDialog } from './dialog.js';
-import { button, fill, h } from './dom.js';
+import { button, fill, h, select } from './dom.js';
 import { dryRunList } from './session_dialogs.js';
 import { own } from './table.js';
 import { attempt, toast } from './toast.js';
@@ -162,14 +162,10 @@ export async function discardChanges(api, session, paths) {
 
 /** Takes the worktree back to how it was after a turn. */
 export function restoreDialog(api, session, turns) {
-  const choice = h(
-    'select',
-    null,
-    turns.map((turn) =>
-      h('option', { value: turn.number }, `After turn ${turn.number}: ${turn.text.slice(0, 60)}`),
-    ),
-    h('option', { value: 0 }, 'The very beginning'),
-  );
+  const choice = select([
+    ...turns.map((turn) => [turn.number, `After turn ${turn.number}: ${turn.text.slice(0, 60)}`]),
+    [0, 'The very beginning'],
+  ]);
   const report = h('div', { role: 'status' });
   const path = sessionPath(session.id, 'changes', 'restore');
   return showDialog('Restore files', (close) => {

@@ -3,7 +3,7 @@
 import { sessionPath } from './api.js';
 import { labelled, showDialog } from './dialog.js';
 import { button, fill, h } from './dom.js';
-import { deleteSession, renameDialog } from './session_dialogs.js';
+import { deleteSession, permissionSelect, renameDialog } from './session_dialogs.js';
 import { attempt } from './toast.js';
 import { agentBadge } from './words.js';
 
@@ -19,15 +19,7 @@ export function detailsDialog(api, session, calls) {
       fill(agents, agentTable(api, session, bound.agents, usage, load));
     });
   load();
-  const permission = h(
-    'select',
-    null,
-    [
-      ['ask', 'Ask me'],
-      ['allow', 'Allow everything'],
-      ['reject', 'Reject everything'],
-    ].map(([value, text]) => h('option', { value, selected: session.permission === value }, text)),
-  );
+  const permission = permissionSelect(session.permission);
   permission.addEventListener('change', () =>
     attempt(() => api.send('PUT', sessionPath(session.id, 'permission'), { permission: permission.value })),
   );

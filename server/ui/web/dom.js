@@ -40,6 +40,15 @@ export function button(text, onclick, props) {
   return h('button', { type: 'button', ...props, on: { click: onclick } }, text);
 }
 
+/** A choice of one of `options`, [value, text] each; the first where none has the value `selected`. */
+export function select(options, selected, props) {
+  return h(
+    'select',
+    props,
+    options.map(([value, text]) => h('option', { value, selected: value === selected }, text)),
+  );
+}
+
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** An icon of 16 by 16 units, drawn by the paths that have its name; hidden from screen readers. */

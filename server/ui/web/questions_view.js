@@ -1,5 +1,5 @@
 // questions_view.js — what an agent asks: permissions, forms, client tools, and how they were answered.
-import { button, fill, h } from './dom.js';
+import { button, fill, h, select } from './dom.js';
 import { shortPath } from './words.js';
 import { sessionPath } from './api.js';
 import { own } from './table.js';
@@ -135,12 +135,9 @@ function field(name, property, required) {
   let input;
   let value;
   if (choices) {
-    input = h(
-      'select',
-      props,
-      required ? null : h('option', { value: '' }, '—'),
-      choices.map((choice, i) => h('option', { value: String(choice) }, names[i] ?? String(choice))),
-    );
+    const options = choices.map((choice, i) => [String(choice), names[i] ?? String(choice)]);
+    if (!required) options.unshift(['', '—']);
+    input = select(options, null, props);
     value = () => choices.find((choice) => String(choice) === input.value);
   } else if (property.type === 'boolean') {
     input = h('input', { ...props, type: 'checkbox', required: false, checked: property.default === true });

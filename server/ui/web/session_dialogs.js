@@ -1,28 +1,38 @@
 // session_dialogs.js — new session, rename, and delete with what would be lost.
 import { Problem, sessionPath } from './api.js';
 import { confirmDialog, labelled, showDialog } from './dialog.js';
-import { button, fill, h } from './dom.js';
+import { button, fill, h, select } from './dom.js';
 import { plural } from './words.js';
 
 const REMEMBERED = 'berth.new-session';
 
+/** How an agent's requests are answered. */
+export function permissionSelect(selected) {
+  return select(
+    [
+      ['ask', 'Ask me'],
+      ['allow', 'Allow everything'],
+      ['reject', 'Reject everything'],
+    ],
+    selected,
+  );
+}
+
 /** Asks for a session's options and opens it; resolves with the session or null. */
 export function newSessionDialog(api, agents) {
   const last = JSON.parse(localStorage.getItem(REMEMBERED) ?? '{}');
-  const agent = h(
-    'select',
-    null,
-    agents.map((name) => h('option', { value: name, selected: name === (last.agent ?? 'scripted') }, name)),
+  const agent = select(
+    agents.map((name) => [name, name]),
+    last.agent ?? 'scripted',
   );
-  const mode = h(
-    'select',
-    null,
+  const mode = select(
     [
       ['worktree', 'Worktree of a repository'],
       ['overlay', 'Overlay of a repository'],
       ['directory', 'A folder as it is'],
       ['none', 'No files'],
-    ].map(([value, text]) => h('option', { value, selected: value === (last.mode ?? 'worktree') }, text)),
+    ],
+    last.mode ?? 'worktree',
   );
   const place = h('input', {
     type: 'text',
@@ -33,15 +43,7 @@ export function newSessionDialog(api, agents) {
   });
   const base = h('input', { type: 'text', placeholder: 'HEAD', autocomplete: 'off', spellcheck: false });
   const title = h('input', { type: 'text', placeholder: 'optional', autocomplete: 'off' });
-  const permission = h(
-    'select',
-    null,
-    [
-      ['ask', 'Ask me'],
-      ['allow', 'Allow everything'],
-      ['reject', 'Reject everything'],
-    ].map(([value, text]) => h('option', { value, selected: value === (last.permission ?? 'ask') }, text)),
-  );
+  const permission = permissionSelect(last.permission ?? 'ask');
   const problem = h('div', { class: 'problem', role: 'alert' });
   const placeField = labelled('Repository', place);
   const baseField = labelled('Base', base, 'A branch, tag or commit.');
