@@ -1,20 +1,11 @@
 // The web page from the first link to a turn with its diff, as a new user meets it.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hasChip, launchBrowser, openPage, ROOT, say, Server, watch } from './rig.mjs';
+import { hasChip, openPage, ROOT, say, setUp, watch } from './rig.mjs';
 
-let server;
-let browser;
-before(async () => {
-  server = await new Server().start();
-  browser = await launchBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const { server, browser } = await setUp();
 
 test('The files need no token, forbid everything foreign, and are not sent twice', async () => {
   const first = await fetch(`${server.url}/`);

@@ -1,7 +1,7 @@
 // What agents, file names and titles say is never run, and never loads anything.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { ECHO_AGENT, enter, launchBrowser, openPage, orders, say, Server } from './rig.mjs';
+import { test } from 'node:test';
+import { ECHO_AGENT, enter, openPage, orders, say, setUp } from './rig.mjs';
 
 const ATTACKS = [
   '<script>alert(1)</script>',
@@ -20,18 +20,7 @@ const MARKDOWN = [
   '| <img src=x onerror=alert(16)> | b |',
 ];
 
-let server;
-let browser;
-before(async () => {
-  server = new Server();
-  server.config = ECHO_AGENT;
-  await server.start();
-  browser = await launchBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const { server, browser } = await setUp(() => ECHO_AGENT);
 
 /** Whatever in the page could have come out of markup: there is nothing of the kind in ours. */
 const foreign = (page) =>

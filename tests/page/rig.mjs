@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -70,7 +71,7 @@ export class Server {
   }
 
   async close() {
-    if (this.process.exitCode === null && this.process.signalCode === null) {
+    if (this.process?.exitCode === null && this.process.signalCode === null) {
       const ended = once(this.process, 'exit');
       for (const signal of ['SIGTERM', 'SIGINT']) this.process.kill(signal);
       await ended;
@@ -157,6 +158,20 @@ export async function launchBrowser() {
     throw new Error('chromium or playwright-core is missing: ./test installs both');
   const { chromium } = createRequire(import.meta.url)(library);
   return chromium.launch({ executablePath, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
+}
+
+/** A server, with the configuration that `config(server)` gives, and a browser for all tests of a file. */
+export async function setUp(config = () => '') {
+  const server = new Server();
+  let browser;
+  after(async () => {
+    await browser?.close();
+    await server.close();
+  });
+  server.config = config(server);
+  await server.start();
+  browser = await launchBrowser();
+  return { server, browser };
 }
 
 /**

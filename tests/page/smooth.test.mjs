@@ -1,18 +1,9 @@
 // Long sessions and small screens.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { enter, launchBrowser, openPage, say, Server, shownSeq, until } from './rig.mjs';
+import { test } from 'node:test';
+import { enter, openPage, say, setUp, shownSeq, until } from './rig.mjs';
 
-let server;
-let browser;
-before(async () => {
-  server = await new Server().start();
-  browser = await launchBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const { server, browser } = await setUp();
 
 /** Notes every task above 50 ms and every frame from now on. */
 const observe = (page) =>

@@ -1,18 +1,9 @@
 // Several people, one session; and a server that dies under them.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { enter, launchBrowser, openPage, say, Server, shownSeq, until } from './rig.mjs';
+import { test } from 'node:test';
+import { enter, openPage, say, setUp, shownSeq, until } from './rig.mjs';
 
-let server;
-let browser;
-before(async () => {
-  server = await new Server().start();
-  browser = await launchBrowser();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const { server, browser } = await setUp();
 
 /** What the transcript says, without what depends on the moment it was looked at. */
 const transcriptOf = (page) => page.locator('.items').evaluate((list) => list.innerText.replace(/\s+/g, ' '));

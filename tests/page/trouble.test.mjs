@@ -3,24 +3,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
-import { BERTH, enter, launchBrowser, openPage, say, Server, until, watch } from './rig.mjs';
+import { test } from 'node:test';
+import { BERTH, enter, openPage, say, setUp, until, watch } from './rig.mjs';
 
-let server;
-let browser;
-let page;
-before(async () => {
-  server = new Server();
+const { server, browser } = await setUp(({ folder }) => {
   const command = join(dirname(BERTH), '../bench/agents/berth-scripted-agent');
-  server.config = `[limits]\nstall_after = 2\n[agents.broken]\ndriver = "acp"\ncommand = "${command}"\nargs = ["--unknown", "null", "--sessions", "${server.folder}/broken"]\n`;
-  await server.start();
-  browser = await launchBrowser();
-  page = await openPage(browser, server);
+  return `[limits]\nstall_after = 2\n[agents.broken]\ndriver = "acp"\ncommand = "${command}"\nargs = ["--unknown", "null", "--sessions", "${folder}/broken"]\n`;
 });
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const page = await openPage(browser, server);
 
 const banner = () => page.locator('.banner');
 

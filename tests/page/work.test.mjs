@@ -2,23 +2,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { enter, hasChip, launchBrowser, openPage, say, Server, until } from './rig.mjs';
+import { test } from 'node:test';
+import { enter, hasChip, openPage, say, setUp, until } from './rig.mjs';
 
-let server;
-let browser;
-let page;
-before(async () => {
-  server = new Server();
-  server.config = '[agents.second]\nlike = "scripted"\n';
-  await server.start();
-  browser = await launchBrowser();
-  page = await openPage(browser, server);
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const { server, browser } = await setUp(() => '[agents.second]\nlike = "scripted"\n');
+const page = await openPage(browser, server);
 
 const queued = () => page.locator('.queue .queue-text').allTextContents();
 const endings = (count) =>
