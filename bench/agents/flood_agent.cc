@@ -4,8 +4,9 @@
 // A prompt whose text holds "flood COUNT [RATE [BURST]]" is answered with COUNT updates of about
 // 485 bytes (300 of text), RATE a second (0 or nothing: as fast as the pipe takes them), BURST
 // lines per write. Each text begins with "@NANOSECONDS:NUMBER@": CLOCK_MONOTONIC before its write,
-// and which one of the turn it is. Any other prompt is answered at once. Knows no cancel: the end
-// of stdin or a signal ends it.
+// and which one of the turn it is. "line BYTES" is answered with one update whose text has so many
+// bytes and no such header. Any other prompt is answered at once. Knows no cancel: the end of stdin
+// or a signal ends it.
 #include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
@@ -86,6 +87,21 @@ void flood(long count, long rate, long per_write) {
   }
 }
 
+/// One update with a text of `bytes`.
+void long_line(long bytes) {
+  const auto begun = static_cast<std::size_t>(header - line);
+  const auto text = static_cast<std::size_t>(bytes < 0 ? 0 : bytes);
+  const char* end = header + kTextBytes;
+  const std::size_t size = begun + text + std::strlen(end);
+  char* made = static_cast<char*>(std::malloc(size + 1));
+  if (made == nullptr) std::exit(1);
+  std::memcpy(made, line, begun);
+  std::memset(made + begun, 'x', text);
+  std::strcpy(made + begun + text, end);
+  write_all(made, size);
+  std::free(made);
+}
+
 /// The number behind `key`, or -1. Good for what berth and the load program write, not for all
 /// JSON.
 long number_after(const char* text, const char* key) {
@@ -121,6 +137,9 @@ void serve(const char* request) {
             per_write < 1                              ? 1
             : per_write > static_cast<long>(kBurstMax) ? kBurstMax
                                                        : per_write);
+    }
+    if (const char* order = std::strstr(request, "line "); order != nullptr) {
+      long_line(std::strtol(order + 5, nullptr, 10));
     }
     answer(id, R"({"stopReason":"end_turn"})");
   }

@@ -3,7 +3,7 @@
 //
 // Plain epoll and read(2), berth's JSON scanner on every line, the bytes kept until each reader has
 // them, one write(2) per reader for all that one round of the loop gave it. No log, no turns, no
-// HTTP beyond cutting requests at their blank line. Understands just what berth-load sends: POST
+// HTTP beyond cutting requests at their blank line. Understands just what berth-bench sends: POST
 // /v1/sessions, POST /v1/sessions/ID/turns, GET /v1/sessions/ID/events.
 //
 //   berth-bare-loop AGENT
@@ -168,7 +168,7 @@ void Connection::on_ready(std::uint32_t events) {
   in_.append(world_.hot.data(), static_cast<std::size_t>(got));
   const std::size_t head = in_.find("\r\n\r\n");
   if (head == std::string::npos) return;
-  serve(in_);  // berth-load sends a request in one piece and waits for its answer
+  serve(in_);  // berth-bench sends a request in one piece and waits for its answer
   in_.clear();
 }
 

@@ -10,7 +10,12 @@ namespace berth::bench {
 
 /// A blocking connect to a loopback port; the socket is non-blocking afterwards.
 int connect_to(std::uint16_t port, int receive_buffer = 0);
+/// The same; -1 when nobody listens there.
+int try_connect(std::uint16_t port, int receive_buffer = 0);
+/// A loopback port that nobody has now.
+std::uint16_t free_port();
 
+/// Connects again when the server closed it between two calls.
 class HttpLane final : private Poller::Handler {
  public:
   HttpLane(Poller& poller, std::uint16_t port, std::string token);
@@ -31,10 +36,12 @@ class HttpLane final : private Poller::Handler {
 
  private:
   void on_ready(std::uint32_t events) override;
+  void open();
 
   Poller& poller_;
+  std::uint16_t port_;
   std::string token_;
-  int fd_;
+  int fd_ = -1;
   bool busy_ = false;
   int status_ = 0;
   std::string input_;

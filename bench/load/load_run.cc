@@ -1,35 +1,33 @@
 #include "load_run.h"
 
 #include <algorithm>
+#include <ctime>
 #include <utility>
 
 namespace berth::bench {
 
 namespace {
 
-constexpr std::int64_t kFloodTimeoutNs = std::int64_t{180} * 1'000'000'000;
+constexpr std::int64_t kMs = 1'000'000;
+constexpr std::int64_t kFloodTimeoutNs = 180'000 * kMs;
+constexpr std::int64_t kQuietNs = 3'000 * kMs;  // without an update, all turns ended
+constexpr std::int64_t kHungNs = 30'000 * kMs;  // without an update in the middle of turns
 constexpr std::size_t kPromptLanes = 8;
 
-std::string berth_config(const Programs& programs, const std::string& limits) {
-  return "[agents.flood]\ncommand = \"" + programs.agent +
-         "\"\n[limits]\nconnections_max = 4096\nagents_live_max = 16384\n" + limits;
+double own_cpu_us() {
+  timespec time = {};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
 }
 
 }  // namespace
 
-std::unique_ptr<LoadRun> LoadRun::with_berth(const Programs& programs, const std::string& limits) {
-  const std::vector<std::string> command = {programs.berth, "serve",        "--state",
-                                            "@/state",      "--listen",     "127.0.0.1:0",
-                                            "--config",     "@/config.toml"};
-  return std::unique_ptr<LoadRun>(new LoadRun(command, berth_config(programs, limits), true));
+void send_call(HttpLane& lane, const Call& call) {
+  lane.send(call.method, call.path, call.body, call.headers);
 }
 
-std::unique_ptr<LoadRun> LoadRun::with_bare_loop(const Programs& programs) {
-  return std::unique_ptr<LoadRun>(new LoadRun({programs.bare, programs.agent}, {}, false));
-}
-
-LoadRun::LoadRun(std::vector<std::string> command, const std::string& config, bool has_turns)
-    : server_(std::move(command), config), has_turns_(has_turns) {}
+LoadRun::LoadRun(const Host& host, const Programs& programs, const std::string& limits)
+    : host_(host), programs_(programs), server_(host.command(programs, limits)) {}
 
 std::string LoadRun::session_name(std::size_t session) {
   return "load-" + std::to_string(session);
@@ -40,6 +38,14 @@ HttpLane& LoadRun::lane(std::size_t index) {
     lanes_.push_back(std::make_unique<HttpLane>(poller_, server_.port(), server_.token()));
   }
   return *lanes_[index];
+}
+
+/// One that waits for no answer: prompts that are held keep theirs busy.
+HttpLane& LoadRun::free_lane() {
+  for (const auto& known : lanes_) {
+    if (!known->busy()) return *known;
+  }
+  return lane(lanes_.size());
 }
 
 /// Works off `count` items, `at_once` in parallel, each with its own lane: `next` sends the item's
@@ -80,33 +86,78 @@ void LoadRun::call_all(std::size_t first, std::size_t count, std::size_t at_once
 double LoadRun::open_sessions(std::size_t count, std::size_t at_once) {
   const std::int64_t begin = now_ns();
   call_all(sessions_, count - sessions_, at_once,
-           [](HttpLane& lane, std::size_t session, int step) {
-             const std::string name = session_name(session);
-             switch (step) {
-               case 0:
-                 lane.send("POST", "/v1/sessions", R"({"id":")" + name + R"(","agent":"flood"})");
-                 return true;
-               case 1:  // the agent starts with the first prompt
-                 lane.send("POST", "/v1/sessions/" + name + "/turns", R"({"prompt":"hello"})",
-                           "Prefer: wait=30\r\n");
-                 return true;
-               default:
-                 return false;
-             }
+           [this](HttpLane& lane, std::size_t session, int step) {
+             const std::optional<Call> call = host_.open_call(session_name(session), step);
+             if (call) send_call(lane, *call);
+             return call.has_value();
            });
   sessions_ = count;
   return static_cast<double>(now_ns() - begin) / 1e9;
 }
 
-void LoadRun::add_reader(std::size_t session) {
+void LoadRun::make_calls(const std::vector<Call>& calls, std::size_t at_once) {
+  call_all(0, calls.size(), at_once, [&calls](HttpLane& lane, std::size_t item, int step) {
+    if (step == 0) send_call(lane, calls[item]);
+    return step == 0;
+  });
+}
+
+SseClient& LoadRun::add_reader(std::size_t session) {
   readers_.push_back(
-      {session, std::make_unique<SseClient>(poller_, totals_, server_.port(), server_.token(),
-                                            session_name(session))});
-  while (!readers_.back().client->streaming()) poller_.turn(-1);
+      {session, std::make_unique<SseClient>(poller_, totals_, host_, server_.port(),
+                                            server_.token(), session_name(session))});
+  SseClient& client = *readers_.back().client;
+  while (!client.streaming()) poller_.turn(-1);
+  return client;
 }
 
 void LoadRun::add_readers() {
   for (std::size_t session = readers_.size(); session < sessions_; ++session) add_reader(session);
+}
+
+void LoadRun::prompt_all(const std::vector<std::size_t>& sessions,
+                         const std::function<std::string(std::size_t)>& text_of) {
+  if (host_.holds_prompts()) {
+    for (const std::size_t session : sessions) prompt(session, text_of(session));
+    return;
+  }
+  call_all(0, sessions.size(), kPromptLanes, [&](HttpLane& lane, std::size_t item, int step) {
+    const std::size_t session = sessions[item];
+    if (step == 0) send_call(lane, host_.prompt_call(session_name(session), text_of(session)));
+    return step == 0;
+  });
+}
+
+void LoadRun::prompt(std::size_t session, const std::string& text) {
+  HttpLane& free = free_lane();
+  send_call(free, host_.prompt_call(session_name(session), text));
+  if (!host_.holds_prompts()) free.wait();
+}
+
+/// True when what has not come by now is lost: all turns have ended and it is quiet since.
+bool LoadRun::gave_up(std::uint64_t turns, std::int64_t now) const {
+  if (host_.must_be_exact()) return false;
+  const bool answered =
+      std::none_of(lanes_.begin(), lanes_.end(), [](const auto& known) { return known->busy(); });
+  const bool ended = totals_.turns_ended >= turns || (host_.holds_prompts() && answered);
+  return now - totals_.last_read_ns > (ended ? kQuietNs : kHungNs);
+}
+
+void LoadRun::wait_for_updates(std::uint64_t wanted, std::uint64_t turns, std::int64_t& rss_peak,
+                               bool sample_rss) {
+  const std::int64_t begin = now_ns();
+  std::int64_t next_sample = begin;
+  totals_.last_read_ns = std::max(totals_.last_read_ns, begin);
+  while (totals_.updates + totals_.lost < wanted) {
+    poller_.turn(100);
+    const std::int64_t now = now_ns();
+    if (gave_up(turns, now)) return;
+    if (now - begin > kFloodTimeoutNs) die("updates are missing");
+    if (sample_rss && now >= next_sample) {
+      rss_peak = std::max(rss_peak, server_.rss_bytes());
+      next_sample = now + 20 * kMs;
+    }
+  }
 }
 
 FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>& count_of,
@@ -124,31 +175,25 @@ FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>
     if (count_of(session) > 0) prompted.push_back(session);
   }
   totals_ = {};
+  const ChildrenCpu children = server_.children_cpu(programs_.agent);
+  const double client_begin = own_cpu_us();
   const std::int64_t cpu_begin = server_.cpu_ns();
   const std::int64_t begin = now_ns();
-  call_all(0, prompted.size(), kPromptLanes, [&](HttpLane& lane, std::size_t item, int step) {
-    if (step > 0) return false;
-    const std::size_t session = prompted[item];
-    lane.send("POST", "/v1/sessions/" + session_name(session) + "/turns",
-              R"({"prompt":"flood )" + std::to_string(count_of(session)) + " " +
-                  std::to_string(rate) + "\"}");
-    return true;
+  prompt_all(prompted, [&](std::size_t session) {
+    return "flood " + std::to_string(count_of(session)) + " " + std::to_string(rate);
   });
   std::int64_t rss_peak = 0;
-  std::int64_t next_sample = begin;
-  while (totals_.updates < wanted) {
-    poller_.turn(100);
-    const std::int64_t now = now_ns();
-    if (now - begin > kFloodTimeoutNs) die("updates are missing");
-    if (sample_rss && now >= next_sample) {
-      rss_peak = std::max(rss_peak, server_.rss_bytes());
-      next_sample = now + 20'000'000;
-    }
-  }
+  wait_for_updates(wanted, turns, rss_peak, sample_rss);
   FloodResult result;
-  result.seconds = static_cast<double>(now_ns() - begin) / 1e9;
   result.cpu_us = static_cast<double>(server_.cpu_ns() - cpu_begin) / 1e3;
+  result.client_us = own_cpu_us() - client_begin;
+  const ChildrenCpu spent = server_.children_cpu(programs_.agent);
+  result.agents_us = static_cast<double>(spent.agents_ns - children.agents_ns) / 1e3;
+  result.helpers_us = static_cast<double>(spent.helpers_ns - children.helpers_ns) / 1e3;
+  result.seconds = static_cast<double>(totals_.last_read_ns - begin) / 1e9;
   result.delivered = static_cast<double>(totals_.updates);
+  result.lost = static_cast<double>(wanted - totals_.updates);
+  result.disordered = static_cast<double>(totals_.disordered);
   result.p50_us = totals_.delay.quantile(0.5) / 1e3;
   result.p99_us = totals_.delay.quantile(0.99) / 1e3;
   result.rss_peak_mib = static_cast<double>(rss_peak) / (1024 * 1024);
@@ -158,22 +203,37 @@ FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>
   }
   std::sort(means.begin(), means.end());
   if (!means.empty()) result.unfairness = means.back() / means[means.size() / 2];
-  while (has_turns_ && totals_.turns_ended < turns) poller_.turn(100);
+  while (host_.says_turns() && totals_.turns_ended < turns) poller_.turn(100);
   return result;
 }
 
+bool LoadRun::run_until(const std::function<bool()>& done, int timeout_ms) {
+  for (const std::int64_t begin = now_ns(); !done(); poller_.turn(50)) {
+    if (now_ns() - begin > timeout_ms * kMs) return false;
+  }
+  return true;
+}
+
 void LoadRun::pause(int milliseconds) {
-  const std::int64_t end = now_ns() + std::int64_t{milliseconds} * 1'000'000;
+  const std::int64_t end = now_ns() + milliseconds * kMs;
   for (std::int64_t left = 1; left > 0;) {
-    left = (end - now_ns()) / 1'000'000;
+    left = (end - now_ns()) / kMs;
     poller_.turn(static_cast<int>(std::max<std::int64_t>(left, 0)));
   }
 }
 
 std::string LoadRun::get(const std::string& path) {
-  lane(0).send("GET", path, {});
-  lane(0).wait();
-  return lane(0).body();
+  HttpLane& free = free_lane();
+  free.send("GET", path, {});
+  free.wait();
+  return free.body();
+}
+
+void LoadRun::crash_and_restart() {
+  readers_.clear();
+  lanes_.clear();
+  server_.kill_hard();
+  server_.start_again();
 }
 
 }  // namespace berth::bench

@@ -14,7 +14,7 @@ namespace berth::bench {
 
 /// Ends the program: a load run whose ground is gone has nothing to say.
 [[noreturn]] inline void die(const char* what) {
-  std::fprintf(stderr, "berth-load: %s (errno %d)\n", what, errno);
+  std::fprintf(stderr, "berth-bench: %s (errno %d)\n", what, errno);
   std::exit(1);
 }
 

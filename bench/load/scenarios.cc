@@ -1,190 +1,202 @@
 #include "scenarios.h"
 
-#include <poll.h>
-#include <sys/socket.h>
 #include <algorithm>
+#include <iterator>
 
 namespace berth::bench {
 
 namespace {
 
-constexpr double kMiB = 1024.0 * 1024.0;
-constexpr int kPacedSeconds = 10;
+constexpr std::string_view kAll = "berth bare node node-jsonl sandbox-agent";
+constexpr std::string_view kServers = "berth node node-jsonl sandbox-agent";
 
-Figures figures_of(const FloodResult& result) {
-  return {{"updates_per_s", result.rate()},
-          {"cpu_us_per_update", result.cpu_per_update()},
-          {"p50_us", result.p50_us},
-          {"p99_us", result.p99_us},
-          {"unfairness", result.unfairness}};
-}
-
-/// `sessions` agents with one reader each, as fast as they can or `rate` a second; then the same
-/// with the bare loop.
-Figures flood_both(const Programs& programs, std::size_t sessions, std::size_t updates, int rate) {
-  const auto count_of = [updates](std::size_t) { return updates; };
-  Figures figures;
-  double cpu = 0;
-  {
-    const auto run = LoadRun::with_berth(programs);
-    run->open_sessions(sessions, 4);
-    run->add_readers();
-    const FloodResult result = run->flood(count_of, rate);
-    figures = figures_of(result);
-    figures.emplace_back("rss_mib", static_cast<double>(run->server().rss_bytes()) / kMiB);
-    cpu = result.cpu_per_update();
-  }
-  if (programs.bare.empty()) return figures;
-  const auto run = LoadRun::with_bare_loop(programs);
-  run->open_sessions(sessions, 4);
-  run->add_readers();
-  const FloodResult bare = run->flood(count_of, rate);
-  figures.emplace_back("bare_updates_per_s", bare.rate());
-  figures.emplace_back("bare_p50_us", bare.p50_us);
-  figures.emplace_back("bare_p99_us", bare.p99_us);
-  figures.emplace_back("bare_cpu_us_per_update", bare.cpu_per_update());
-  figures.emplace_back("cpu_over_bare", cpu / bare.cpu_per_update());
-  return figures;
-}
-
-Figures full_1(const Programs& programs) {
-  return flood_both(programs, 1, 20'000, 0);
-}
-Figures full_10(const Programs& programs) {
-  return flood_both(programs, 10, 10'000, 0);
-}
-Figures full_100(const Programs& programs) {
-  return flood_both(programs, 100, 2'000, 0);
-}
-Figures full_500(const Programs& programs) {
-  return flood_both(programs, 500, 1'000, 0);
-}
-Figures paced_100(const Programs& programs) {
-  return flood_both(programs, 100, 50 * kPacedSeconds, 50);
-}
-Figures paced_500(const Programs& programs) {
-  return flood_both(programs, 500, 20 * kPacedSeconds, 20);
-}
-
-Figures create(const Programs& programs) {
-  constexpr std::size_t kSessions = 500;
-  const auto run = LoadRun::with_berth(programs);
-  run->open_sessions(4, 4);
-  const double cpu_begin = static_cast<double>(run->server().cpu_ns());
-  const double seconds = run->open_sessions(kSessions + 4, 4);
-  const double cpu = static_cast<double>(run->server().cpu_ns()) - cpu_begin;
-  return {{"sessions_per_s", kSessions / seconds}, {"cpu_us_per_session", cpu / 1e3 / kSessions}};
-}
-
-/// Memory per session as a slope between 100 and 500, so that what a server needs anyway is not
-/// counted.
-Figures idle(const Programs& programs) {
-  constexpr std::size_t kFew = 100;
-  constexpr std::size_t kMany = 500;
-  constexpr double kMore = kMany - kFew;
-  const auto run = LoadRun::with_berth(programs);
-  const auto rss_kib = [&run] {
-    run->pause(1000);
-    return static_cast<double>(run->server().rss_bytes()) / 1024;
-  };
-  const double alone = rss_kib();
-  run->open_sessions(kFew, 4);
-  run->add_readers();
-  const double few = rss_kib();
-  run->open_sessions(kMany, 4);
-  run->add_readers();
-  const double many = rss_kib();
-  run->flood([](std::size_t) { return std::size_t{200}; }, 0);
-  const double after = rss_kib();
-  run->flood([](std::size_t) { return std::size_t{1'000}; }, 0);
-  const double after_more = rss_kib();
-  return {{"server_alone_mib", alone / 1024},
-          {"idle_kib_per_session", (many - few) / kMore},
-          {"total_mib_500_idle", many / 1024},
-          {"total_mib_after_100k_updates", after / 1024},
-          {"total_mib_after_600k_updates", after_more / 1024}};
-}
-
-/// A client that asks for a stream and never reads it.
-class StuckReader {
- public:
-  StuckReader(const LoadRun& run, std::size_t session)
-      : fd_(connect_to(run.server().port(), 4096)) {
-    const std::string request = "GET /v1/sessions/" + LoadRun::session_name(session) +
-                                "/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " +
-                                run.server().token() + "\r\nAccept: text/event-stream\r\n\r\n";
-    if (::send(fd_, request.data(), request.size(), MSG_NOSIGNAL) < 0) die("send");
-  }
-  ~StuckReader() { ::close(fd_); }
-  StuckReader(const StuckReader&) = delete;
-  StuckReader& operator=(const StuckReader&) = delete;
-
-  /// Reads at last what the kernel holds; true when the server's end is behind it.
-  bool read_to_end() {
-    std::vector<char> bytes(1 << 20);
-    for (pollfd ready{fd_, POLLIN, 0}; ::poll(&ready, 1, 5000) == 1;) {
-      const ssize_t got = ::read(fd_, bytes.data(), bytes.size());
-      if (got == 0 || (got < 0 && errno == ECONNRESET)) return true;
-    }
-    return false;
-  }
-
- private:
-  int fd_;
+constexpr Scenario kStreams[] = {
+    {.name = "full-1",
+     .what = "1 session at full speed",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 1,
+     .updates = 20'000,
+     .peer_updates = 10'000},
+    {.name = "full-10",
+     .what = "10 sessions at full speed",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 10,
+     .updates = 10'000,
+     .peer_updates = 2'000},
+    {.name = "full-100",
+     .what = "100 sessions at full speed",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 100,
+     .updates = 2'000,
+     .peer_updates = 400},
+    {.name = "full-500",
+     .what = "500 sessions at full speed",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 500,
+     .updates = 1'000,
+     .peer_updates = 100},
+    {.name = "full-2000",
+     .what = "2000 sessions at full speed",
+     .run = run_streams,
+     .hosts = "berth bare",
+     .sessions = 2'000,
+     .updates = 300},
+    {.name = "paced-100",
+     .what = "100 sessions, 50 updates/s each",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 100,
+     .updates = 300,
+     .rate = 50},
+    {.name = "paced-500",
+     .what = "500 sessions, 20 updates/s each: 10k/s",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 500,
+     .updates = 120,
+     .rate = 20},
+    {.name = "paced-50k",
+     .what = "500 sessions, 100 updates/s each: 50k/s",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 500,
+     .updates = 400,
+     .peer_updates = 100,
+     .rate = 100},
+    {.name = "fanout-16",
+     .what = "a session at full speed to 16 readers",
+     .run = run_fanout,
+     .hosts = kAll,
+     .updates = 20'000,
+     .peer_updates = 4'000,
+     .readers = 16},
+    {.name = "fanout-1000",
+     .what = "a session at full speed to 1000 readers",
+     .run = run_fanout,
+     .hosts = "berth bare node",
+     .updates = 500,
+     .peer_updates = 100,
+     .readers = 1'000},
+    {.name = "fanout-5000",
+     .what = "a session at full speed to 5000 readers",
+     .run = run_fanout,
+     .hosts = "berth bare",
+     .updates = 200,
+     .readers = 5'000},
+    {.name = "stalled",
+     .what = "200 sessions at full speed, then with a reader that never reads",
+     .run = run_stalled,
+     .hosts = kServers,
+     .sessions = 200,
+     .updates = 500,
+     .peer_updates = 100},
+    {.name = "long-line",
+     .what = "a line of 10 MiB",
+     .run = run_long_line,
+     .hosts = kServers,
+     .sessions = 1,
+     .updates = 10 * 1024 * 1024},
+    {.name = "smoke",
+     .what = "a little of everything that streams, for the tests",
+     .run = run_streams,
+     .hosts = kAll,
+     .sessions = 3,
+     .updates = 50,
+     .on_demand = true},
 };
 
-/// 200 sessions at full speed; the first is much longer, and in the last flood it has a second
-/// reader that never reads.
-Figures stalled(const Programs& programs) {
-  constexpr std::size_t kSessions = 200;
-  const auto count_of = [](std::size_t session) {
-    return session == 0 ? std::size_t{40'000} : std::size_t{1'000};
-  };
-  const auto run = LoadRun::with_berth(programs, "heartbeat = 1\nreader_stall_max = 5\n");
-  run->open_sessions(kSessions, 4);
-  run->add_readers();
-  run->flood(count_of, 0);  // the server takes what memory it needs
-  const FloodResult without = run->flood(count_of, 0, true);
-  StuckReader stuck(*run, 0);
-  run->pause(100);
-  const FloodResult with = run->flood(count_of, 0, true);
-  bool counted = false;
-  for (const std::int64_t begin = now_ns();
-       !counted && now_ns() - begin < std::int64_t{15} * 1'000'000'000; run->pause(50)) {
-    counted = run->get("/v1/info").find("\"stalled\":1") != std::string::npos;
-  }
-  const bool logged = run->server().log_contains("no progress");
-  const bool ended = stuck.read_to_end();
-  return {{"updates_per_s_without", without.rate()},
-          {"updates_per_s_with", with.rate()},
-          {"rate_ratio", with.rate() / without.rate()},
-          {"cpu_ratio", with.cpu_per_update() / without.cpu_per_update()},
-          {"rss_growth_mib", with.rss_peak_mib - without.rss_peak_mib},
-          {"stuck_closed", ended ? 1 : 0},
-          {"reason_counted_and_logged", counted && logged ? 1 : 0}};
-}
+constexpr Scenario kSessions[] = {
+    {.name = "create",
+     .what = "sessions opened with their agents, 4 at a time",
+     .run = run_create,
+     .hosts = kServers,
+     .sessions = 500},
+    {.name = "idle",
+     .what = "memory of idle sessions with agent and reader",
+     .run = run_idle,
+     .hosts = "berth node sandbox-agent",
+     .sessions = 500,
+     .updates = 1'000,
+     .peer_updates = 200},
+    {.name = "long-lived",
+     .what = "memory after 100,000 updates in each of 10 sessions",
+     .run = run_long_lived,
+     .sessions = 10,
+     .updates = 100'000},
+    {.name = "live-5000",
+     .what = "5000 sessions with agent and reader, under 20,000 descriptors",
+     .run = run_live,
+     .sessions = 5'000,
+     .updates = 20},
+    {.name = "death",
+     .what = "an agent is killed in its turn: until its reader sees the end",
+     .run = run_death,
+     .hosts = kServers,
+     .sessions = 20},
+    {.name = "prompts",
+     .what = "a prompt's way from the POST to the agent's stdin",
+     .run = run_prompts,
+     .hosts = kAll,
+     .sessions = 1,
+     .updates = 300},
+};
 
-Figures fanout(const Programs& programs) {
-  constexpr std::size_t kReaders = 16;
-  const auto run = LoadRun::with_berth(programs);
-  run->open_sessions(1, 1);
-  for (std::size_t i = 0; i < kReaders; ++i) run->add_reader(0);
-  const FloodResult result = run->flood([](std::size_t) { return std::size_t{20'000}; }, 0);
-  return {{"delivered_per_s", result.rate()},
-          {"cpu_us_per_delivered", result.cpu_per_update()},
-          {"p50_us", result.p50_us},
-          {"p99_us", result.p99_us}};
-}
+constexpr Target kTargets[] = {
+    {"CPU per update, 100 sessions, µs", "full-100", "cpu_us", "", 3, 1.5},
+    {"CPU per update, 500 sessions, µs", "full-500", "cpu_us", "", 3, 1.5},
+    {"CPU per update over the bare loop's, 100 sessions", "full-100", "cpu_us", "bare", 3, 1.8},
+    {"CPU per update over the bare loop's, 500 sessions", "full-500", "cpu_us", "bare", 3, 1.8},
+    {"updates/s, 500 sessions", "full-500", "updates_per_s", "", 200e3, 400e3, true},
+    {"CPU per update, 100 sessions at 50/s, µs", "paced-100", "cpu_us", "", 12, 6},
+    {"p50, 500 sessions at 20/s, µs", "paced-500", "p50_us", "", 150, 80},
+    {"p99, 500 sessions at 20/s, µs", "paced-500", "p99_us", "", 2'000, 1'000},
+    {"slowest session's delay over the median's", "full-500", "unfairness", "", 3, 1.5},
+    {"CPU per delivery to 16 readers, µs", "fanout-16", "cpu_us", "", 1, 0.4},
+    {"stalled reader: growth of RSS, MiB", "stalled", "rss_growth_mib", "", 1, 1},
+    {"stalled reader: rate of the others", "stalled", "rate_ratio", "", 0.95, 0.95, true},
+    {"10 MiB line: peak RSS over its size", "long-line", "rss_peak_over_line", "", 3, 2},
+    {"CPU per creation, µs", "create", "cpu_us", "", 500, 250},
+    {"creations per second", "create", "sessions_per_s", "", 1'200, 2'000, true},
+    {"creations over bare spawns", "create", "over_bare_spawns", "", 0.5, 0.8, true},
+    {"server alone, MiB", "idle", "server_alone_mib", "", 16, 8},
+    {"idle session, KiB", "idle", "idle_kib_per_session", "", 24, 12},
+    {"session after 100,000 updates, KiB more", "long-lived", "growth_kib_per_session", "", 8, 8},
+    {"5000 live agents, server's MiB", "live-5000", "server_mib", "", 200, 200},
+    {"death of an agent until it is seen, ms", "death", "p50_ms", "", 100, 10},
+    {"prompt's way to stdin beyond its answer, p50, µs", "prompts", "beyond_answer_p50_us", "", 200,
+     80},
+};
 
 }  // namespace
 
+bool Scenario::takes(std::string_view host) const {
+  for (std::size_t at = 0; at < hosts.size();) {
+    const std::size_t end = std::min(hosts.find(' ', at), hosts.size());
+    if (hosts.substr(at, end - at) == host) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
+std::size_t Scenario::updates_of(const Host& host) const {
+  return host.must_be_exact() || peer_updates == 0 ? updates : peer_updates;
+}
+
 const std::vector<Scenario>& scenarios() {
-  static const std::vector<Scenario> all = {
-      {"full-1", full_1},       {"full-10", full_10},     {"full-100", full_100},
-      {"full-500", full_500},   {"paced-100", paced_100}, {"paced-500", paced_500},
-      {"fanout-16", fanout},    {"create-500", create},   {"idle-500", idle},
-      {"stalled-200", stalled},
-  };
+  static const std::vector<Scenario> all = [] {
+    std::vector<Scenario> made(std::begin(kStreams), std::end(kStreams));
+    made.insert(made.end(), std::begin(kSessions), std::end(kSessions));
+    return made;
+  }();
+  return all;
+}
+
+const std::vector<Target>& targets() {
+  static const std::vector<Target> all(std::begin(kTargets), std::end(kTargets));
   return all;
 }
 

@@ -2,20 +2,13 @@
 // tables, JSON.
 #pragma once
 
+#include "facts.h"
 #include "lane.h"
 
 #include <string>
 #include <vector>
 
 namespace berth::bench {
-
-/// The middle of some values and the quarter points around it.
-struct Spread {
-  double median = 0;
-  double low = 0;   ///< A quarter lies below.
-  double high = 0;  ///< A quarter lies above.
-};
-Spread spread_of(std::vector<double> values);
 
 struct LaneResult {
   const Contestant* contestant = nullptr;
@@ -45,8 +38,5 @@ std::vector<std::string> allocating_lanes(const std::vector<ScenarioResult>& res
 void print_scenario(const ScenarioResult& result);
 void print_verdicts(const std::vector<Verdict>& verdicts);
 std::string to_json(const std::vector<ScenarioResult>& results, const std::string& load_before);
-
-/// The machine's load averages, as the kernel says them.
-std::string load_average();
 
 }  // namespace berth::bench

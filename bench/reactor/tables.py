@@ -4,9 +4,11 @@
     bench/reactor/tables.py RESULT.json              prints them
     bench/reactor/tables.py RESULT.json --write PAGE puts them between the page's `<!-- reactor: NAME -->` marks
 """
-import json
-import re
+import os
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common"))
+import page_tables
 
 # The columns of both tables, and who stands in them: (title, contestants of which the first that took part counts).
 PIPES = (("plain epoll", ("epoll",)), ("floor: reads alone", ("reads",)), ("`uring`", ("uring",)),
@@ -79,25 +81,8 @@ def blocks(result):
 
 def filled(page, result):
     """The page with all its marks filled in."""
-    made = blocks(result)
-    mark = re.compile(r"(<!-- reactor: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.S)
-    return mark.sub(lambda m: m.group(1) + "".join(line + "\n" for line in made[m.group(2)]) + m.group(3), page)
-
-
-def main(arguments):
-    if len(arguments) not in (1, 3) or (len(arguments) == 3 and arguments[1] != "--write"):
-        sys.exit(__doc__)
-    with open(arguments[0], encoding="utf-8") as file:
-        result = json.load(file)
-    if len(arguments) == 1:
-        for lines in blocks(result).values():
-            print("\n".join(lines) + "\n")
-        return
-    with open(arguments[2], encoding="utf-8") as file:
-        page = filled(file.read(), result)
-    with open(arguments[2], "w", encoding="utf-8") as file:
-        file.write(page)
+    return page_tables.filled(page, "reactor", blocks(result))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    page_tables.main(sys.argv[1:], __doc__, "reactor", blocks)

@@ -1,0 +1,79 @@
+#!/usr/bin/python3
+"""berth bench, quickly: every host delivers, loss is counted, the JSON has what the tables want. Never how fast."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from berth_server import BINARY, ROOT
+from summary import main
+
+sys.path.insert(0, os.path.join(ROOT, "bench", "load"))
+import server_tables
+
+BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "load", "berth-bench")
+FIGURES = {"updates_per_s", "cpu_us", "agents_cpu_us", "client_cpu_us", "p50_us", "p99_us", "unfairness", "lost", "disordered"}
+
+
+def run_bench(*arguments):
+    """The result of a run that must succeed."""
+    with tempfile.TemporaryDirectory(prefix="berth-bench-test-") as folder:
+        path = os.path.join(folder, "result.json")
+        done = subprocess.run([BENCH, *arguments, "--json", path], capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            raise AssertionError(done.stdout + done.stderr)
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+
+
+class Bench(unittest.TestCase):
+    def assert_complete(self, result, hosts):
+        """Each host has each figure with its spread, and nobody lost anything."""
+        took_part = {host["host"]: host["figures"] for host in result["scenarios"][0]["hosts"]}
+        self.assertEqual(set(took_part), hosts)
+        for host, figures in took_part.items():
+            self.assertLessEqual(FIGURES, set(figures), host)
+            for name, (low, median, high) in figures.items():
+                self.assertTrue(0 <= low <= median <= high, (host, name))
+            self.assertGreater(figures["cpu_us"][0], 0, host)
+            if host != "sandbox-agent":  # it may lose; that is counted
+                self.assertEqual(figures["lost"][2], 0, host)
+
+    def test_berth_and_the_bare_loop_deliver_everything_in_every_round(self):
+        result = run_bench("--scenario", "smoke", "--against", "bare", "--runs", "2")
+        self.assert_complete(result, {"berth", "bare"})
+        self.assertEqual({host["rounds"] for host in result["scenarios"][0]["hosts"]}, {2})
+        for fact in ("kernel", "cpu", "cores", "compiler", "load_before", "load_after"):
+            self.assertTrue(result["machine"][fact], fact)
+        self.assertTrue(all(host["version"] for host in result["hosts"]))
+        made = server_tables.blocks(result)
+        self.assertIn("| `smoke`: ", made["streams"][2])
+
+    def test_the_peers_deliver_a_small_load(self):
+        if shutil.which("npm") is None:
+            self.skipTest("npm is missing")
+        subprocess.run([os.path.join(ROOT, "tests", "real_agents", "install.sh"), os.path.join(ROOT, "bench", "peers")],
+                       check=True, stdout=subprocess.DEVNULL)
+        result = run_bench("--scenario", "smoke", "--against", "node,node-jsonl,sandbox-agent")
+        self.assert_complete(result, {"berth", "node", "node-jsonl", "sandbox-agent"})
+
+    def test_a_peer_that_is_not_installed_is_said_so(self):
+        result = run_bench("--scenario", "smoke", "--against", "node", "--peers", "/no/such/folder")
+        self.assert_complete(result, {"berth"})
+        self.assertIn("is not installed", result["hosts"][1]["missing"])
+        self.assertIn("took no part", "\n".join(server_tables.blocks(result)["machine"]))
+
+    def test_unknown_names_are_told(self):
+        for arguments in (("--fast",), ("no-such-scenario",), ("--against", "nobody")):
+            done = subprocess.run([BENCH, *arguments], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 2, arguments)
+
+
+if __name__ == "__main__":
+    main()
