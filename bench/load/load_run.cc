@@ -33,19 +33,17 @@ std::string LoadRun::session_name(std::size_t session) {
   return "load-" + std::to_string(session);
 }
 
-HttpLane& LoadRun::lane(std::size_t index) {
-  while (lanes_.size() <= index) {
-    lanes_.push_back(std::make_unique<HttpLane>(poller_, server_.port(), server_.token()));
-  }
-  return *lanes_[index];
-}
-
-/// One that waits for no answer: prompts that are held keep theirs busy.
-HttpLane& LoadRun::free_lane() {
+/// Lanes that wait for no answer: prompts that are held keep theirs busy.
+std::vector<HttpLane*> LoadRun::idle_lanes(std::size_t count) {
+  std::vector<HttpLane*> found;
   for (const auto& known : lanes_) {
-    if (!known->busy()) return *known;
+    if (found.size() < count && !known->busy()) found.push_back(known.get());
   }
-  return lane(lanes_.size());
+  while (found.size() < count) {
+    lanes_.push_back(std::make_unique<HttpLane>(poller_, server_.port(), server_.token()));
+    found.push_back(lanes_.back().get());
+  }
+  return found;
 }
 
 /// Works off `count` items, `at_once` in parallel, each with its own lane: `next` sends the item's
@@ -57,15 +55,15 @@ void LoadRun::call_all(std::size_t first, std::size_t count, std::size_t at_once
     int step = -1;  // -1: no item
   };
   std::vector<Place> places(std::min(at_once, count));
+  std::vector<HttpLane*> lanes = idle_lanes(places.size());
   std::size_t begun = 0;
   std::size_t done = 0;
-  for (std::size_t i = 0; i < places.size(); ++i) lane(i);
   while (done < count) {
     for (std::size_t i = 0; i < places.size(); ++i) {
       Place& place = places[i];
-      while (!lane(i).busy()) {
-        if (place.step >= 0 && (lane(i).status() < 200 || lane(i).status() > 299)) {
-          std::fprintf(stderr, "%s\n", lane(i).body().c_str());
+      while (!lanes[i]->busy()) {
+        if (place.step >= 0 && (lanes[i]->status() < 200 || lanes[i]->status() > 299)) {
+          std::fprintf(stderr, "%s\n", lanes[i]->body().c_str());
           die("a call was refused");
         }
         if (place.step < 0) {
@@ -74,7 +72,7 @@ void LoadRun::call_all(std::size_t first, std::size_t count, std::size_t at_once
         } else {
           ++place.step;
         }
-        if (next(lane(i), place.item, place.step)) break;
+        if (next(*lanes[i], place.item, place.step)) break;
         place.step = -1;
         ++done;
       }
@@ -129,7 +127,7 @@ void LoadRun::prompt_all(const std::vector<std::size_t>& sessions,
 }
 
 void LoadRun::prompt(std::size_t session, const std::string& text) {
-  HttpLane& free = free_lane();
+  HttpLane& free = *idle_lanes(1).front();
   send_call(free, host_.prompt_call(session_name(session), text));
   if (!host_.holds_prompts()) free.wait();
 }
@@ -223,7 +221,7 @@ void LoadRun::pause(int milliseconds) {
 }
 
 std::string LoadRun::get(const std::string& path) {
-  HttpLane& free = free_lane();
+  HttpLane& free = *idle_lanes(1).front();
   free.send("GET", path, {});
   free.wait();
   return free.body();

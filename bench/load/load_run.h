@@ -72,8 +72,7 @@ class LoadRun {
  private:
   void call_all(std::size_t first, std::size_t count, std::size_t at_once,
                 const std::function<bool(HttpLane&, std::size_t item, int step)>& next);
-  HttpLane& lane(std::size_t index);
-  HttpLane& free_lane();
+  std::vector<HttpLane*> idle_lanes(std::size_t count);
   void prompt_all(const std::vector<std::size_t>& sessions,
                   const std::function<std::string(std::size_t)>& text_of);
   bool gave_up(std::uint64_t turns, std::int64_t now) const;

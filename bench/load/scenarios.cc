@@ -167,8 +167,8 @@ constexpr Target kTargets[] = {
     {"session after 100,000 updates, KiB more", "long-lived", "growth_kib_per_session", "", 8, 8},
     {"5000 live agents, server's MiB", "live-5000", "server_mib", "", 200, 200},
     {"death of an agent until it is seen, ms", "death", "p50_ms", "", 100, 10},
-    {"prompt's way to stdin beyond its answer, p50, µs", "prompts", "beyond_answer_p50_us", "", 200,
-     80},
+    {"prompt at stdin after its answer (commit), µs", "prompts", "stdin_after_answer_p50_us", "",
+     200, 80},
 };
 
 }  // namespace

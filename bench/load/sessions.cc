@@ -202,7 +202,7 @@ Figures run_prompts(const Scenario& scenario, const Host& host, const Programs& 
   run.pause(200);
   std::vector<double> ways;
   std::vector<double> answers;
-  std::vector<double> beyond;
+  std::vector<double> after_answers;
   for (std::size_t i = 0; i < scenario.updates; ++i) {
     reader.begin_turn();
     const std::uint64_t ended = run.totals().turns_ended;
@@ -214,12 +214,12 @@ Figures run_prompts(const Scenario& scenario, const Host& host, const Programs& 
     if (host.says_turns()) run.run_until([&] { return run.totals().turns_ended > ended; }, 10'000);
     ways.push_back(way);
     answers.push_back(answered);
-    beyond.push_back(std::max(way - answered, 0.0));
+    after_answers.push_back(way - answered);
   }
   Figures figures = {{"to_stdin_p50_us", middle(ways)}};
   if (host.holds_prompts()) return figures;
   figures.emplace_back("answered_p50_us", middle(answers));
-  figures.emplace_back("beyond_answer_p50_us", middle(beyond));
+  figures.emplace_back("stdin_after_answer_p50_us", middle(after_answers));
   return figures;
 }
 
