@@ -37,7 +37,7 @@ const std::map<std::string_view, std::string_view>& examples() {
       {"store export", "berth store export > berth.jsonl"},
       {"store import", "berth store import --state /tmp/copy < berth.jsonl"},
       {"store check", "berth store check --from /backup/berth.db"},
-      {"agent start", "berth agent start clerk --profile mine --repo . -- --verbose"},
+      {"agent start", "berth agent start clerk --profile worker --repo . -- --verbose"},
       {"agent stop", "berth agent stop clerk --now"},
       {"agent restart", "berth agent restart clerk"},
       {"agent reset", "berth agent reset clerk"},
