@@ -56,7 +56,7 @@ ELSEWHERE = {
 SMALLER = {
     "build/bench/git/create_bench --files 10000 --rounds 5": "build/bench/git/create_bench --files 1001 --rounds 1",
     "build/bench/git/changes_bench --rounds 5": "build/bench/git/changes_bench --files 50 --rounds 1",
-    "build/bench/load/berth-load --runs 3": "build/bench/load/berth-load --runs 1 create-500",
+    "build/bench/load/berth-bench --runs 3": "build/bench/load/berth-bench --runs 1 smoke --against bare",
 }
 COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|meson |clang\+\+|apt-get |systemctl )")
 # A form with something to fill in: NAME, [OPTIONS], a|b, ...
