@@ -68,7 +68,7 @@ Programs find_programs() {
   programs.berth = beside({"../../server/berth", "../../bin/berth"});
   programs.agent = beside({"../agents/berth-flood-agent", "berth-flood-agent"});
   programs.bare = beside({"berth-bare-loop"});
-  programs.node_host = beside({"../peers/node_host.mjs", "node_host.mjs"});
+  programs.node_host = beside({"../peers/node_host.mjs", "../../share/berth/node_host.mjs"});
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   programs.peers = (cache != nullptr  ? std::string(cache)

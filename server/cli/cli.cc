@@ -39,6 +39,7 @@ struct CommandLine {
   AttachOptions named_logs;
   UnitOptions unit;
   TokenCreateOptions token;
+  BenchOptions bench;
   std::string session;
   std::string agent;
   std::string choice;
@@ -72,6 +73,7 @@ struct CommandLine {
   void add_rest();
   void add_reference();
   void add_config();
+  void add_bench();
 };
 
 void CommandLine::add_global() {
@@ -430,6 +432,23 @@ void CommandLine::add_rest() {
   add_reference();
 }
 
+void CommandLine::add_bench() {
+  CLI::App* made =
+      command(app, "bench", "measure berth on this machine, next to other hosts of agents",
+              [this] { return bench_command(global, bench); });
+  made->add_option("--scenario", bench.scenarios, "NAME,... (default: all)");
+  made->add_option("--against", bench.against,
+                   "HOST,... or none (default: all of bare, node, node-jsonl, sandbox-agent that "
+                   "are installed)");
+  made->add_option("--runs", bench.runs, "rounds of each scenario (1)")->check(CLI::Range(1, 100));
+  made->add_option("--json", bench.json, "write the results into this file");
+  made->add_option("--engine", bench.engine, "of berth (default: as it chooses)")
+      ->check(CLI::IsMember({"uring", "asio"}));
+  made->add_option("--peers", bench.peers,
+                   "where the packages of the others are (default: ~/.cache/berth/agents/peers)");
+  made->add_flag("--list", bench.list, "only say which scenarios and hosts there are");
+}
+
 void CommandLine::add_config() {
   CLI::App* group = app.add_subcommand("config", "what the server is started with");
   group->require_subcommand(1);
@@ -479,6 +498,7 @@ int cli_main(int argc, char** argv) {
   line.add_acp();
   line.add_store();
   line.add_token();
+  line.add_bench();
   line.add_rest();
   add_examples(line.app);
   try {

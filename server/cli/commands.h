@@ -200,6 +200,18 @@ int store_export_command(const GlobalOptions& global, const std::string& from);
 int store_import_command(const GlobalOptions& global);
 int store_check_command(const GlobalOptions& global, const std::string& from);
 
+struct BenchOptions {
+  std::string scenarios;  ///< Names with commas between; empty: all.
+  std::string against;    ///< Hosts, likewise.
+  std::string engine;     ///< Of berth; empty: as it chooses.
+  std::string peers;      ///< Folder of their packages; empty: where they are installed.
+  std::string json;       ///< File of the results; empty: none.
+  int runs = 1;
+  bool list = false;
+};
+/// Becomes the program berth-bench (bench/load); comes back when there is none.
+int bench_command(const GlobalOptions& global, const BenchOptions& options);
+
 /// Prints the contract of the HTTP API, or with `routes` the route table (method, pattern,
 /// scope) that it must agree with.
 int openapi_command(bool routes);

@@ -56,6 +56,7 @@ const std::map<std::string_view, std::string_view>& examples() {
       {"token revoke", "berth token revoke tok_01"},
       {"config print", "berth config print --config berth.toml"},
       {"completions", "berth completions bash > ~/.local/share/bash-completion/completions/berth"},
+      {"bench", "berth bench --scenario full-100,paced-500 --against bare,node --runs 3"},
       {"openapi", "berth openapi > openapi.json"},
       {"doctor", "berth doctor --json"},
       {"version", "berth version"},

@@ -19,7 +19,11 @@ put() { install -D -m "$1" "$2" "$tree/$3"; }
 put 755 "$berth" usr/bin/berth
 put 755 "$build/bench/agents/berth-scripted-agent" usr/bin/berth-scripted-agent
 put 755 "$build/io/berth-keeper" usr/libexec/berth/berth-keeper
-strip --strip-unneeded "$tree"/usr/bin/* "$tree/usr/libexec/berth/berth-keeper"
+for program in load/berth-bench load/berth-bare-loop agents/berth-flood-agent; do # of berth bench
+  put 755 "$build/bench/$program" "usr/libexec/berth/${program##*/}"
+done
+put 644 "$build/bench/peers/node_host.mjs" usr/share/berth/node_host.mjs
+strip --strip-unneeded "$tree"/usr/bin/* "$tree"/usr/libexec/berth/*
 put 644 "$here/berth.service" lib/systemd/system/berth.service
 put 640 "$here/berth.toml" etc/berth/berth.toml
 put 644 "$root/LICENSE" usr/share/doc/berth/copyright
