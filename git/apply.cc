@@ -438,14 +438,14 @@ Result<std::vector<std::string>> carry_out(git_repository* objects, const Checko
     if (!done) return done;
     left = *std::move(done);
     if (!journal.branch_ref.empty()) {
-      patience.note("the index");
+      patience.note(Step::apply_index);
       if (Result<void> indexed = update_index(*checkout, steps); !indexed) {
         return fail(std::move(indexed).error());
       }
     }
   }
   if (!journal.branch_ref.empty()) {
-    patience.note("the branch");
+    patience.note(Step::apply_branch);
     if (Result<void> moved = move_branch(objects, journal); !moved) {
       return fail(std::move(moved).error());
     }
@@ -474,7 +474,7 @@ Result<void> Apply::perform() {
     journal.old_commit = applied_.before;
     journal.new_commit = applied_.commit;
   }
-  request_.patience.note("the journal");
+  request_.patience.note(Step::apply_journal);
   if (Result<void> noted = detail::write_journal(request_.journal, journal); !noted) return noted;
   const Checkout* checkout = checkout_.folder.empty() ? nullptr : &checkout_;
   Result<std::vector<std::string>> done =
@@ -487,7 +487,7 @@ Result<void> Apply::perform() {
     return fail(std::move(done).error());
   }
   for (const std::string& path : *done) applied_.conflicts.push_back({path, "local_changes"});
-  request_.patience.note("the journal's end");
+  request_.patience.note(Step::apply_journal_end);
   if (request_.journal.empty()) return {};
   return detail::remove_file_if_exists(request_.journal);
 }

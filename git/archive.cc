@@ -128,14 +128,14 @@ Result<Archived> archive_worktree(const ArchiveRequest& request) {
   if (!index) return fail(std::move(index).error());
   record->index = *std::move(index);
 
-  request.patience.note("archive");
+  request.patience.note(Step::archive_salvage);
   Result<Salvage> salvage = salvage_worktree({.worktree = request.worktree,
                                               .name = "archive",
                                               .private_index = request.private_index,
                                               .time_s = request.time_s,
                                               .patience = request.patience});
   if (!salvage) return fail(std::move(salvage).error());
-  request.patience.note("archive ref");
+  request.patience.note(Step::archive_ref);
   Result<std::string> commit = keep(*refs, *record, *salvage, request);
   if (!commit) return fail(std::move(commit).error());
 
@@ -236,21 +236,21 @@ Result<CreatedWorktree> restore_archive(const RestoreArchive& request) {
   if (!made) return made;
   // The ref goes at the end of a restore: without it this worktree has been set up before.
   if (made->existed && waiting->empty()) return made;
-  request.patience.note("files");
+  request.patience.note(Step::unarchive_files);
   const std::string at = made->head_commit.empty() ? record->commit : made->head_commit;
   Result<void> done = bring_files(request.worktree, *refs, at, record->tree, request.patience);
-  request.patience.note("index");
+  request.patience.note(Step::unarchive_index);
   if (done) done = detail::reset_index(request.worktree, record->index);
   if (!done) return fail(std::move(done).error());
   Result<std::string> head = head_line(*refs, request.worktree, *record);
   if (!head) return fail(std::move(head).error());
-  request.patience.note("head");
+  request.patience.note(Step::unarchive_head);
   done = detail::write_file(detail::registration_of(refs->location().common_dir, key) + "/HEAD",
                             *head + "\n");
   // It stays under a number: only then is the worktree the only place that holds it.
   Result<std::string> number = refs->next_number("refs/berth/x/" + key + "/");
   if (!number) return fail(std::move(number).error());
-  request.patience.note("archive ref");
+  request.patience.note(Step::unarchive_ref);
   if (done) done = refs->set(salvage_ref_of(key, *number), request.commit);
   if (done && !waiting->empty()) done = refs->remove(archive_ref, *waiting);
   if (!done) return fail(std::move(done).error());

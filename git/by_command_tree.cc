@@ -185,6 +185,7 @@ Result<CommandTree> command_tree(const WorktreeRef& worktree, const std::string&
       return fail(gone.error());
     }
   }
+  patience.note(Step::command_snapshot_files);
   // One that is missing, broken, or names objects that were collected, is made anew.
   const bool there = !private_index.empty() && kind_of(private_index) == PathKind::file;
   Result<GitOutput> usable = objects->try_run({"write-tree"});
@@ -231,13 +232,13 @@ Result<Snapshot> command_snapshot(const SnapshotRequest& request) {
   snapshot.skipped_count = tree->skipped_count;
   std::vector<std::string> parents;
   if (!snapshot.parent.empty()) parents.push_back(snapshot.parent);
-  request.patience.note("commit");
+  request.patience.note(Step::command_snapshot_commit);
   Result<std::string> commit = refs->write_commit(
       snapshot.tree, parents,
       request.message.empty() ? "berth snapshot " + request.name : request.message, request.time_s);
   if (!commit) return fail(std::move(commit).error());
   snapshot.commit = *std::move(commit);
-  request.patience.note("ref");
+  request.patience.note(Step::command_snapshot_ref);
   if (Result<void> set = refs->set(snapshot.ref, snapshot.commit); !set) return fail(set.error());
   return snapshot;
 }

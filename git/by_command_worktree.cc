@@ -63,10 +63,13 @@ Result<void> fill(const Creation& creation) {
   Result<BorrowedObjects> objects =
       BorrowedObjects::make(git, creation.path, creation.registration + "/index");
   if (!objects) return fail(std::move(objects).error());
+  const Patience& patience = creation.request.patience;
+  patience.note(Step::command_create_index);
   Result<std::string> done = objects->run({"read-tree", creation.head});
+  patience.note(Step::command_create_files);
   if (done) done = objects->run({"checkout-index", "--all", "--index", "--quiet"});
   if (!done) return fail(std::move(done).error());
-  creation.request.patience.note("private index");
+  patience.note(Step::command_create_private_index);
   if (creation.request.private_index.empty()) return {};
   return copy_file(creation.registration + "/index", creation.request.private_index);
 }
@@ -78,18 +81,18 @@ Result<void> make(Creation& creation) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
   const Patience& patience = creation.request.patience;
-  patience.note("old registration");
+  patience.note(Step::command_create_old_registration);
   Result<void> done = clear_registration(registration);
-  patience.note("refs");
+  patience.note(Step::command_create_refs);
   if (done) done = make_refs(creation);
-  patience.note("registration");
+  patience.note(Step::command_create_registration);
   if (done) done = claim_registration(registration);
   if (!done) return done;
-  patience.note("links");
+  patience.note(Step::command_create_links);
   done = make_registration(creation.path, registration, creation.request.worktree.key);
   if (done) done = make_linked_folder(creation.path, registration);
   if (done) done = fill(creation);
-  patience.note("unlock");
+  patience.note(Step::command_create_unlock);
   if (done) return remove_file_if_exists(registration + "/locked");
   if (clear_leftovers(creation.path, registration)) {
     static_cast<void>(clear_registration(registration));

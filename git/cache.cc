@@ -94,14 +94,14 @@ class Slot {
     const bool stale =
         request_.age_max_s >= 0 && request_.now_s - cached.fetched_s >= request_.age_max_s;
     if (there && !stale) return read_state(cached);
-    request_.patience.note(there ? "fetch" : "clone");
+    request_.patience.note(there ? Step::cache_fetch : Step::cache_clone);
     Result<Fetched> fetched =
         there ? detail::fetch_into(cached.path, url_, request_) : clone(cached);
     if (!fetched) return fail(std::move(fetched).error());
     cached.cloned = !there;
     cached.fetched = true;
     cached.fetched_s = request_.now_s;
-    request_.patience.note("time of fetch");
+    request_.patience.note(Step::cache_time);
     Result<void> noted = detail::write_file(folder_ + "/" + hash_ + ".fetched",
                                             std::to_string(request_.now_s) + "\n");
     if (!noted) return fail(std::move(noted).error());
@@ -118,7 +118,7 @@ class Slot {
     Result<void> done = detail::init_clone(pattern, url_, request_);
     Result<Fetched> fetched =
         done ? detail::fetch_into(pattern, url_, request_) : fail(std::move(done).error());
-    request_.patience.note("rename");
+    request_.patience.note(Step::cache_rename);
     if (fetched && ::rename(pattern.c_str(), cached.path.c_str()) != 0) {
       fetched = fail(errno_error(errno, "rename " + pattern));
     }

@@ -245,7 +245,7 @@ class Checkout {
     for (std::size_t i = run.begin; i < run.end; ++i) {
       const git_index_entry* entry = git_index_get_byindex(index_, i);
       if (convert_ && turn_of(entry) != turn) continue;
-      patience.note("a file");
+      patience.note(Step::create_file);
       if (Result<void> written = filler.write(entry); !written) return written;
       if (i % 64 == 0) {
         if (Result<void> go_on = patience.check("checkout"); !go_on) return go_on;
@@ -319,7 +319,7 @@ Result<void> fill_folder(const FillFolder& request) {
   if (Result<void> fine = check_attributes(repository->get(), index.get()); !fine) return fine;
   Checkout checkout(request, index.get(), may_convert(repository->get(), index.get()));
   if (Result<void> written = checkout.write_all(); !written) return written;
-  request.patience.note("the index");
+  request.patience.note(Step::create_index);
   rc = git_index_write(index.get());
   if (rc != 0) return libgit2_fail(rc, path + ": index");
   return {};

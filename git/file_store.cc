@@ -93,7 +93,7 @@ Result<std::optional<TreeEdit>> FileStore::put(const Present& present, std::uint
     Result<void> patient = options_.patience.check("storing the working files");
     if (!patient) return fail(std::move(patient).error());
   }
-  options_.patience.note("a file");
+  options_.patience.note(Step::scan_file);
   if (present.kind == PlaceKind::repository) return put_repository(present.path);
   if (present.kind == PlaceKind::file && present.size > options_.file_bytes_max) {
     return skip(present.path);

@@ -64,7 +64,7 @@ Result<WorkingTree> HintedReader::read(std::string& reason) {
   if (done && reason.empty()) done = store();
   if (!done) return fail(std::move(done).error());
   if (!reason.empty()) return std::move(result_);
-  request_.patience.note("tree");
+  request_.patience.note(Step::scan_hinted_tree);
   ObjectId tree = since_;
   if (!edits_.empty()) {
     Result<ObjectId> updated =

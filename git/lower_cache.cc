@@ -82,11 +82,11 @@ Result<void> remember_checkout(const std::string& index_file) {
 
 Result<void> make_lower(const LowerRequest& request, const Lower& lower) {
   const Patience& patience = request.patience;
-  patience.note("unfinished shared checkout");
+  patience.note(Step::lower_unfinished);
   Result<bool> cleared = delete_tree(lower.folder, patience);
   if (!cleared) return fail(std::move(cleared).error());
   if (!*cleared) return patience.check("shared checkout");
-  patience.note("shared checkout");
+  patience.note(Step::lower_folder);
   Result<void> done = make_folders(lower.tree());
   if (done) done = make_folders(lower.folder + "/users");
   if (done) {
@@ -96,12 +96,12 @@ Result<void> make_lower(const LowerRequest& request, const Lower& lower) {
                         .index_file = lower.index(),
                         .patience = patience});
   }
-  patience.note("memory");
+  patience.note(Step::lower_memory);
   if (done) done = remember_checkout(lower.index());
-  patience.note("flush");
+  patience.note(Step::lower_flush);
   if (done) done = flush(lower.folder);
   if (done) done = add_user(lower, request.key);
-  patience.note("seal");
+  patience.note(Step::lower_seal);
   if (done) done = write_file(lower.folder + "/sealed", request.commit + "\n");
   return done;
 }
@@ -141,7 +141,7 @@ Result<Lower> acquire_lower(const LowerRequest& request) {
   Result<FileLock> lock = lock_lower(request.store, lower.name, request.patience);
   if (!lock) return fail(std::move(lock).error());
   if (is_sealed(request.store, lower.name)) {
-    request.patience.note("user of a shared checkout");
+    request.patience.note(Step::lower_user);
     if (Result<void> added = add_user(lower, request.key); !added) {
       return fail(std::move(added).error());
     }
@@ -177,7 +177,7 @@ Result<LowerSweep> sweep_lowers(const std::string& store, const std::vector<std:
       ++sweep.kept;
       continue;
     }
-    patience.note("unused shared checkout");
+    patience.note(Step::lower_unused);
     if (Result<std::string> moved = move_to_trash(folder, store + "/trash"); !moved) {
       return fail(std::move(moved).error());
     }

@@ -66,9 +66,9 @@ Result<OverlayReady> mount_again(const OverlayRef& overlay, const Layer& layer,
     return fail(ErrorKind::unavailable, "overlay_lower_missing",
                 about.lower + ": the shared checkout is gone");
   }
-  patience.note("mount point");
+  patience.note(Step::overlay_mount_point);
   Result<void> done = make_mount_point(about.path);
-  patience.note("mount");
+  patience.note(Step::overlay_mount);
   if (done) {
     done = detail::mount_overlay(detail::folders_of(overlay.store, layer, about.lower), about.path);
   }
@@ -95,9 +95,9 @@ class OverlayFolder : public detail::FolderMaker {
       return fail(ErrorKind::conflict, "overlay_has_layer",
                   layer_.folder + ": may hold work, its registration is gone");
     }
-    creation.request.patience.note("old mount");
+    creation.request.patience.note(Step::overlay_old_mount);
     Result<void> done = detail::unmount_overlay(creation.path, layer_.upper(), true);
-    creation.request.patience.note("old layer");
+    creation.request.patience.note(Step::overlay_old_layer);
     if (done) done = trash_layer(request_.store, layer_);
     if (done && detail::is_empty_folder(creation.path)) ::rmdir(creation.path.c_str());
     return done;
@@ -108,7 +108,7 @@ class OverlayFolder : public detail::FolderMaker {
     if (done) done = detail::make_folders(layer_.upper());
     if (done) done = detail::make_folders(layer_.work());
     if (done) done = detail::mark_layer(layer_.upper(), overlay_.worktree.key);
-    creation.request.patience.note("link");
+    creation.request.patience.note(Step::overlay_link);
     if (done) {
       done = detail::write_file(layer_.upper() + "/.git",
                                 detail::git_file_of(creation.registration) + "\n");
@@ -127,15 +127,15 @@ class OverlayFolder : public detail::FolderMaker {
                                                  .name = {},
                                                  .patience = patience});
     if (!lower) return fail(std::move(lower).error());
-    patience.note("index");
+    patience.note(Step::overlay_index);
     Result<void> done = detail::copy_file(lower->index(), creation.registration + "/index");
     const std::string& private_index = creation.request.private_index;
-    patience.note("private index");
+    patience.note(Step::overlay_private_index);
     if (done && !private_index.empty()) {
       done = detail::link_or_copy_file(lower->index(), private_index);
       if (done) done = remember(*lower, creation);
     }
-    patience.note("about the layer");
+    patience.note(Step::overlay_about);
     const AboutLayer about{.lower = lower->name,
                            .commit = creation.head,
                            .repository = common_dir,
@@ -172,15 +172,15 @@ class OverlayRemover : public detail::FolderRemover {
     Result<FileLock> lock = detail::lock_layer(store_, request.worktree.key, request.patience);
     if (!lock) return fail(std::move(lock).error());
     const std::string path = detail::canonical_parent(request.worktree.path);
-    request.patience.note("unmount");
+    request.patience.note(Step::overlay_remove_unmount);
     Result<void> done = detail::unmount_overlay(path, layer_.upper(), request.force);
     if (!done) return done;
-    request.patience.note("layer");
+    request.patience.note(Step::overlay_remove_layer);
     Result<std::string> moved = detail::move_to_trash(layer_.folder, store_ + "/trash");
     if (!moved) return fail(std::move(moved).error());
     removal.removed_folder = true;
     removal.trash = *std::move(moved);
-    request.patience.note("mount point");
+    request.patience.note(Step::overlay_remove_mount_point);
     ::rmdir(path.c_str());
     return {};
   }
@@ -195,7 +195,7 @@ Result<void> clear_remains(const RemoveOverlay& request, const Layer& layer) {
   const std::string path = detail::canonical_parent(request.worktree.worktree.path);
   if (detail::kind_of(layer.folder) != PathKind::missing) {
     Result<void> done = detail::unmount_overlay(path, layer.upper(), true);
-    request.worktree.patience.note("unfinished layer");
+    request.worktree.patience.note(Step::overlay_remove_unfinished);
     if (done) done = trash_layer(request.store, layer);
     if (!done) return done;
   }

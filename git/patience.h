@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/steps.h>
 
 #include <atomic>
 #include <chrono>
@@ -15,12 +16,12 @@ struct Patience {
   const std::atomic<bool>* cancelled = nullptr;
   /// The call ends with `timed_out` soon after.
   std::optional<std::chrono::steady_clock::time_point> deadline;
-  /// For tests: told the name of each step before it is taken, and may end the process there.
-  void (*on_step)(const char* what) = nullptr;
+  /// For tests: told of each step before it is taken, and may end the process there.
+  void (*on_step)(Step step) = nullptr;
 
-  /// Tells that a step which changes something on disk comes next.
-  void note(const char* what) const {
-    if (on_step != nullptr) on_step(what);
+  /// Tells that a step which changes something on disk comes next. Each step has one place.
+  void note(Step step) const {
+    if (on_step != nullptr) on_step(step);
   }
 
   bool exhausted() const {

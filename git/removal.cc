@@ -179,7 +179,7 @@ Result<Removal> detail::remove_worktree(const RemoveWorktree& request, WorkLoss&
   if (Result<void> patient = request.patience.check("removing the worktree"); !patient) {
     return fail(std::move(patient).error());
   }
-  request.patience.note("folder");
+  request.patience.note(Step::remove_folder);
   if (*ours) {
     if (Result<void> gone = remover.remove(request, removal); !gone) {
       return fail(std::move(gone).error());
@@ -190,14 +190,14 @@ Result<Removal> detail::remove_worktree(const RemoveWorktree& request, WorkLoss&
   if (!refs) return fail(std::move(refs).error());
   const std::string registration =
       detail::registration_of(refs->location().common_dir, request.worktree.key);
-  request.patience.note("registration");
+  request.patience.note(Step::remove_registration);
   Result<bool> pruned = detail::delete_tree(registration, {});
   if (!pruned) return fail(std::move(pruned).error());
-  request.patience.note("branch");
+  request.patience.note(Step::remove_branch);
   if (Result<void> branch = remove_branch(request, *refs, removal); !branch) {
     return fail(std::move(branch).error());
   }
-  request.patience.note("private index");
+  request.patience.note(Step::remove_private_index);
   if (!request.private_index.empty()) {
     const std::string memory = detail::ScanMemory::file(request.private_index);
     for (const std::string& file : {request.private_index, memory}) {
@@ -206,7 +206,7 @@ Result<Removal> detail::remove_worktree(const RemoveWorktree& request, WorkLoss&
       }
     }
   }
-  request.patience.note("trash");
+  request.patience.note(Step::remove_trash);
   if (request.delete_now && !removal.trash.empty()) {
     Result<bool> deleted = detail::delete_tree(removal.trash, request.patience);
     if (deleted && *deleted) removal.trash.clear();  // else it stays for empty_trash

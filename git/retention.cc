@@ -156,7 +156,7 @@ Result<Retention> expire_refs(const RetentionRequest& request) {
     if (Result<void> patient = request.patience.check("deleting refs"); !patient) {
       return fail(std::move(patient).error());
     }
-    request.patience.note("a ref");
+    request.patience.note(Step::expire_ref);
     Result<void> deleted = detail::delete_ref(repository, ref.ref, ref.commit);
     if (!deleted && deleted.error().kind == ErrorKind::conflict) {
       ++result.kept;

@@ -240,7 +240,7 @@ Result<std::vector<std::string>> Rewriter::perform(const std::vector<RewriteStep
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const RewriteStep& step = removing ? steps[steps.size() - 1 - i] : steps[i];
       if ((step.after.mode == 0) != removing) continue;
-      patience.note("a file");
+      patience.note(Step::rewrite_file);
       const OnDisk now = look(step);
       if (now == OnDisk::other) left.push_back(step.path);
       const bool submodule =

@@ -97,7 +97,7 @@ Result<Salvage> salvage_worktree(const SalvageRequest& request) {
       refs->write_commit(files->tree, parents, "berth salvage", request.time_s);
   if (!commit) return fail(std::move(commit).error());
 
-  request.patience.note("salvage ref");
+  request.patience.note(Step::salvage_ref);
   Result<std::string> name =
       request.name.empty() ? refs->next_number("refs/berth/x/" + key + "/") : request.name;
   if (!name) return fail(std::move(name).error());

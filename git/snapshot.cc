@@ -66,17 +66,17 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
   git_oid_fromstr(&id, snapshot.tree.c_str());
   std::vector<std::string> parents;
   if (!parent->empty()) parents.push_back(*parent);
-  request.patience.note("commit");
+  request.patience.note(Step::snapshot_commit);
   Result<std::string> commit = detail::write_commit(
       repository, id, parents,
       request.message.empty() ? "berth snapshot " + request.name : request.message, request.time_s);
   if (!commit) return fail(std::move(commit).error());
   snapshot.commit = *std::move(commit);
-  request.patience.note("ref");
+  request.patience.note(Step::snapshot_ref);
   if (Result<void> set = detail::set_ref(repository, snapshot.ref, snapshot.commit); !set) {
     return fail(std::move(set).error());
   }
-  request.patience.note("private index");
+  request.patience.note(Step::snapshot_private_index);
   // Not saving the index costs time the next time, never truth.
   if (Result<void> kept = tree->keep(); !kept) snapshot.index_kept = false;
   return snapshot;

@@ -47,7 +47,7 @@ class FullReader {
     if (done) done = find_forced();
     if (done) done = store();
     if (!done) return fail(std::move(done).error());
-    request_.patience.note("tree");
+    request_.patience.note(Step::scan_tree);
     Result<ObjectId> tree = update_tree(repository_, objects_, tree_, edits_, request_.patience);
     if (!tree) return fail(std::move(tree).error());
     remember(*tree);

@@ -98,19 +98,19 @@ Result<void> make(Creation& creation, FolderMaker& maker) {
     return fail(ErrorKind::conflict, "path_occupied", creation.path + ": something is there");
   }
   const Patience& patience = creation.request.patience;
-  patience.note("old registration");
+  patience.note(Step::create_old_registration);
   done = detail::clear_registration(creation.registration);
-  patience.note("refs");
+  patience.note(Step::create_refs);
   if (done) done = make_refs(creation);
-  patience.note("registration");
+  patience.note(Step::create_registration);
   if (done) done = detail::claim_registration(creation.registration);
   if (!done) return done;
-  patience.note("links");
+  patience.note(Step::create_links);
   done = detail::make_registration(creation.path, creation.registration,
                                    creation.request.worktree.key);
   if (done) done = maker.make_folder(creation);
   if (done) done = maker.fill(creation);
-  patience.note("unlock");
+  patience.note(Step::create_unlock);
   if (done) return unlock(creation, maker.lock());
   // Best effort: what stays is marked as half made, and the next attempt removes it.
   if (maker.clear(creation, true)) {
@@ -140,7 +140,7 @@ class PlainFolder : public FolderMaker {
                                                .path = creation.path,
                                                .index_file = index_file,
                                                .patience = creation.request.patience});
-    creation.request.patience.note("private index");
+    creation.request.patience.note(Step::create_private_index);
     if (filled && !creation.request.private_index.empty()) {
       filled = detail::copy_file(index_file, creation.request.private_index);
     }

@@ -180,6 +180,17 @@ class Tidy(unittest.TestCase):
         for name in tracked("package-lock.json"):
             self.assertNotIn("resolved", text(name), name)
 
+    def test_every_step_of_git_is_noted_at_one_place(self):
+        """So that a step at which the tests kill is one place in the code."""
+        steps = re.findall(r"^  X\((\w+)\)", text("git/steps.h"), re.M)
+        noted = [name for source in tracked(".cc") if source.startswith("git/")
+                 for name in re.findall(r"\bStep::(\w+)", text(source))]
+        self.assertGreater(len(steps), 50)
+        self.assertEqual(sorted(steps), sorted(noted))
+        bare = [source for source in tracked(".cc") if source.startswith("git/")
+                for line in text(source).splitlines() if "patience.note(" in line and "Step::" not in line]
+        self.complain(bare)
+
     def test_every_route_is_documented(self):
         routes = re.findall(r'\{"(GET|POST|PUT|DELETE)", "([^"]+)"', text("server/api/api.cc"))
         self.assertGreater(len(routes), 20)

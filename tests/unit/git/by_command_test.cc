@@ -1,3 +1,4 @@
+#include "kill_at_step.h"
 #include "spawned_git.h"
 #include "temp_repository.h"
 
@@ -332,6 +333,74 @@ TEST_P(ByCommand, StopsWhenItsTimeIsUp) {
   EXPECT_EQ(made.error().kind, ErrorKind::cancelled);
   EXPECT_FALSE(exists(tree()));
   EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
+}
+
+/// The same with a process that dies before each step; the git command itself is not interrupted.
+class ByCommandKilled : public ByCommand {
+ protected:
+  static constexpr int kStepsMax = 60;
+};
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ByCommandKilled, ::testing::Values(kKinds[0], kKinds[3]),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(ByCommandKilled, ACreationIsMadeAgain) {
+  CreateWorktree request{.worktree = there(), .base = {}, .private_index = index()};
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, kStepsMax);
+    request.patience.on_step = count_down;
+    done = ran_to_its_end(step, [&] { return create_worktree(request).has_value(); });
+    if (!done) EXPECT_FALSE(verify_worktree(there())) << step;
+    request.patience = {};
+    Result<CreatedWorktree> created = create_worktree(request);
+    ASSERT_EQ(code_of(created), "") << step;
+    EXPECT_EQ(created->existed, done) << step;
+    EXPECT_EQ(in_tree("status --porcelain"), "") << step;
+    EXPECT_EQ(git("worktree list --porcelain | grep -c ^worktree"), "2\n");
+    git("worktree remove --force " + tree() + " && git branch -q -D berth/" + key());
+    fs::remove(index());
+  }
+}
+
+TEST_P(ByCommandKilled, ASnapshotIsThereOrNot) {
+  make();
+  edit();
+  SnapshotRequest request{.worktree = there(), .name = "1", .private_index = index(), .time_s = 1};
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, kStepsMax);
+    request.patience.on_step = count_down;
+    done = ran_to_its_end(step, [&] { return take_snapshot(request).has_value(); });
+    const std::string ref = "refs/berth/s/" + key() + "/1";
+    EXPECT_EQ(git("for-each-ref --format=%\\(tree\\) " + ref), done ? tree_by_git() + "\n" : "");
+    EXPECT_EQ(take("1").tree, tree_by_git()) << step;
+    git("update-ref -d " + ref);
+    fs::remove(index());
+  }
+}
+
+TEST_P(ByCommandKilled, ARemovalLosesNothing) {
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, kStepsMax);
+    make();
+    edit();
+    const std::string all = tree_by_git();
+    RemoveWorktree request{.worktree = there(), .force = true, .private_index = index()};
+    request.patience.on_step = count_down;
+    WorkLoss report;
+    done = ran_to_its_end(step, [&] { return remove_worktree(request, report).has_value(); });
+    const std::string salvage = "for-each-ref --count=1 --format=%\\(tree\\) refs/berth/x/" + key();
+    EXPECT_EQ(exists(tree()) ? tree_by_git() + "\n" : git(salvage), all + "\n") << step;
+    request.patience = {};
+    ASSERT_EQ(code_of(remove_worktree(request, report)), "") << step;
+    EXPECT_EQ(git(salvage), all + "\n") << step;
+    EXPECT_FALSE(exists(tree()));
+    EXPECT_EQ(git("worktree list --porcelain | grep -c ^worktree"), "1\n");
+    git("for-each-ref --format=\"delete %(refname)\" refs/berth | git update-ref --stdin");
+    fs::remove_all(root_ + "/trees/.berth-trash");
+  }
 }
 
 }  // namespace

@@ -128,6 +128,24 @@ TEST_F(Cache, KilledAnywhereIsMadeWholeByTheNextCall) {
   }
 }
 
+TEST_F(Cache, AFetchKilledAnywhereIsRepeated) {
+  opened(request(repo()));
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, 20);
+    git("commit -q --allow-empty -m another");
+    CacheRequest dying = request(repo());
+    dying.now_s = 1000 + step;
+    dying.patience.on_step = count_down;
+    done = ran_to_its_end(step, [&] { return cache_.open(dying).has_value(); });
+    dying.patience = {};
+    const CachedRepository cached = opened(dying);
+    EXPECT_EQ(cached.fetched_s, 1000 + step);
+    EXPECT_EQ(in(cached, "fsck"), "");
+    EXPECT_EQ(in(cached, "rev-parse HEAD"), git("rev-parse main"));
+  }
+}
+
 TEST_F(Cache, WhatADeadProcessLeftIsCleared) {
   const CachedRepository cached = opened(request(repo()));
   const std::string hash = fs::path(cached.path).stem().string();

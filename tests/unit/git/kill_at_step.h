@@ -2,6 +2,8 @@
 // git call.
 #pragma once
 
+#include <berth/git/steps.h>
+
 #include <gtest/gtest.h>
 
 #include <sys/wait.h>
@@ -10,12 +12,11 @@
 
 namespace berth::git::test {
 
-inline int steps_until_kill = 0;
-
+/// In the process that shall die: at the `steps`-th step from now. After all tests of the program a
+/// step at which nobody died is a failure.
+void die_before(int steps);
 /// For Patience::on_step.
-inline void count_down(const char*) {
-  if (--steps_until_kill == 0) ::kill(::getpid(), SIGKILL);
-}
+void count_down(Step step);
 
 /// Runs `work`, which says whether it went well, in a process of its own; true if it ended before
 /// its `steps`-th step came.
@@ -23,7 +24,7 @@ template <typename Work>
 bool ran_to_its_end(int steps, Work work) {
   const pid_t child = ::fork();
   if (child == 0) {
-    steps_until_kill = steps;
+    die_before(steps);
     ::_exit(work() ? 0 : 1);
   }
   int status = 0;

@@ -2,6 +2,8 @@
 #include "temp_repository.h"
 
 #include <berth/git/removal.h>
+#include <berth/git/restore.h>
+#include <berth/git/retention.h>
 #include <berth/git/snapshot.h>
 #include <berth/git/worktree.h>
 
@@ -65,11 +67,20 @@ TEST_F(GitKilled, ACreationIsSeenAsHalfMadeAndMadeAgain) {
   EXPECT_GT(half_made, 5);
 }
 
-TEST_F(GitKilled, ASnapshotIsThereOrNot) {
+class GitSnapshotKilled : public GitKilled, public testing::WithParamInterface<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Looks, GitSnapshotKilled, testing::Bool(),
+                         [](const auto& info) { return info.param ? "AtHints" : "AtAllFiles"; });
+
+TEST_P(GitSnapshotKilled, IsThereOrNot) {
   create();
-  const std::string old = snapshot("1").commit;
+  const Snapshot first = snapshot("1");
+  const std::string old = first.commit;
+  const std::string known = read(index());
   edit();
   SnapshotRequest request{.worktree = ref(), .name = "2", .private_index = index(), .time_s = 1};
+  request.hints = {
+      .complete = GetParam(), .since = first.tree, .paths = {"a.txt", "new file", "dir"}};
   bool done = false;
   std::string tree_id;
   for (int step = 1; !done; ++step) {
@@ -83,9 +94,14 @@ TEST_F(GitKilled, ASnapshotIsThereOrNot) {
     ASSERT_TRUE(again) << step << ": " << again.error().message;
     if (tree_id.empty()) tree_id = again->tree;
     EXPECT_EQ(again->tree, tree_id) << step;
+    EXPECT_EQ(again->scan.full, !GetParam()) << step;
     EXPECT_EQ(git("show " + again->ref + ":a.txt"), "changed\n");
     git("update-ref -d " + again->ref);
-    fs::remove(index());
+    if (GetParam()) {
+      write(index(), known);
+    } else {
+      fs::remove(index());
+    }
   }
   EXPECT_EQ(in_tree("diff --cached --name-only"), "");
 }
@@ -125,6 +141,53 @@ TEST_F(GitKilled, ARemovalLosesNothingAtAnyStep) {
     git("fsck --no-dangling");
     git("for-each-ref --format=\"delete %(refname)\" refs/berth | git update-ref --stdin");
     fs::remove_all(root_ + "/trees/.berth-trash");
+  }
+}
+
+TEST_F(GitKilled, ARestoreIsFinishedByTheNextOneAndKeepsWhatWasThere) {
+  create();
+  const std::string first = snapshot("1").tree;
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, kStepsMax);
+    edit();
+    RestoreRequest request{.worktree = ref(), .to = first, .private_index = index(), .time_s = 1};
+    request.patience = mortal();
+    done = ran_to_its_end(step, [&] { return restore_worktree(request).has_value(); });
+    const std::string salvage = git("for-each-ref --format=%\\(refname\\) refs/berth/x/" + key());
+    const bool touched =
+        in_tree("status --porcelain") != " M a.txt\n D dir/b.txt\n?? \"new file\"\n";
+    if (touched) {
+      const std::string kept = salvage.substr(0, salvage.find('\n'));
+      EXPECT_EQ(git("show " + kept + ":a.txt"), "changed\n") << step;
+      EXPECT_EQ(git("show \"" + kept + ":new file\""), "untracked\n") << step;
+    }
+    EXPECT_TRUE(touched || !done) << step;
+    request.patience = {};
+    Result<Restored> again = restore_worktree(request);
+    ASSERT_TRUE(again) << step << ": " << again.error().message;
+    EXPECT_EQ(in_tree("status --porcelain"), "") << step;
+    EXPECT_EQ(sh(tree(), "find . -name .berth-new*"), "") << step;
+    git("for-each-ref --format=\"delete %(refname)\" refs/berth/x | git update-ref --stdin");
+  }
+}
+
+TEST_F(GitKilled, AnExpiryOfRefsGoesOnWhereItWas) {
+  create();
+  RetentionRequest request{.repository = repo(), .now_s = 4'000'000'000};
+  request.policy = {.live_keys = {key()}, .snapshots_max = 1};
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, kStepsMax);
+    for (const char* name : {"1", "2", "3"}) snapshot(name);
+    request.patience = mortal();
+    done = ran_to_its_end(step, [&] { return expire_refs(request).has_value(); });
+    request.patience = {};
+    Result<Retention> again = expire_refs(request);
+    ASSERT_TRUE(again) << step << ": " << again.error().message;
+    EXPECT_EQ(git("for-each-ref --format=%\\(refname:lstrip=4\\) refs/berth/s/" + key()),
+              "3\nbase\n");
+    EXPECT_EQ(again->expired.size() + static_cast<std::size_t>(step) - 1, 2U);
   }
 }
 

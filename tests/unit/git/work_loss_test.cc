@@ -163,8 +163,8 @@ TEST_F(WorkLossGuard, NeverTakesTheMainWorktree) {
 std::string agents_file;
 int agents_writes = 0;
 /// An agent that writes between every two looks.
-void write_on(const char* step) {
-  if (std::string_view(step) != "salvage ref") return;
+void write_on(Step step) {
+  if (step != Step::salvage_ref) return;
   write(agents_file, "version " + std::to_string(++agents_writes) + "\n");
 }
 
