@@ -19,6 +19,7 @@ namespace berth::git::detail {
 namespace {
 
 constexpr int kBeforeAllOthers = 999;
+constexpr std::size_t kPieceMax = std::size_t{1} << 30;
 
 tl::unexpected<Error> write_failed(const std::string& path) {
   const int code = errno;
@@ -86,12 +87,16 @@ class ObjectWriter::Deflater {
       errno = ENOMEM;
       return false;
     }
-    return feed(header, Z_NO_FLUSH, file) && feed(bytes, Z_FINISH, file);
+    if (!feed(header, Z_NO_FLUSH, file)) return false;
+    // zlib counts in 32 bits.
+    for (; bytes.size() > kPieceMax; bytes.remove_prefix(kPieceMax)) {
+      if (!feed(bytes.substr(0, kPieceMax), Z_NO_FLUSH, file)) return false;
+    }
+    return feed(bytes, Z_FINISH, file);
   }
 
  private:
   bool feed(std::string_view bytes, int flush, const NewFile& file) {
-    // Larger than zlib's 32-bit counts can be only what is above 4 GiB, far beyond any limit here.
     stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
     stream_.avail_in = static_cast<uInt>(bytes.size());
     do {
