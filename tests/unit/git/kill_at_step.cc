@@ -14,9 +14,15 @@
 namespace berth::git::test {
 namespace {
 
-using Deaths = std::array<std::atomic<int>, kStepNames.size()>;
+constexpr std::size_t kTimesMax = 32;  // of one step in one process
 
-/// How many died before each step, in memory that outlives them.
+/// In memory that outlives who dies.
+struct Deaths {
+  std::array<std::atomic<int>, kStepNames.size()> before{};
+  /// In this series: before the n-th time of a step.
+  std::array<std::array<std::atomic<bool>, kTimesMax>, kStepNames.size()> in_series{};
+};
+
 Deaths& deaths() {
   static Deaths* const shared = [] {
     void* memory =
@@ -26,7 +32,8 @@ Deaths& deaths() {
   return *shared;
 }
 
-int steps_until_kill = 0;
+std::optional<Step> only;
+std::array<std::size_t, kStepNames.size()> times{};
 
 /// Where overlays cannot be mounted, their steps cannot be come to.
 bool has_overlays() {
@@ -47,7 +54,7 @@ class EveryStepWasDiedAt : public ::testing::Environment {
     for (std::size_t i = 0; i < kStepNames.size(); ++i) {
       const std::string_view step = kStepNames[i];
       if (!overlays && (step.starts_with("overlay_") || step.starts_with("lower_"))) continue;
-      EXPECT_GT(deaths()[i], 0) << "no test kills a process before " << step;
+      EXPECT_GT(deaths().before[i], 0) << "no test kills a process before " << step;
     }
   }
 };
@@ -57,13 +64,22 @@ class EveryStepWasDiedAt : public ::testing::Environment {
 
 }  // namespace
 
-void die_before(int steps) {
-  steps_until_kill = steps;
+void begin_series() {
+  for (auto& step : deaths().in_series) {
+    for (std::atomic<bool>& died : step) died = false;
+  }
+}
+
+void die_at(Step step) {
+  only = step;
 }
 
 void count_down(Step step) {
-  if (--steps_until_kill != 0) return;
-  ++deaths()[static_cast<std::size_t>(step)];
+  const auto i = static_cast<std::size_t>(step);
+  const std::size_t time = times[i]++;
+  if (only ? *only != step : time >= kTimesMax || deaths().in_series[i][time].exchange(true))
+    return;
+  ++deaths().before[i];
   ::kill(::getpid(), SIGKILL);
 }
 
