@@ -4,6 +4,9 @@
 //
 //   say TEXT | think TEXT | remember WORD | recall | count | tool NAME | slow MS | usage IN OUT
 //   fail WHY | budget | junk | die | tear (writes half a checkpoint and dies)
+//   linger TEXT (says it when the turn has ended)
+//
+// stderr gets a line at the start.
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 
@@ -100,10 +103,18 @@ class Agent {
     } else if (verb == "tear") {
       save(true);
       ::_exit(4);
+    } else if (verb == "linger") {
+      line("text", "text", "done");
     } else {
       line("text", "text", verb == "say" ? rest : prompt);
     }
     save(false);
+    end_turn(stop, failure);
+    if (verb == "linger") line("text", "text", rest);
+  }
+
+ private:
+  void end_turn(std::string_view stop, std::string_view failure) {
     std::string data;
     if (failure.empty()) {
       berth::JsonWriter(data).begin_object().member("stop_reason", stop).end_object();
@@ -113,8 +124,6 @@ class Agent {
       custom("agent_error", data);
     }
   }
-
- private:
   static void print(std::string_view json) {
     std::string text(json);
     write_all(1, text += '\n');
@@ -192,6 +201,7 @@ int main(int count, char** words) {
     write_all(2, "cannot resume from " + resume + "\n");
     return 2;
   }
+  write_all(2, "scripted agent is here\n");
   std::string pending;
   std::array<char, 4096> bytes;
   while (terminated == 0) {

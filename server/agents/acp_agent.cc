@@ -246,6 +246,35 @@ std::string AcpAgent::stderr_tail() const {
   return process_ == nullptr ? std::string() : connection().stderr_tail();
 }
 
+// --- its abilities and its health ---
+
+Abilities AcpAgent::abilities() const {
+  Abilities can;
+  if (state_ != State::live) return can;
+  can.resumes = capabilities_.resume || capabilities_.load;
+  can.stays = can.asks = can.answers_pings = true;
+  can.steers = capabilities_.steering;
+  can.takes_mode = !modes_.empty() || !mode_option_.empty();
+  can.takes_options = !config_options_.empty();
+  return can;
+}
+
+/// A request that no agent knows, named as the protocol wants extensions to be named: whoever is
+/// well refuses it at once.
+bool AcpAgent::ping() {
+  if (state_ != State::live || prompt_call_.open || close_call_.open || pings_.open_since) {
+    return false;
+  }
+  pings_.open_since = platform_.reactor().clock().now();
+  connection().call("_berth/ping", "{}", Duration{}, ping_call_, self());
+  return true;
+}
+
+void AcpAgent::on_ping_reply(const RpcReply& reply) {
+  pings_.open_since.reset();
+  if (reply.ok() || !reply.error.empty()) ++pings_.answered;
+}
+
 // --- what the agent says ---
 
 void AcpAgent::take_any_update(const AgentUpdate& update) {

@@ -44,6 +44,9 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   Task<void> shutdown() override;
   bool live() const override { return state_ == State::live; }
   std::string stderr_tail() const override;
+  Abilities abilities() const override;
+  bool ping() override;
+  PingState pings() const override { return pings_; }
 
  private:
   enum class State : std::uint8_t { none, attaching, live };
@@ -61,6 +64,11 @@ class AcpAgent final : public AgentPort, private AcpSeat {
     void on_reply(RpcReply) override { owner.on_session_closed(); }
     AcpAgent& owner;
     bool open = false;
+  };
+  struct PingCall final : RpcCall {
+    explicit PingCall(AcpAgent& owner) : owner(owner) {}
+    void on_reply(RpcReply reply) override { owner.on_ping_reply(reply); }
+    AcpAgent& owner;
   };
   struct Alarm final : io::TimerOp {
     explicit Alarm(Executor& executor) : rung(executor) {}
@@ -105,6 +113,7 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   void end_turn(PromptEnd end);
   PromptEnd prompt_error(const std::string& error) const;
   void on_session_closed();
+  void on_ping_reply(const RpcReply& reply);
   void take_any_update(const AgentUpdate& update);
   void take_update(const AgentUpdate& update);
   void show_update(const AgentUpdate& update);
@@ -153,6 +162,8 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   Alarm alarm_;
   PromptCall prompt_call_{*this};
   CloseCall close_call_{*this};
+  PingCall ping_call_{*this};
+  PingState pings_;
   std::uint64_t next_reply_id_ = 1;
   std::unordered_map<std::uint64_t, OpenQuestion> open_questions_;
 };

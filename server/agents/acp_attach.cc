@@ -32,6 +32,7 @@ void AcpAgent::attach(AttachSpec spec) {
   over_.reset();
   replay_.reset();
   last_replayed_ = 0;
+  pings_ = {};
   native_session_id_.clear();
   capabilities_ = {};
   v2_ = false;

@@ -48,6 +48,10 @@ bool AgentPort::steer(std::string_view, std::string_view) {
   return false;
 }
 
+bool AgentPort::ping() {
+  return false;
+}
+
 std::string_view to_string(LaunchMode mode) {
   switch (mode) {
     case LaunchMode::none:

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -140,6 +141,24 @@ class AgentSink {
   ~AgentSink() = default;
 };
 
+/// An agent that has never answered one cannot be judged by them.
+struct PingState {
+  std::uint64_t answered = 0;
+  std::optional<TimePoint> open_since;  ///< When one was sent that is not answered.
+};
+
+/// What a driver can do with the agent that it is attached to, besides prompting, cancelling and
+/// ending, which all can. What is false here is refused and never dropped in silence.
+struct Abilities {
+  bool resumes = false;        ///< An attach to its native session finds the memory again.
+  bool stays = false;          ///< It is live() still when its turn has ended.
+  bool steers = false;         ///< steer() may be true.
+  bool asks = false;           ///< It may ask questions.
+  bool takes_mode = false;     ///< Else set_mode() leads to the message "berth/config_refused",
+  bool takes_options = false;  ///< and so does set_config_option().
+  bool answers_pings = false;  ///< ping() may be true.
+};
+
 /// The agent's side, whatever the driver and wherever the process. Commands never block; what they
 /// lead to comes back through the sink. After on_exited or on_attach_failed an attach is over and
 /// attach() may be called again.
@@ -169,6 +188,14 @@ class AgentPort {
 
   virtual bool live() const = 0;
   virtual std::string stderr_tail() const = 0;
+  /// Of the agent that it is attached to; none while it is not live().
+  virtual Abilities abilities() const = 0;
+
+  /// Asks an agent that has nothing to do for a sign of life, which costs it no model and no event;
+  /// one at a time. False when there is no such question for it.
+  virtual bool ping();
+  /// What became of the pings of this attach.
+  virtual PingState pings() const { return {}; }
 };
 
 }  // namespace berth::server

@@ -184,6 +184,12 @@ Task<void> CommandAgent::shutdown() {
   co_await scope_.join();
 }
 
+Abilities CommandAgent::abilities() const {
+  Abilities can;
+  can.resumes = can.stays = live() && warm();
+  return can;
+}
+
 std::string CommandAgent::stderr_tail() const {
   return process_ == nullptr ? std::string() : process_->stderr_tail();
 }

@@ -44,6 +44,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   /// A one-shot agent is not, from the end of its turn on.
   bool live() const override { return state_ == State::live && !expected_end_; }
   std::string stderr_tail() const override;
+  Abilities abilities() const override;
 
  private:
   enum class State : std::uint8_t { none, attaching, live };

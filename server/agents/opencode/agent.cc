@@ -132,6 +132,14 @@ std::string Agent::stderr_tail() const {
   return server_ == nullptr ? std::string() : server_->stderr_tail();
 }
 
+/// No pings: its server says something every few seconds (server.cc).
+Abilities Agent::abilities() const {
+  Abilities can;
+  can.resumes = can.stays = can.steers = can.asks = live();
+  can.takes_mode = can.takes_options = live();
+  return can;
+}
+
 // --- requests ---
 
 Task<Result<HttpAnswer>> Agent::call(std::string method, std::string path, std::string body) {

@@ -41,6 +41,7 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   Task<void> shutdown() override;
   bool live() const override { return state_ == State::live; }
   std::string stderr_tail() const override;
+  Abilities abilities() const override;
 
  private:
   enum class State : std::uint8_t { none, attaching, live, leaving };

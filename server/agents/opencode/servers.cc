@@ -30,12 +30,11 @@ Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop)
     auto server = std::make_unique<Server>(platform_, launches_, profile_, directory_,
                                            tag_ + "-oc" + std::to_string(generation_));
     current_ = &hosted_.emplace_back(platform_.reactor(), std::move(server));
-    ++current_->users;
-    scope_.spawn(host(current_));
-  } else {
-    ++current_->users;
   }
-  Server* server = current_->server.get();
+  Hosted* const hosted = current_;
+  Server* const server = hosted->server.get();
+  // One that cannot be spawned has ended within spawn(), and is the current one no more.
+  if (++hosted->users == 1) scope_.spawn(host(hosted));
   const bool waited = co_await server->started().wait(stop);
   if (waited && server->live()) co_return server;
   Error error = waited ? server->failure() : make_error(ErrorKind::cancelled, "cancelled", "");

@@ -52,6 +52,12 @@ class Puppet final : public AgentPort {
   }
   bool live() const override { return live_; }
   std::string stderr_tail() const override { return {}; }
+  Abilities abilities() const override {
+    Abilities can;
+    can.resumes = can.stays = can.asks = can.takes_mode = can.takes_options = live_;
+    can.steers = live_ && can_steer;
+    return can;
+  }
 
   // What the agent says.
   std::int64_t epoch() const { return specs.back().attach_epoch; }

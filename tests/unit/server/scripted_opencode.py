@@ -8,6 +8,10 @@
     count       says how many prompts the session was sent, refused ones too
     late        two idles before anything else
     unheard permission|question|child    asks in a hole of the stream: only GETs know of it
+    remember WORD, recall                over processes too
+    hold        until another prompt joins it, which it answers
+    settings    says its agent and its model
+    linger TEXT says more of it when it has ended
 
 Environment: OPENCODE_SERVER_PASSWORD; SCRIPTED_STORE, a folder of known sessions;
 SCRIPTED_VERSION; SCRIPTED_SILENT, streams nothing but server.connected.
@@ -29,7 +33,7 @@ AUTH = "Basic " + base64.b64encode(f"opencode:{PASSWORD}".encode()).decode()
 lock = threading.RLock()
 streams, busy, messages, children = [], {}, {}, {}
 listed = {"permission": {}, "question": {}}
-aborted, replies, prompts = {}, {}, {}
+aborted, replies, prompts, joined = {}, {}, {}, {}
 ids = 0
 
 
@@ -107,14 +111,45 @@ def ask(session, message_id, kind, heard):
     return "reply " + reply
 
 
-def run(session, message_id, text):
+def user_message(session, message_id):
+    emit_message(session, {"id": message_id, "role": "user", "sessionID": session,
+                           "time": {"created": int(time.time() * 1000)}})
+
+
+def remember(session, word):
+    with open(os.path.join(STORE, session), "a", encoding="utf-8") as file:
+        file.write(word + "\n")
+    return "remembered"
+
+
+def recall(session):
+    with open(os.path.join(STORE, session), encoding="utf-8") as file:
+        return " ".join(file.read().split())
+
+
+def answer_joined(session, text):
+    """A prompt that joined the run: its answer is a message of its own."""
+    message_id, words = joined[session].get()
+    del joined[session]
+    user_message(session, message_id)
+    info = {"id": new_id("msg"), "role": "assistant", "parentID": message_id, "sessionID": session,
+            "time": {"created": int(time.time() * 1000)}}
+    part = {"id": new_id("prt"), "messageID": info["id"], "sessionID": session, "type": "text",
+            "text": text + words, "time": {"start": 1, "end": 2}}
+    emit_message(session, info, part)
+    emit_message(session, info | {"finish": "stop", "time": info["time"] | {"completed": 3}})
+
+
+def run(session, message_id, body):
+    text = body["parts"][0]["text"]
     verb, _, rest = text.partition(" ")
+    if verb == "hold":
+        joined[session] = queue.Queue()
     now = int(time.time() * 1000)
     if verb == "late":
         status(session, "idle")
         status(session, "idle")
-    emit_message(session, {"id": message_id, "role": "user", "sessionID": session,
-                           "time": {"created": now}})
+    user_message(session, message_id)
     status(session, "busy")
     info = {"id": new_id("msg"), "role": "assistant", "parentID": message_id, "sessionID": session,
             "time": {"created": now + 1}}
@@ -128,6 +163,15 @@ def run(session, message_id, text):
         rest = ask(session, info["id"], rest, heard=False)
     if verb == "count":
         rest = str(prompts[session])
+    if verb == "remember":
+        rest = remember(session, rest)
+    if verb == "recall":
+        rest = recall(session)
+    if verb == "settings":
+        rest = f"{body.get('agent')} {body.get('model', {}).get('modelID')}"
+    late = rest if verb == "linger" else ""
+    if late:
+        rest = "done"
     emit_message(session, info, part)
     words = (rest or "words").split(" ")
     stop = threading.Event()
@@ -159,7 +203,13 @@ def run(session, message_id, text):
     if "error" not in info:
         info["finish"] = "stop"
     emit_message(session, info)
+    if verb == "hold":
+        answer_joined(session, " ")
     status(session, "idle")
+    if late:
+        emit("message.part.delta", sessionID=session, messageID=info["id"], partID=part["id"],
+             field="text", delta=late)
+        emit("session.idle", sessionID=session)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -231,7 +281,10 @@ class Handler(BaseHTTPRequestHandler):
                 prompts[path[1]] = prompts.get(path[1], 0) + 1
             if text == "refuse":
                 return self.answer(400, {"name": "BadRequest", "data": {"message": "no"}})
-            threading.Thread(target=run, args=(path[1], body["messageID"], text),
+            if path[1] in joined:
+                joined[path[1]].put((body["messageID"], text))
+                return self.answer(204, None)
+            threading.Thread(target=run, args=(path[1], body["messageID"], body),
                              daemon=True).start()
             if text.startswith("drop"):
                 self.close_connection = True
@@ -261,6 +314,7 @@ def main():
     port = int(sys.argv[sys.argv.index("--port") + 1])
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
+    print("scripted agent is here", file=sys.stderr, flush=True)
     print(f"opencode server listening on http://127.0.0.1:{port}", flush=True)
     server.serve_forever()
 

@@ -40,11 +40,15 @@ class AgentRig : public testing::Test, public AgentSink {
 
   void shut_down() {
     if (port == nullptr) return;
-    bool down = false;
-    Scope scope(platform->reactor());
-    scope.spawn(shut_down_of(port.get(), &down));
-    turn_until([&] { return down; });
+    finish(port->shutdown());
     port.reset();
+  }
+  /// Runs a task to its end.
+  void finish(Task<void> task) {
+    bool done = false;
+    Scope scope(platform->reactor());
+    scope.spawn(mark(std::move(task), &done));
+    turn_until([&] { return done; });
   }
   /// Turns the reactor until `done`; half a minute is a failure.
   void turn_until(const std::function<bool()>& done) {
@@ -107,6 +111,7 @@ class AgentRig : public testing::Test, public AgentSink {
   }
   void on_question(std::int64_t, const AgentQuestion& question) override {
     questions.emplace_back(question.params);
+    reply_ids.push_back(question.reply_id);
   }
   void on_question_withdrawn(std::int64_t, std::uint64_t) override {}
   void on_foreign_message(std::int64_t, std::string_view method, std::string_view) override {
@@ -133,6 +138,7 @@ class AgentRig : public testing::Test, public AgentSink {
   std::vector<AttachFailure> failures;
   std::vector<std::string> updates;
   std::vector<std::string> questions;
+  std::vector<std::uint64_t> reply_ids;  // of the questions
   std::vector<std::string> foreign;
   std::vector<std::string> junk;
   std::vector<std::string> ended_turns;
@@ -140,9 +146,9 @@ class AgentRig : public testing::Test, public AgentSink {
   std::vector<AgentExit> exits;
 
  private:
-  static Task<void> shut_down_of(AgentPort* agent, bool* down) {
-    co_await agent->shutdown();
-    *down = true;
+  static Task<void> mark(Task<void> task, bool* done) {
+    co_await std::move(task);
+    *done = true;
   }
 
   QuietLog log_;
