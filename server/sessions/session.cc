@@ -54,8 +54,7 @@ bool Session::may_unload(TimePoint now) const {
   const bool works = current_ || paused_ || !queue_.empty() || !steering_.empty() || closing_ ||
                      is_ending(row_.state) || scope_.size() > 0 || !changes_.at_rest() ||
                      !questions_.none_open();
-  // Why a workspace was kept is nowhere else.
-  if (works || uses_ > 0 || busy() || down_ || !readers_.empty() || !kept_.empty()) return false;
+  if (works || uses_ > 0 || busy() || down_ || !readers_.empty()) return false;
   if (!context_.feed.seen_by_all(feed_)) return false;
   return now - last_use_ >= rest &&
          std::all_of(bindings_.begin(), bindings_.end(),

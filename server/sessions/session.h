@@ -126,9 +126,9 @@ class Session final : public LogWriter {
   /// Stops agents after the running turn and removes the workspace if that loses nothing.
   /// Idempotent.
   Task<Result<void>> close();
-  /// Why the workspace of a session that was closed since the start is there still; empty: it is
-  /// not.
-  const std::string& kept() const { return kept_; }
+  /// Why the workspace of a closed session is there still; empty: it is not. Once the session has
+  /// left the memory only its log can tell, and this says so.
+  std::string_view kept() const;
   /// Makes a closed session's workspace again, with the files as they were.
   Task<Result<void>> revive();
   /// Stops agents after the running turn; the workspace stays.

@@ -136,6 +136,12 @@ Task<Result<void>> Session::finish_close() {
   co_return Result<void>();
 }
 
+std::string_view Session::kept() const {
+  if (!kept_.empty()) return kept_;
+  const bool there = row_.state == SessionState::closed && has_worktree(row_);
+  return there && row_.workspace_ready ? "its last session.closed event says why" : "";
+}
+
 Task<Result<void>> Session::remove(RemoveOrder order, bool purge) {
   if (row_.state == SessionState::deleted) co_return Result<void>();
   if (!order.force && has_worktree(row_) && row_.workspace_ready) {
