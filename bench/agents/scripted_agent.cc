@@ -1,6 +1,7 @@
 #include "scripted_agent.h"
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 #include <berth/core/json_scan.h>
 #include <berth/core/json_writer.h>
 #include <berth/core/ndjson.h>
@@ -122,25 +123,12 @@ Task<void> Agent::send(std::string line) {
 }
 
 void Agent::reply(std::string_view id, std::string_view result) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_raw("id", id)
-      .member_raw("result", result)
-      .end_object();
-  scope_.spawn(send(std::move(line)));
+  scope_.spawn(send(rpc_result(id, result)));
 }
 
 void Agent::reply_error(std::string_view id, int code, std::string_view message,
                         std::string_view data) {
-  std::string line;
-  JsonWriter writer(line);
-  writer.begin_object().member("jsonrpc", "2.0").member_raw("id", id).key("error").begin_object();
-  writer.member_int64("code", code).member("message", message);
-  if (!data.empty()) writer.member_raw("data", data);
-  writer.end_object().end_object();
-  scope_.spawn(send(std::move(line)));
+  scope_.spawn(send(rpc_error(id, code, message, data)));
 }
 
 void Agent::on_line(Line& line) {
@@ -162,7 +150,7 @@ void Agent::on_line(Line& line) {
 
 void Agent::handle_request(const RoutedLine& line) {
   const Result<JsonDoc> doc = JsonDoc::parse(line.params.empty() ? "{}" : line.params);
-  if (!doc.has_value()) return reply_error(line.id.json, -32602, "bad params", {});
+  if (!doc.has_value()) return reply_error(line.id.json, kRpcInvalidParams, "bad params", {});
   const JsonView params = doc->root();
   const std::string session_id(line.session_id);
   if (line.method == "initialize") return initialize(line.id.json);
@@ -178,10 +166,10 @@ void Agent::handle_request(const RoutedLine& line) {
                  line.method == "session/set_mode" ? "{}" : R"({"configOptions":[]})");
   }
   if (line.method != "session/prompt")
-    return reply_error(line.id.json, -32601, "method not found", {});
+    return reply_error(line.id.json, kRpcMethodNotFound, "method not found", {});
   if (found == sessions_.end()) return unknown_session(line.id.json, session_id);
   if (running_.contains(session_id))
-    return reply_error(line.id.json, -32600, "a turn is running", {});
+    return reply_error(line.id.json, kRpcInvalidRequest, "a turn is running", {});
   auto prompt = std::make_unique<Prompt>();
   prompt->id = line.id.json;
   prompt->session = found->second.get();
@@ -245,11 +233,11 @@ void Agent::new_session(std::string_view id, const JsonView& params) {
 void Agent::unknown_session(std::string_view id, std::string_view session) {
   std::string data;
   if (options_.unknown_session == "opencode") {
-    reply_error(id, -32603, "Internal error", R"({"details":"NotFoundError"})");
+    reply_error(id, kRpcInternalError, "Internal error", R"({"details":"NotFoundError"})");
   } else if (options_.unknown_session == "params") {
-    reply_error(id, -32602, "Unknown session", {});
+    reply_error(id, kRpcInvalidParams, "Unknown session", {});
   } else if (options_.unknown_session == "null") {
-    reply_error(id, -32603, "Internal error", {});
+    reply_error(id, kRpcInternalError, "Internal error", {});
   } else {
     JsonWriter(data).begin_object().member("sessionId", session).end_object();
     reply_error(id, -32002, "Session not found", data);
@@ -282,18 +270,13 @@ Task<void> Agent::replay(std::string id, ScriptedSession* session) {
 // --- a turn ---
 
 Task<void> Agent::update(Prompt* prompt, std::string update_json) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member("method", "session/update")
-      .key("params")
+  std::string params;
+  JsonWriter(params)
       .begin_object()
       .member("sessionId", prompt->session->id())
       .member_raw("update", update_json)
-      .end_object()
       .end_object();
-  co_await send(std::move(line));
+  co_await send(rpc_notification("session/update", params));
 }
 
 Task<void> Agent::message(Prompt* prompt, std::string_view kind, std::string_view text) {
@@ -351,7 +334,7 @@ Task<void> Agent::run_prompt(std::unique_ptr<Prompt> prompt) {
   }
   running_.erase(prompt->session->id());
   if (stop_reason == "error") {
-    reply_error(prompt->id, -32603, "scripted error", {});
+    reply_error(prompt->id, kRpcInternalError, "scripted error", {});
   } else if (stop_reason != "gone") {
     std::string result;
     JsonWriter(result)
@@ -482,15 +465,7 @@ Task<std::string> Agent::ask_host(std::string method, std::string params) {
   const std::int64_t id = next_request_++;
   OneShot<std::string> answer(*world_.reactor);
   asked_.emplace(id, &answer);
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_int64("id", id)
-      .member("method", method)
-      .member_raw("params", params)
-      .end_object();
-  co_await send(std::move(line));
+  co_await send(rpc_request(id, method, params));
   // A host answers `cancelled` when the turn is cancelled; the end of the process ends the wait
   // too.
   struct GiveUp final : StopListener {

@@ -1,6 +1,7 @@
 #include <berth/server/agents/acp_agent.h>
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_errors.h>
@@ -12,9 +13,6 @@ namespace berth::server {
 
 namespace {
 
-constexpr int kMethodNotFound = -32601;
-constexpr int kInvalidParams = -32602;
-constexpr int kInternalError = -32603;
 constexpr int kRequestCancelled = -32800;
 /// Questions that one agent may have open; one that has more is not waiting for a person.
 constexpr std::size_t kQuestionsMax = 256;
@@ -361,7 +359,7 @@ void AcpAgent::on_over() {
 void AcpAgent::ask(const RoutedLine& line, QuestionKind kind, std::string_view child) {
   const std::string raw_id(line.id.json);
   if (open_questions_.size() >= kQuestionsMax) {
-    connection().reply_error(raw_id, kInternalError, "too many open questions");
+    connection().reply_error(raw_id, kRpcInternalError, "too many open questions");
     return;
   }
   show_all(replay_.release());  // an agent that asks is at its new work
@@ -386,7 +384,7 @@ void AcpAgent::on_request(const RoutedLine& line) {
   // of ours instead, as in a login.
   const bool scoped = !line.session_id.empty() || elicitation;
   if (line.params.empty() || !scoped) {
-    connection().reply_error(line.id.json, kInvalidParams, "sessionId is missing");
+    connection().reply_error(line.id.json, kRpcInvalidParams, "sessionId is missing");
     return;
   }
   const bool own = native_session_id_.empty() || line.session_id == native_session_id_;
@@ -396,7 +394,7 @@ void AcpAgent::on_request(const RoutedLine& line) {
 
 void AcpAgent::refuse(const RoutedLine& line) {
   // At once: an agent that waits for this answer stands still.
-  connection().reply_error(line.id.json, kMethodNotFound,
+  connection().reply_error(line.id.json, kRpcMethodNotFound,
                            "berth does not offer " + std::string(line.method));
   if (silent_) return;
   if (!line.method.starts_with("fs/") && !line.method.starts_with("terminal/")) {

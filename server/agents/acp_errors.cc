@@ -1,6 +1,7 @@
 #include <berth/server/agents/acp_errors.h>
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 
 #include <algorithm>
 #include <cctype>
@@ -117,9 +118,9 @@ Failure classify(std::string_view error, const AgentProfile& profile) {
   if (matches_any(profile.unknown_session, code, text)) return Failure::unknown_session;
   if (matches_any(unknown_session_shapes(), code, text)) return Failure::unknown_session;
   if (matches_any(transient_shapes(), code, text)) return Failure::transient;
-  if (code == -32601) return Failure::method_missing;
+  if (code == kRpcMethodNotFound) return Failure::method_missing;
   if (code == -32000) return Failure::needs_login;
-  if (code == -32602) return Failure::bad_params;
+  if (code == kRpcInvalidParams) return Failure::bad_params;
   return Failure::other;
 }
 

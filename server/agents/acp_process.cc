@@ -1,6 +1,7 @@
 #include <berth/server/agents/acp_process.h>
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_messages.h>
 #include <berth/server/agents/probe.h>
@@ -12,7 +13,6 @@ namespace berth::server {
 
 namespace {
 
-constexpr int kInvalidParams = -32602;
 /// Of updates that come before the answer that names their session: a handful, of a few KiB.
 constexpr std::size_t kEarlyBytesMax = std::size_t{4} << 20;
 constexpr Duration kCloseWait = std::chrono::seconds(1);
@@ -139,7 +139,7 @@ void AcpProcess::on_request(const RoutedLine& line) {
   if (AcpSeat* seat = asked_by(line)) {
     seat->on_request(line);
   } else {
-    connection_.reply_error(line.id.json, kInvalidParams, "berth has no such session here");
+    connection_.reply_error(line.id.json, kRpcInvalidParams, "berth has no such session here");
   }
 }
 

@@ -1,6 +1,7 @@
 #include <berth/server/agents/probe.h>
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/rpc_connection.h>
@@ -17,7 +18,7 @@ class DeafPeer final : public RpcPeer {
   RpcConnection* connection = nullptr;
   void on_notification(const RoutedLine&) override {}
   void on_request(const RoutedLine& line) override {
-    connection->reply_error(line.id.json, -32601, "berth is only probing");
+    connection->reply_error(line.id.json, kRpcMethodNotFound, "berth is only probing");
   }
   void on_junk(const char*, std::uint64_t, std::string_view) override {}
   bool wants_more() override { return true; }

@@ -1,5 +1,6 @@
 #include <berth/server/agents/rpc_connection.h>
 
+#include <berth/core/json_rpc.h>
 #include <berth/core/json_writer.h>
 
 #include <utility>
@@ -50,15 +51,7 @@ void RpcConnection::call(std::string_view method, std::string_view params, Durat
   Pending pending{&call, owner, {}};
   if (timeout.count() > 0) pending.deadline = platform_.reactor().clock().now() + timeout;
   pending_.emplace(id, pending);
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_int64("id", id)
-      .member("method", method)
-      .member_raw("params", params)
-      .end_object();
-  send(std::move(line));
+  send(rpc_request(id, method, params));
   arm_deadline();
 }
 
@@ -82,40 +75,15 @@ Task<RpcReply> RpcConnection::call(std::string method, std::string params, Durat
 }
 
 void RpcConnection::notify(std::string_view method, std::string_view params) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member("method", method)
-      .member_raw("params", params)
-      .end_object();
-  send(std::move(line));
+  send(rpc_notification(method, params));
 }
 
 void RpcConnection::reply(std::string_view raw_id, std::string_view result) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_raw("id", raw_id)
-      .member_raw("result", result)
-      .end_object();
-  send(std::move(line));
+  send(rpc_result(raw_id, result));
 }
 
 void RpcConnection::reply_error(std::string_view raw_id, int code, std::string_view message) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_raw("id", raw_id)
-      .key("error")
-      .begin_object()
-      .member_int64("code", code)
-      .member("message", message)
-      .end_object()
-      .end_object();
-  send(std::move(line));
+  send(rpc_error(raw_id, code, message));
 }
 
 void RpcConnection::arm_deadline() {

@@ -28,7 +28,7 @@ constexpr std::string_view kCapabilities =
     R"("sessionCapabilities":{"list":{},"resume":{},"close":{},"additionalDirectories":{}}})";
 
 int rpc_code_of(int status) {
-  if (status == 404) return kRpcResourceNotFound;
+  if (status == 404) return kAcpResourceNotFound;
   if (status == 400 || status == 409 || status == 422) return kRpcInvalidParams;
   return kRpcInternalError;
 }
@@ -167,7 +167,7 @@ void Bridge::with_session_of(std::string id, std::string_view method, const Json
   }
   const auto found = sessions_.find(session);
   if (found == sessions_.end()) {
-    return wire_.refuse(id, kRpcResourceNotFound,
+    return wire_.refuse(id, kAcpResourceNotFound,
                         "session " + printable(session) + " is not open here: load it first");
   }
   if (method == "session/close") return scope_.spawn(let_go(std::move(id), std::move(session)));

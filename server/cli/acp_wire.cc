@@ -97,40 +97,15 @@ void AcpWire::take(JsonDoc message) {
 }
 
 void AcpWire::answer(std::string_view id, std::string_view result) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_raw("id", id)
-      .member_raw("result", result)
-      .end_object();
-  send(line);
+  send(rpc_result(id, result));
 }
 
 void AcpWire::refuse(std::string_view id, int code, std::string_view message) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_raw("id", id)
-      .key("error")
-      .begin_object()
-      .member_int64("code", code)
-      .member("message", message)
-      .end_object()
-      .end_object();
-  send(line);
+  send(rpc_error(id, code, message));
 }
 
 void AcpWire::notify(std::string_view method, std::string_view params) {
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member("method", method)
-      .member_raw("params", params)
-      .end_object();
-  send(line);
+  send(rpc_notification(method, params));
 }
 
 Task<Result<JsonDoc>> AcpWire::ask(std::string method, std::string params, StopToken stop) {
@@ -138,15 +113,7 @@ Task<Result<JsonDoc>> AcpWire::ask(std::string method, std::string params, StopT
   const std::int64_t id = next_id_++;
   Asked asked(reactor_);
   asked_.emplace(id, &asked);
-  std::string line;
-  JsonWriter(line)
-      .begin_object()
-      .member("jsonrpc", "2.0")
-      .member_int64("id", id)
-      .member("method", method)
-      .member_raw("params", params)
-      .end_object();
-  send(line);
+  send(rpc_request(id, method, params));
   const bool answered = co_await asked.answer.wait(stop);
   asked_.erase(id);
   if (!answered) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/json_doc.h>
+#include <berth/core/json_rpc.h>
 #include <berth/core/ndjson.h>
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
@@ -15,13 +16,8 @@
 
 namespace berth::server {
 
-/// Error codes of JSON-RPC and of the protocol.
-inline constexpr int kRpcParseError = -32700;
-inline constexpr int kRpcInvalidRequest = -32600;
-inline constexpr int kRpcMethodNotFound = -32601;
-inline constexpr int kRpcInvalidParams = -32602;
-inline constexpr int kRpcInternalError = -32603;
-inline constexpr int kRpcResourceNotFound = -32002;
+/// An error code of the protocol's own; those of JSON-RPC are in core/json_rpc.h.
+inline constexpr int kAcpResourceNotFound = -32002;
 
 /// Receives what the client wants, in its order. Must not destroy the wire.
 class AcpHandler {
