@@ -5,6 +5,7 @@
 #include <berth/io/files_linux.h>
 #include <berth/server/cli/batch_tasks.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/cli/exit_codes.h>
 #include <berth/server/cli/fresh_id.h>
 #include <berth/server/cli/patient.h>
 #include <berth/server/named/prompt_cutter.h>
@@ -21,7 +22,6 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kTasksBytesMax = std::size_t{256} << 20;
-constexpr int kTimedOut = 124;
 /// How long one answer to "has the turn ended?" is waited for at the server.
 constexpr double kLongPollMax = 30;
 /// What a turn that was cancelled gets to end, before the task is given up.
@@ -471,7 +471,7 @@ int batch_command(const GlobalOptions& global, const BatchOptions& options) {
     return remote->exit_code();
   }
   if (failed_before > 0 || progress.failed() > progress.timed_out()) return 1;
-  return progress.timed_out() > 0 ? kTimedOut : 0;
+  return progress.timed_out() > 0 ? kExitTimedOut : 0;
 }
 
 }  // namespace berth::server

@@ -1,5 +1,7 @@
 #include <berth/server/cli/describe.h>
 
+#include <berth/server/cli/exit_codes.h>
+
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -67,9 +69,9 @@ const std::map<std::string_view, std::string_view>& examples() {
 /// What they exit with beyond what all do.
 const std::map<std::string_view, std::vector<std::pair<int, std::string>>>& own_exits() {
   static const std::map<std::string_view, std::vector<std::pair<int, std::string>>> all = {
-      {"prompt", {{124, "the time was over, the turn goes on"}}},
-      {"agent prompt", {{124, "the time was over, the turn goes on"}}},
-      {"batch", {{124, "tasks failed by their time limit, and none otherwise"}}},
+      {"prompt", {{kExitTimedOut, "the time was over, the turn goes on"}}},
+      {"agent prompt", {{kExitTimedOut, "the time was over, the turn goes on"}}},
+      {"batch", {{kExitTimedOut, "tasks failed by their time limit, and none otherwise"}}},
   };
   return all;
 }
@@ -81,7 +83,7 @@ std::vector<std::pair<int, std::string>> exits_of(std::string_view path) {
   if (own != own_exits().end()) {
     exits.insert(exits.end(), own->second.begin(), own->second.end());
   }
-  exits.emplace_back(130, "Ctrl-C");
+  exits.emplace_back(kExitInterrupted, "Ctrl-C");
   return exits;
 }
 

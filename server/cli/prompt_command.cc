@@ -1,6 +1,7 @@
 // berth prompt: posts a prompt and follows its turn to the end.
 #include <berth/core/json_writer.h>
 #include <berth/server/cli/commands.h>
+#include <berth/server/cli/exit_codes.h>
 #include <berth/server/cli/transcript.h>
 
 #include <fmt/format.h>
@@ -14,8 +15,6 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kPromptBytesMax = std::size_t{16} << 20;
-constexpr int kTimedOut = 124;
-constexpr int kInterrupted = 130;
 /// How long the list of changed files is waited for after a turn's end.
 constexpr Duration kChangePatience = std::chrono::seconds(2);
 
@@ -157,7 +156,7 @@ int prompt_command(const GlobalOptions& global, const PromptOptions& options) {
   terminal.note(fmt::format("{}; the turn goes on: berth attach {}",
                             end == Remote::FollowEnd::timed_out ? "timed out" : "detached",
                             options.session));
-  return end == Remote::FollowEnd::timed_out ? kTimedOut : kInterrupted;
+  return end == Remote::FollowEnd::timed_out ? kExitTimedOut : kExitInterrupted;
 }
 
 }  // namespace berth::server

@@ -10,6 +10,7 @@
 #include <berth/io/select.h>
 #include <berth/io/signals.h>
 #include <berth/server/cli/environment.h>
+#include <berth/server/cli/exit_codes.h>
 #include <berth/server/cli/patient.h>
 #include <berth/server/config.h>
 
@@ -28,7 +29,6 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kSmallFileMax = 64 * 1024;
-constexpr int kInterrupted = 130;
 
 template <typename T>
 Task<void> finish(Task<T> task, std::optional<T>* out, io::Reactor* reactor) {
@@ -158,7 +158,7 @@ class HttpRemote final : public Remote {
     ends_quietly_ = true;
     reactor_->arm(patience_over_, reactor_->clock().now() + delay);
   }
-  int exit_code() const override { return interrupted_ ? kInterrupted : 1; }
+  int exit_code() const override { return interrupted_ ? kExitInterrupted : 1; }
   const std::string& url() const override { return url_; }
 
   void run_task(Task<void> task) override { run(finished(std::move(task))); }
