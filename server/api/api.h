@@ -184,6 +184,11 @@ class Api final : public io::HttpHandler {
     std::shared_ptr<io::FolderTree> tree;  // jobs of the files lane hold it, too
   };
   Task<Result<OpenTree>> open_tree(ApiCall* call);
+  struct WriteTree : OpenTree {
+    io::TreeCondition condition;
+    Semaphore::Permits turn;  // nobody else changes files meanwhile
+  };
+  Task<Result<WriteTree>> open_tree_to_write(ApiCall* call);
   Task<void> send_file(ApiCall* call, io::TreeFile* file);
 
   /// Events are not an Answer: a stream writes on its own.

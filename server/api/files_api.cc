@@ -115,7 +115,7 @@ std::optional<ByteRange> parse_range(std::string_view header, std::uint64_t size
   return ByteRange{*first, std::min(last.value_or(size - 1), size - 1) - *first + 1};
 }
 
-io::TreeCondition condition_of(const io::HttpRequest& request, Error* error) {
+Result<io::TreeCondition> condition_of(const io::HttpRequest& request) {
   io::TreeCondition condition;
   const std::string_view match = request.header("if-match");
   const std::string_view none_match = request.header("if-none-match");
@@ -124,14 +124,13 @@ io::TreeCondition condition_of(const io::HttpRequest& request, Error* error) {
   } else if (!match.empty()) {
     const bool one = match.size() > 2 && match.front() == '"' && match.back() == '"' &&
                      match.find(',') == std::string_view::npos;
-    if (!one)
-      *error = make_error(ErrorKind::invalid, "bad_field", "If-Match: must be * or one tag");
-    condition.version = one ? std::string(match.substr(1, match.size() - 2)) : std::string();
+    if (!one) return fail(ErrorKind::invalid, "bad_field", "If-Match: must be * or one tag");
+    condition.version = match.substr(1, match.size() - 2);
   }
   if (none_match == "*") {
     condition.absent = true;
   } else if (!none_match.empty()) {
-    *error = make_error(ErrorKind::invalid, "bad_field", "If-None-Match: must be *");
+    return fail(ErrorKind::invalid, "bad_field", "If-None-Match: must be *");
   }
   return condition;
 }
@@ -267,14 +266,22 @@ Task<void> Api::send_file(ApiCall* call, io::TreeFile* file) {
   static_cast<void>(sent);
 }
 
-Api::Answer Api::put_file(ApiCall* call) {
-  Error unfit;
-  const io::TreeCondition condition = condition_of(*call->request, &unfit);
-  if (!unfit.message.empty()) co_return problem(unfit);
+/// The same for a change to one file, under the conditions of the request.
+Task<Result<Api::WriteTree>> Api::open_tree_to_write(ApiCall* call) {
+  Result<io::TreeCondition> condition = condition_of(*call->request);
+  if (!condition.has_value()) co_return fail(std::move(condition.error()));
   Result<OpenTree> open = co_await open_tree(call);
-  if (!open.has_value()) co_return problem(open.error());
+  if (!open.has_value()) co_return fail(std::move(open.error()));
   // One at a time, so that of two with the same If-Match one loses; and never under a snapshot.
-  Semaphore::Permits permit = co_await open->session->changes().files().acquire();
+  Semaphore::Permits turn = co_await open->session->changes().files().acquire();
+  WriteTree write = {std::move(*open), std::move(*condition), std::move(turn)};
+  co_return write;
+}
+
+Api::Answer Api::put_file(ApiCall* call) {
+  Result<WriteTree> open = co_await open_tree_to_write(call);
+  if (!open.has_value()) co_return problem(open.error());
+  const io::TreeCondition condition = open->condition;
   const std::shared_ptr<io::FolderTree> tree = open->tree;
   const std::string path(call->query("path"));
   const std::string* const content = &call->request->body;
@@ -295,12 +302,9 @@ Api::Answer Api::put_file(ApiCall* call) {
 }
 
 Api::Answer Api::delete_file(ApiCall* call) {
-  Error unfit;
-  const io::TreeCondition condition = condition_of(*call->request, &unfit);
-  if (!unfit.message.empty()) co_return problem(unfit);
-  Result<OpenTree> open = co_await open_tree(call);
+  Result<WriteTree> open = co_await open_tree_to_write(call);
   if (!open.has_value()) co_return problem(open.error());
-  Semaphore::Permits permit = co_await open->session->changes().files().acquire();
+  const io::TreeCondition condition = open->condition;
   const std::shared_ptr<io::FolderTree> tree = open->tree;
   const std::string path(call->query("path"));
   Result<void> removed = co_await context_.platform.offload().run(
