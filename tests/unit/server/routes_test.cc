@@ -24,12 +24,47 @@ TEST(StreamCursor, ATextGivesBackItsPlaces) {
   EXPECT_EQ(parsed->known, cursor.known);
   EXPECT_EQ(parsed->places, cursor.places);
   EXPECT_TRUE(StreamCursor::parse(StreamCursor().text(), 0).has_value());
+  cursor.places.clear();
+  for (SessionNo no = 1; no <= 1000; ++no) cursor.places.emplace(no, 300);
+  EXPECT_EQ(cursor.text().size(), 2U + 3 + 2 * 1000) << "every event carries it";
+  for (std::uint64_t seq = 1; seq < 1ULL << 58; seq = seq * 3 + 1) {
+    cursor.places = {{7, seq}, {8, seq}, {9 + 7 * static_cast<SessionNo>(seq % 1000), seq}};
+    parsed = StreamCursor::parse(cursor.text(), 3);
+    ASSERT_TRUE(parsed.has_value()) << cursor.text();
+    EXPECT_EQ(parsed->places, cursor.places);
+  }
+}
+
+TEST(StreamCursor, ATextThatBerthGaveBeforeIsStillUnderstood) {
+  Result<StreamCursor> parsed = StreamCursor::parse("1.3mv.1-0.z-10.3mv-rs", 3);
+  ASSERT_TRUE(parsed.has_value());
+  EXPECT_EQ(parsed->known, 4711);
+  EXPECT_EQ(parsed->places, (std::map<SessionNo, std::uint64_t>{{1, 0}, {35, 36}, {4711, 1000}}));
 }
 
 TEST(StreamCursor, WhatNoStreamGaveIsRefused) {
-  for (const char* text :
-       {"", "1", "1.", "2.1", "1.x-", "1.1.1", "1.1.1-", "1.1.-1-2", "1.1.1-1.", "1.1.1-1.1-2",
-        "1.1 .1-1", "1.zzzzzzzzzzzzzzzz", "1.1.1-1.2-2.3-3.4-4"}) {
+  for (const char* text : {"",
+                           "1",
+                           "1.",
+                           "2.1",
+                           "1.x-",
+                           "1.1.1",
+                           "1.1.1-",
+                           "1.1.-1-2",
+                           "1.1.1-1.",
+                           "1.1.1-1.1-2",
+                           "1.1 .1-1",
+                           "1.zzzzzzzzzzzzzzzz",
+                           "1.1.1-1.2-2.3-3.4-4",
+                           "2.",
+                           "2.A.",
+                           "2.AB",
+                           "2.Ag",
+                           "2.AAAAA",
+                           "2.A A",
+                           "2.AB_______________A",
+                           "2._______________A",
+                           "3.A"}) {
     EXPECT_FALSE(StreamCursor::parse(text, 3).has_value()) << text;
   }
 }
