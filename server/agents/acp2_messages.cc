@@ -89,13 +89,12 @@ std::string auth_methods(const JsonView& initialized) {
 // --- sessions ---
 
 std::string open_params(const acp::OpenParams& open) {
-  std::string out;
-  JsonWriter writer(out);
-  writer.begin_object();
-  if (!open.native_session_id.empty()) writer.member("sessionId", open.native_session_id);
-  writer.member("cwd", open.directory).key("mcpServers").begin_array();
-  const Result<JsonDoc> servers =
-      JsonDoc::parse(open.mcp_servers.empty() ? std::string_view("[]") : open.mcp_servers);
+  if (open.mcp_servers.empty()) return acp::open_params(open);
+  const Result<JsonDoc> servers = JsonDoc::parse(open.mcp_servers);
+  acp::OpenParams typed = open;
+  typed.mcp_servers.clear();
+  JsonWriter writer(typed.mcp_servers);
+  writer.begin_array();
   for (const JsonView& server :
        servers.has_value() ? servers->root().elements() : std::vector<JsonView>()) {
     writer.begin_object();
@@ -104,13 +103,7 @@ std::string open_params(const acp::OpenParams& open) {
     writer.end_object();
   }
   writer.end_array();
-  if (!open.additional_directories.empty()) {
-    writer.key("additionalDirectories").begin_array();
-    for (const std::string& directory : open.additional_directories) writer.string(directory);
-    writer.end_array();
-  }
-  writer.end_object();
-  return out;
+  return acp::open_params(typed);
 }
 
 std::string set_config_params(std::string_view native_session_id, std::string_view id,
