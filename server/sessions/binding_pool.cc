@@ -14,7 +14,8 @@ PooledAgent Binding::pooled() const {
   facts.since = since_;
   facts.memory_bytes = last_signs_.resident_bytes;
   facts.wedged = diagnosis_.health == Health::stalled;
-  if (profile->driver == Driver::opencode) facts.shared_by = profile->name;
+  if (serves_many(*profile)) facts.shared_by = profile->name;
+  if (profile->driver == Driver::acp) facts.seats_max = profile->sessions_per_process;
   const bool needed = session_.needs(row_.agent);
   if (waits_to_start()) {
     facts.phase = AgentPhase::waiting;

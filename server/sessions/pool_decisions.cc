@@ -21,7 +21,14 @@ struct Place {
   std::uint64_t memory_bytes = 0;
   std::string_view project;
   std::string_view shared_by;
+  std::size_t seats_max = 0;
+  std::size_t seats = 0;  // also of those that leave
   int process = 0;
+
+  /// Whoever shares by that name may start in it.
+  bool takes(std::string_view sharing) const {
+    return !sharing.empty() && shared_by == sharing && (seats_max == 0 || seats < seats_max);
+  }
 };
 
 class Planner {
@@ -50,6 +57,7 @@ class Planner {
     const PooledAgent& agent = agents_[index];
     Place& place = place_of(agent);
     place.agents.push_back(index);
+    ++place.seats;
     place.project = agent.project;
     place.process = std::max(place.process, agent.process);
     place.memory_bytes = std::max(place.memory_bytes, agent.memory_bytes);
@@ -62,12 +70,13 @@ class Planner {
   Place& place_of(const PooledAgent& agent) {
     for (Place& place : places_) {
       const bool same = agent.process != 0 && place.process == agent.process;
-      const bool joins = !agent.shared_by.empty() && place.shared_by == agent.shared_by &&
-                         (agent.process == 0 || place.process == 0);
-      if (same || joins) return place;
+      const bool unknown = agent.process == 0 || place.process == 0;
+      if (same || (unknown && place.takes(agent.shared_by))) return place;
     }
-    places_.emplace_back().shared_by = agent.shared_by;
-    return places_.back();
+    Place& place = places_.emplace_back();
+    place.shared_by = agent.shared_by;
+    place.seats_max = agent.seats_max;
+    return place;
   }
 
   void look_again(TimePoint when) {
@@ -154,10 +163,9 @@ class Planner {
   }
 
   bool joins_others(const PooledAgent& agent) const {
-    return !agent.shared_by.empty() &&
-           std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
-             return place.shared_by == agent.shared_by && !place.ending;
-           });
+    return std::any_of(places_.begin(), places_.end(), [&](const Place& place) {
+      return place.takes(agent.shared_by) && !place.ending;
+    });
   }
 
   void serve(std::size_t index) {

@@ -44,6 +44,7 @@ struct PooledAgent {
   std::string_view project;
   int process = 0;             ///< Pid; agents of one process share a place. 0: none yet.
   std::string_view shared_by;  ///< Who may join a process that is there: its profile; else empty.
+  std::size_t seats_max = 0;   ///< How many may share one process; 0: any number.
   bool pinned = false;         ///< Never ended for idling or for others.
   bool warming_up = false;     ///< Waiting: no turn needs it; it takes no place from anybody.
   bool wedged = false;         ///< It shows no life: when idle, it ends.

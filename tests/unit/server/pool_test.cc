@@ -39,8 +39,9 @@ PooledAgent sized(PooledAgent made, std::uint64_t bytes) {
   return made;
 }
 
-PooledAgent sharing(PooledAgent made) {
+PooledAgent sharing(PooledAgent made, std::size_t seats_max = 0) {
   made.shared_by = "opencode";
+  made.seats_max = seats_max;
   return made;
 }
 
@@ -258,6 +259,33 @@ TEST(PoolPlans, AgentsOfOneProcessShareAPlace) {
        20,
        limits(2),
        "start 0; start 1; start 2"},
+      {"a process has so many seats",
+       {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2)},
+       20,
+       limits(1),
+       "start 1; blocked 2 agents_live_max; again 300"},
+      {"who leaves sits there until it is gone",
+       {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kEnding, 0, 7), 2),
+        sharing(agent(kWaiting), 2)},
+       20,
+       limits(1),
+       "blocked 2 agents_live_max; again 300"},
+      {"also when it is told to leave now",
+       {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kIdle, 1, 7), 2),
+        sharing(agent(kWaiting, 2000), 2)},
+       2000,
+       limits(1),
+       "evict 1 agents_idle_ttl; blocked 2 agents_live_max; again 2300"},
+      {"so many that start begin so many processes",
+       {sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2)},
+       20,
+       limits(2),
+       "start 0; start 1; start 2"},
+      {"and no more",
+       {sharing(agent(kStarting), 2), sharing(agent(kStarting), 2), sharing(agent(kWaiting), 2)},
+       20,
+       limits(1),
+       "blocked 2 agents_live_max; again 300"},
   });
 }
 
