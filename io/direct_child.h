@@ -4,6 +4,7 @@
 
 #include <berth/core/log.h>
 #include <berth/io/child_start.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_tree.h>
 
@@ -75,11 +76,6 @@ class DirectChild {
     void on_ready(int error) override { child.on_exited(error); }
     DirectChild& child;
   };
-  struct Retry final : TimerOp {
-    explicit Retry(DirectChild& of) : child(of) {}
-    void on_timer() override { child.end_tree(); }
-    DirectChild& child;
-  };
 
   void on_exited(int error);
   void end_tree();
@@ -98,7 +94,7 @@ class DirectChild {
   ExitListener* listener_ = nullptr;
   DirectProcess* process_ = nullptr;
   ExitPoll exit_poll_;
-  Retry retry_;
+  MemberTimer<&DirectChild::end_tree> retry_;
   bool exited_ = false;  // the process itself; its tree may live
   bool reaped_ = false;
   bool told_ = false;

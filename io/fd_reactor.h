@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/io/loop_host.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/poller.h>
 #include <berth/io/reactor.h>
 #include <berth/io/timer_heap.h>
@@ -111,30 +112,6 @@ class FdReactor final : public Reactor {
     mutable std::optional<WallTime> wall_;
   };
   /// Internal timers: members that call back into the reactor.
-  class Watchdog final : public TimerOp {
-   public:
-    explicit Watchdog(FdReactor& reactor) : reactor_(reactor) {}
-    void on_timer() override { reactor_.look_for_lost_events(); }
-
-   private:
-    FdReactor& reactor_;
-  };
-  class AcceptRetry final : public TimerOp {
-   public:
-    explicit AcceptRetry(FdReactor& reactor) : reactor_(reactor) {}
-    void on_timer() override { reactor_.retry_accepts(); }
-
-   private:
-    FdReactor& reactor_;
-  };
-  class ConnectRetry final : public TimerOp {
-   public:
-    explicit ConnectRetry(FdReactor& reactor) : reactor_(reactor) {}
-    void on_timer() override { reactor_.retry_connects(); }
-
-   private:
-    FdReactor& reactor_;
-  };
   class FilesDone final : public Runnable {
    public:
     explicit FilesDone(FdReactor& reactor) : reactor_(reactor) {}
@@ -271,9 +248,9 @@ class FdReactor final : public Reactor {
   IntrusiveList<Runnable> running_;  // the part of posted_ that this round runs
   IntrusiveList<TurnHook> hooks_;
 
-  Watchdog watchdog_{*this};
-  AcceptRetry accept_retry_{*this};
-  ConnectRetry connect_retry_{*this};
+  MemberTimer<&FdReactor::look_for_lost_events> watchdog_{*this};
+  MemberTimer<&FdReactor::retry_accepts> accept_retry_{*this};
+  MemberTimer<&FdReactor::retry_connects> connect_retry_{*this};
   FilesDone files_done_{*this};
   std::size_t started_ = 0;  // operations, timers not counted
   bool ran_ = false;         // something ran in this turn

@@ -3,6 +3,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
 #include <berth/io/http_connection.h>
+#include <berth/io/member_timer.h>
 
 #include <fmt/format.h>
 
@@ -39,14 +40,6 @@ class Server final : public HttpServer {
     Scope scope;
     StopSource gone;  // told to the handlers
     const TlsContext* tls;
-  };
-  class FinishTimer final : public TimerOp {
-   public:
-    explicit FinishTimer(StopSource& gone) : gone_(gone) {}
-    void on_timer() override { gone_.request_stop(); }
-
-   private:
-    StopSource& gone_;
   };
   class Accepting final : public AcceptOp, public StopListener {
    public:
@@ -95,7 +88,7 @@ Task<void> Server::serve(Handle listener, StopToken stop, const TlsContext* tls)
         fmt::format("no more connections: {}", errno_error(accepting.error(), "accept").message));
     listening.scope.request_stop();
   }
-  FinishTimer timer(listening.gone);
+  MemberTimer<&StopSource::request_stop> timer(listening.gone);
   shared_.reactor.arm(timer, shared_.reactor.clock().now() + patience);
   co_await listening.scope.join();
   shared_.reactor.disarm(timer);

@@ -7,6 +7,7 @@
 #include <berth/core/stop.h>
 #include <berth/core/sync.h>
 #include <berth/core/task.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/port.h>
 #include <berth/io/reactor.h>
 
@@ -89,22 +90,6 @@ class HttpSocket {
    private:
     HttpSocket& socket_;
   };
-  class ReadTimer final : public TimerOp {
-   public:
-    explicit ReadTimer(HttpSocket& socket) : socket_(socket) {}
-    void on_timer() override { socket_.wake_reader(Wake::deadline); }
-
-   private:
-    HttpSocket& socket_;
-  };
-  class WriteTimer final : public TimerOp {
-   public:
-    explicit WriteTimer(HttpSocket& socket) : socket_(socket) {}
-    void on_timer() override { socket_.check_write_progress(); }
-
-   private:
-    HttpSocket& socket_;
-  };
   struct WriteAwaiter {
     HttpSocket& socket;
     bool await_ready() const noexcept { return false; }
@@ -118,6 +103,7 @@ class HttpSocket {
   void pause_if_full();
   void resume_if_room();
   void wake_reader(Wake why);
+  void on_deadline() { wake_reader(Wake::deadline); }
   void begin_write(std::coroutine_handle<> handle);
   void write_ended(int error);
   void check_write_progress();
@@ -128,7 +114,7 @@ class HttpSocket {
   Event changed_;  // an operation ended: close() looks again
 
   Reading reading_;
-  ReadTimer read_timer_;
+  MemberTimer<&HttpSocket::on_deadline> read_timer_;
   std::size_t read_ahead_max_;
   std::string input_;
   std::size_t consumed_ = 0;
@@ -145,7 +131,7 @@ class HttpSocket {
   bool closed_ = false;
 
   Writing writing_;
-  WriteTimer write_timer_;
+  MemberTimer<&HttpSocket::check_write_progress> write_timer_;
   Duration stall_max_ = {};
   std::size_t written_before_ = 0;
   std::coroutine_handle<> writer_;

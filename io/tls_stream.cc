@@ -1,5 +1,6 @@
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/tls.h>
 
 #include <openssl/err.h>
@@ -143,14 +144,6 @@ class TlsStream final : public ByteStream {
     }
     TlsStream& stream_;
   };
-  class Goodbye final : public TimerOp {
-   public:
-    explicit Goodbye(TlsStream& stream) : stream_(stream) {}
-    void on_timer() override { stream_.give_up_writing(); }
-
-   private:
-    TlsStream& stream_;
-  };
 
   Task<Result<void>> take_steps(const Watch* watch);
   Task<Result<void>> send_out();
@@ -195,7 +188,7 @@ class TlsStream final : public ByteStream {
   bool said_goodbye_ = false;
 
   Scope scope_;
-  Goodbye goodbye_;
+  MemberTimer<&TlsStream::give_up_writing> goodbye_;
   bool closing_ = false;
   bool closed_ = false;
 };

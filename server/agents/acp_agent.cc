@@ -32,7 +32,7 @@ AcpAgent::AcpAgent(io::Platform& platform, AcpProcesses& processes, NativeSessio
       filter_({profile.strip, profile.strip_between}),
       started_(platform.reactor()),
       over_(platform.reactor()),
-      alarm_(platform.reactor()) {}
+      rung_(platform.reactor()) {}
 
 AcpAgent::~AcpAgent() {
   BERTH_ASSERT(state_ == State::none);
@@ -197,7 +197,7 @@ void AcpAgent::end(bool at_once) {
   if (state_ == State::none) return;
   expected_end_ = true;
   give_up_ = true;
-  alarm_.rung.set();
+  rung_.set();
   if (process_ == nullptr || over_.is_set()) return;
   const bool close = !at_once && state_ == State::live && capabilities_.close && !prompt_call_.open;
   if (!close) return leave_process(at_once);
@@ -287,7 +287,7 @@ void AcpAgent::take_any_update(const AgentUpdate& update) {
 void AcpAgent::take_update(const AgentUpdate& update) {
   if (state_ == State::attaching && update.kind == profile_.replay_ends_with) {
     replay_.ended_by_mark();
-    alarm_.rung.set();
+    rung_.set();
   }
   switch (replay_.take(update)) {
     case ReplayGuard::Fate::show:

@@ -4,6 +4,7 @@
 
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/agents/acp2_translator.h>
 #include <berth/server/agents/acp_messages.h>
 #include <berth/server/agents/acp_process.h>
@@ -69,11 +70,6 @@ class AcpAgent final : public AgentPort, private AcpSeat {
     explicit PingCall(AcpAgent& owner) : owner(owner) {}
     void on_reply(RpcReply reply) override { owner.on_ping_reply(reply); }
     AcpAgent& owner;
-  };
-  struct Alarm final : io::TimerOp {
-    explicit Alarm(Executor& executor) : rung(executor) {}
-    void on_timer() override { rung.set(); }
-    Event rung;
   };
   struct OpenQuestion {
     std::string raw_id;
@@ -159,7 +155,8 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   bool left_ = false;                    // the process goes on without this session
   Event started_;
   Event over_;
-  Alarm alarm_;
+  Event rung_;  // by the alarm, or because it does not matter any more
+  io::MemberTimer<&Event::set> alarm_{rung_};
   PromptCall prompt_call_{*this};
   CloseCall close_call_{*this};
   PingCall ping_call_{*this};

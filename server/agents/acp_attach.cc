@@ -46,11 +46,11 @@ void AcpAgent::attach(AttachSpec spec) {
 }
 
 Task<void> AcpAgent::pause(Duration duration) {
-  alarm_.rung.reset();
+  rung_.reset();
   if (give_up_) co_return;
   io::Reactor& reactor = platform_.reactor();
   reactor.arm(alarm_, reactor.clock().now() + duration);
-  co_await alarm_.rung.wait();
+  co_await rung_.wait();
   reactor.disarm(alarm_);
 }
 

@@ -6,6 +6,7 @@
 #include <berth/core/ndjson.h>
 #include <berth/core/result.h>
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/platform.h>
 
 #include <cstdint>
@@ -99,14 +100,6 @@ class LineProcess final : private io::ExitListener, private LineSink {
    private:
     LineProcess& owner_;
   };
-  class Grace final : public io::TimerOp {
-   public:
-    explicit Grace(LineProcess& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_grace_over(); }
-
-   private:
-    LineProcess& owner_;
-  };
 
   void on_exit(io::ExitStatus status) override;
   void on_line(Line& line) override { peer_.on_line(line); }
@@ -129,7 +122,8 @@ class LineProcess final : private io::ExitListener, private LineSink {
   Stdout stdout_{*this};
   Stderr stderr_{*this};
   Stdin stdin_{*this};
-  Grace grace_{*this};  // after end(): kill; after the exit: stop waiting for end of stream
+  io::MemberTimer<&LineProcess::on_grace_over> grace_{
+      *this};  // after end(): kill; after the exit: stop waiting for end of stream
   Event closed_;
   std::string outgoing_;  // queued behind what is being written
   std::string writing_;

@@ -4,6 +4,7 @@
 
 #include <berth/core/json_scan.h>
 #include <berth/core/task.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/agents/line_process.h>
 
 #include <cstdint>
@@ -118,14 +119,7 @@ class RpcConnection final : private LinePeer {
   io::Platform& platform_;
   JsonScanner& scanner_;
   RpcPeer& peer_;
-  class Deadline final : public io::TimerOp {
-   public:
-    explicit Deadline(RpcConnection& owner) : owner_(owner) {}
-    void on_timer() override { owner_.fail_expired(); }
-
-   private:
-    RpcConnection& owner_;
-  } deadline_{*this};
+  io::MemberTimer<&RpcConnection::fail_expired> deadline_{*this};
   std::map<std::int64_t, Pending> pending_;
   std::int64_t next_id_ = 1;
   std::uint64_t notifications_ = 0;

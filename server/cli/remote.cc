@@ -5,6 +5,7 @@
 #include <berth/core/sync.h>
 #include <berth/core/uri.h>
 #include <berth/io/files_linux.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/offload_threads.h>
 #include <berth/io/resolver.h>
 #include <berth/io/select.h>
@@ -174,18 +175,6 @@ class HttpRemote final : public Remote {
   }
 
  private:
-  class PatienceOver final : public io::TimerOp {
-   public:
-    explicit PatienceOver(HttpRemote& remote) : remote_(remote) {}
-    void on_timer() override {
-      remote_.timed_out_ = !remote_.ends_quietly_;
-      remote_.done();
-    }
-
-   private:
-    HttpRemote& remote_;
-  };
-
   template <typename T>
   T run(Task<T> task) {
     std::optional<T> out;
@@ -205,6 +194,10 @@ class HttpRemote final : public Remote {
   std::unique_ptr<io::HttpClient> make_client(io::HttpOrigin origin) {
     return io::make_http_client(*reactor_, std::move(origin), {}, tls_.get(),
                                 io::NameLookup{&resolver_, lanes_.get()});
+  }
+  void on_patience_over() {
+    timed_out_ = !ends_quietly_;
+    done();
   }
   void complain(const Error& error);
   void complain(const io::HttpClientResponse& response);
@@ -226,7 +219,7 @@ class HttpRemote final : public Remote {
   friend class TypedLines;
   TypedLineReader* typed_reader_ = nullptr;
   StopSource* following_ = nullptr;
-  PatienceOver patience_over_;
+  io::MemberTimer<&HttpRemote::on_patience_over> patience_over_;
   bool ends_quietly_ = false;
   bool timed_out_ = false;
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/health.h>
@@ -100,15 +101,6 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   void deliver(std::uint64_t reply_id, const AgentAnswer& answer) override;
 
  private:
-  class RetryTimer final : public io::TimerOp {
-   public:
-    explicit RetryTimer(Binding& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_retry(); }
-
-   private:
-    Binding& owner_;
-  };
-
   void on_attached(std::int64_t attach_epoch, const Attached& attached) override;
   void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) override;
   void on_update(std::int64_t attach_epoch, const AgentUpdate& update) override;
@@ -167,7 +159,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   TimePoint worked_{};  // last look that found it had used the processor
   std::optional<TimePoint> stopped_since_;
   VitalSigns last_signs_;
-  RetryTimer retry_{*this};
+  io::MemberTimer<&Binding::on_retry> retry_{*this};
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that
   Event gone_;

@@ -5,6 +5,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/semaphore.h>
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/sessions/binding.h>
 #include <berth/server/sessions/changes.h>
 #include <berth/server/sessions/context.h>
@@ -189,33 +190,6 @@ class Session final : public LogWriter {
  private:
   friend class SessionUse;
 
-  class GraceTimer final : public io::TimerOp {
-   public:
-    explicit GraceTimer(Session& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_cancel_grace_over(); }
-
-   private:
-    Session& owner_;
-  };
-
-  class TurnTimer final : public io::TimerOp {
-   public:
-    explicit TurnTimer(Session& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_turn_time_over(); }
-
-   private:
-    Session& owner_;
-  };
-
-  class QueueTimer final : public io::TimerOp {
-   public:
-    explicit QueueTimer(Session& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_queue_time_over(); }
-
-   private:
-    Session& owner_;
-  };
-
   /// A prompt that shall be added to a running turn; it is sent once it is in the log.
   struct Steering {
     TurnRow turn;
@@ -302,9 +276,9 @@ class Session final : public LogWriter {
   IntrusiveList<LogReader> readers_;
   FeedEntry feed_{*this};
   Event idle_;
-  GraceTimer grace_{*this};
-  TurnTimer turn_time_{*this};
-  QueueTimer queue_time_{*this};
+  io::MemberTimer<&Session::on_cancel_grace_over> grace_{*this};
+  io::MemberTimer<&Session::on_turn_time_over> turn_time_{*this};
+  io::MemberTimer<&Session::on_queue_time_over> queue_time_{*this};
   Changes changes_;
   Scope scope_;
 };

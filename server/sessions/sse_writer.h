@@ -5,6 +5,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/stop.h>
 #include <berth/core/sync.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/port.h>
 #include <berth/io/reactor.h>
 #include <berth/server/sessions/context.h>
@@ -77,15 +78,6 @@ class SseWriter : private io::WriteOp, private StopListener {
   SessionContext& context_;
 
  private:
-  class Tick final : public io::TimerOp {
-   public:
-    explicit Tick(SseWriter& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_tick(); }
-
-   private:
-    SseWriter& owner_;
-  };
-
   void on_written(int error) override;
   void on_stop() override { finish(End::client_gone); }
   void on_tick();
@@ -100,7 +92,7 @@ class SseWriter : private io::WriteOp, private StopListener {
   End end_ = End::none;
   TimePoint last_progress_;
   std::size_t written_before_ = 0;
-  Tick tick_{*this};
+  io::MemberTimer<&SseWriter::on_tick> tick_{*this};
   Event done_;
   Scope scope_;
 };

@@ -2,6 +2,7 @@
 // people look at.
 #pragma once
 
+#include <berth/io/member_timer.h>
 #include <berth/server/sessions/directory.h>
 #include <berth/server/sessions/sse_writer.h>
 
@@ -29,15 +30,6 @@ class WatchStream final : public SseWriter, private FeedWatcher {
               std::string_view cursor);
 
  private:
-  class Pause final : public io::TimerOp {
-   public:
-    explicit Pause(WatchStream& owner) : owner_(owner) {}
-    void on_timer() override { owner_.pump(); }
-
-   private:
-    WatchStream& owner_;
-  };
-
   void begin() override;
   void leave() override;
   void pump() override;
@@ -59,7 +51,7 @@ class WatchStream final : public SseWriter, private FeedWatcher {
   SessionNo list_before_ = 0;
   TimePoint sent_at_{};
   std::string text_;
-  Pause pause_{*this};
+  io::MemberTimer<&WatchStream::pump> pause_{*this};
 };
 
 }  // namespace berth::server

@@ -5,6 +5,7 @@
 #include <berth/core/mutex.h>
 #include <berth/core/scope.h>
 #include <berth/core/stop.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/opencode/message_ids.h>
 #include <berth/server/agents/opencode/requests.h>
@@ -54,14 +55,6 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   struct HeldFrame {
     std::string raw;
     std::string child;
-  };
-  class ProbeTimer final : public io::TimerOp {
-   public:
-    explicit ProbeTimer(Agent& owner) : owner_(owner) {}
-    void on_timer() override { owner_.on_probe_time(); }
-
-   private:
-    Agent& owner_;
   };
 
   // --- attach (agent_attach.cc) ---
@@ -135,7 +128,7 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   bool reconciling_ = false;  // frames wait for the answers to the GETs after a connect
   bool probing_ = false;
   bool probe_again_ = false;
-  ProbeTimer probe_timer_{*this};
+  io::MemberTimer<&Agent::on_probe_time> probe_timer_{*this};
   std::uint64_t next_reply_id_ = 1;
   std::map<std::uint64_t, Question> questions_;
 };

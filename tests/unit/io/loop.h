@@ -4,6 +4,7 @@
 
 #include <berth/core/assert.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/uring_ring.h>
 
 #include <chrono>
@@ -33,14 +34,9 @@ class Loop {
   }
 
  private:
-  struct Wake final : TimerOp {
-    void on_timer() override { reactor->stop(); }
-    Reactor* reactor = nullptr;
-  };
   /// Two milliseconds inside of the reactor, which serves what comes meanwhile.
   void wait_a_little() {
-    Wake wake;
-    wake.reactor = reactor_.get();
+    MemberTimer<&Reactor::stop> wake(*reactor_);
     reactor_->arm(wake, reactor_->clock().now() + std::chrono::milliseconds(2));
     reactor_->run();
   }

@@ -4,6 +4,7 @@
 #include <berth/io/asio_reactor.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/shard_threads.h>
 #include <berth/io/stream.h>
 #include <berth/io/uring_ring.h>
@@ -204,14 +205,9 @@ TEST_P(ShardThreadsOn, AFullMailboxRefusesAndRecovers) {
 
 Task<void> withdraw_some(Shard* here, Shard* there, std::uint64_t seed, Traffic* traffic) {
   Prng random(seed);
-  class Stopper final : public TimerOp {
-   public:
-    void on_timer() override { source->request_stop(); }
-    StopSource* source = nullptr;
-  } stopper;
   for (int i = 0; i < 300; ++i) {
     StopSource stop;
-    stopper.source = &stop;
+    MemberTimer<&StopSource::request_stop> stopper(stop);
     here->reactor().arm(stopper, here->reactor().clock().now() + microseconds(random.below(60)));
     CallOptions options;
     options.stop = stop.token();

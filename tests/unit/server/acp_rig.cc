@@ -1,5 +1,7 @@
 #include "acp_rig.h"
 
+#include <berth/io/awaitables.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -118,16 +120,6 @@ std::vector<std::string> AcpRig::sent_of(std::string_view method) const {
   return out;
 }
 
-namespace {
-
-struct Alarm final : io::TimerOp {
-  explicit Alarm(Executor& executor) : rung(executor) {}
-  void on_timer() override { rung.set(); }
-  Event rung;
-};
-
-}  // namespace
-
 Task<int> AcpRig::peer(io::SimProcess& process) {
   const std::unique_ptr<io::ByteStream> stream =
       io::make_duplex_stream(process.reactor(), process.stdin_handle, process.stdout_handle);
@@ -158,9 +150,8 @@ Task<int> AcpRig::peer(io::SimProcess& process) {
       if (!written.has_value()) break;
       if (out.empty()) continue;
       out.erase(0, later.size());
-      Alarm alarm(process.reactor());
-      process.reactor().arm(alarm, process.reactor().clock().now() + std::chrono::seconds(1));
-      co_await alarm.rung.wait();
+      co_await io::Sleep(process.reactor(),
+                         process.reactor().clock().now() + std::chrono::seconds(1));
     }
   }
   co_await stream->close();

@@ -3,6 +3,7 @@
 #include <berth/core/json_scan.h>
 #include <berth/core/log.h>
 #include <berth/core/scope.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/platform_linux.h>
 #include <berth/server/agents/drivers.h>
 
@@ -110,15 +111,11 @@ class OpencodeAgent : public testing::Test {
     }
     return true;
   }
-  struct Wake final : io::TimerOp {
-    void on_timer() override { reactor->stop(); }
-    io::Reactor* reactor = nullptr;
-  };
   void wait_a_little() {
-    Wake wake;
-    wake.reactor = &platform_->reactor();
-    wake.reactor->arm(wake, wake.reactor->clock().now() + std::chrono::milliseconds(2));
-    wake.reactor->run();
+    io::Reactor& reactor = platform_->reactor();
+    io::MemberTimer<&io::Reactor::stop> wake(reactor);
+    reactor.arm(wake, reactor.clock().now() + std::chrono::milliseconds(2));
+    reactor.run();
   }
 
   AgentPort& make(Recorder& recorder) {
