@@ -113,7 +113,7 @@ Result<DumpCounts> import_into(io::LinuxFiles& files, const std::string& state) 
   Result<void> ready = files.make_directories(state, 0700);
   if (ready.has_value()) ready = files.lock_exclusively(state + "/lock");
   if (ready.has_value()) ready = require_empty(files, path);
-  for (const char* rest : {"", "-wal"}) {
+  for (const char* rest : {"", "-wal", "-log"}) {
     if (ready.has_value()) ready = files.remove_if_exists(fresh + rest);
   }
   if (!ready.has_value()) return fail(std::move(ready.error()));
@@ -121,7 +121,7 @@ Result<DumpCounts> import_into(io::LinuxFiles& files, const std::string& state) 
   Result<void> placed;
   if (counts.has_value()) placed = files.rename(fresh, path);
   if (!placed.has_value()) counts = fail(std::move(placed.error()));
-  for (const char* rest : {"", "-wal"}) {
+  for (const char* rest : {"", "-wal", "-log"}) {
     if (!counts.has_value()) static_cast<void>(files.remove_if_exists(fresh + rest));
   }
   return counts;

@@ -27,7 +27,7 @@ Journal::Journal(io::Reactor& reactor, io::Offload& offload, Store& store, Owner
 }
 
 Journal::~Journal() {
-  BERTH_ASSERT(!job_running_);
+  BERTH_ASSERT(!job_running_ && !fold_.running());
 }
 
 std::string_view Journal::time_text() {
@@ -83,6 +83,9 @@ bool Journal::full_for(const LogWriter& writer) const {
 }
 
 void Journal::on_turn_end() {
+  // What becomes visible may lead to more: that is the next one.
+  while (commit_at_once()) {
+  }
   if (job_running_ || stopped_ || filling_->empty() || TimerOp::started()) return;
   const TimePoint now = reactor_.clock().now();
   // A burst shares commits; a lone event does not wait.
@@ -99,17 +102,46 @@ void Journal::on_timer() {
   if (in_flight_ || !filling_->empty()) submit();
 }
 
-void Journal::submit() {
-  if (!in_flight_) {
-    in_flight_ = std::exchange(filling_, std::make_unique<CommitBatch>());
-    filling_->number = in_flight_->number + 1;
-    in_flight_writers_ = std::exchange(filling_writers_, {});
-    run_full_ = false;
-    for (LogWriter* writer : in_flight_writers_) {
-      writer->last_run_bytes_ = std::min<std::size_t>(writer->filling_->frames.size(), 64 * 1024);
-      writer->filling_.reset();
-    }
+/// Of what is small: true when it is in the log and was shown.
+bool Journal::commit_at_once() {
+  if (job_running_ || stopped_ || in_flight_ || filling_->runs.empty()) return false;
+  if (!filling_->records.empty() || filling_->event_bytes > limits_.at_once_bytes_max) return false;
+  const Taken taken = store_.commit_now(*filling_, epoch_);
+  if (taken == Taken::no) return false;
+  ++stats_.at_once;
+  if (taken == Taken::yes_fold && !fold_.running()) fold_.start();
+  seal();
+  publish();
+  return true;
+}
+
+void Journal::Fold::start() {
+  running_ = journal_.offload_.submit(io::Lane::store, journal_.reactor_, *this).has_value();
+}
+
+void Journal::Fold::work() {
+  // When it fails, the commits of the lane meet the same trouble, and tell it.
+  static_cast<void>(journal_.store_.fold());
+}
+
+void Journal::Fold::on_done() {
+  running_ = false;
+  if (journal_.stopped_) journal_.stop();
+}
+
+void Journal::seal() {
+  in_flight_ = std::exchange(filling_, std::make_unique<CommitBatch>());
+  filling_->number = in_flight_->number + 1;
+  in_flight_writers_ = std::exchange(filling_writers_, {});
+  run_full_ = false;
+  for (LogWriter* writer : in_flight_writers_) {
+    writer->last_run_bytes_ = std::min<std::size_t>(writer->filling_->frames.size(), 64 * 1024);
+    writer->filling_.reset();
   }
+}
+
+void Journal::submit() {
+  if (!in_flight_) seal();
   last_submit_ = reactor_.clock().now();
   job_running_ = true;
   Result<void> queued = offload_.submit(io::Lane::store, reactor_, *this);
@@ -239,7 +271,7 @@ void Journal::close() {
 void Journal::stop() {
   stopped_ = true;
   reactor_.disarm(*this);
-  if (job_running_) return;  // on_done comes back here
+  if (job_running_ || fold_.running()) return;  // on_done comes back here
   wake_waiters(~std::uint64_t{0}, false);
   // Nothing of these will be shown; their writers may go.
   in_flight_.reset();

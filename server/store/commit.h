@@ -39,4 +39,11 @@ struct CommitBatch {
   bool empty() const { return runs.empty() && records.empty(); }
 };
 
+/// What became of a batch that was offered without the lane (Store::commit_now).
+enum class Taken : std::uint8_t {
+  no,        ///< Nothing can be said: commit() the very same batch.
+  yes,       ///< It is in the log.
+  yes_fold,  ///< It is, and so much waits in front of the database that fold() is due.
+};
+
 }  // namespace berth::server

@@ -26,6 +26,10 @@ class LostAnswerStore final : public Store {
   }
 
   Result<OwnerEpoch> open() override { return store_.open(); }
+  Taken commit_now(const CommitBatch& batch, OwnerEpoch epoch) override {
+    return store_.commit_now(batch, epoch);
+  }
+  Result<void> fold() override { return store_.fold(); }
   Result<EventPage> read_events(SessionNo session, std::uint64_t after,
                                 std::size_t bytes_max) override {
     return store_.read_events(session, after, bytes_max);

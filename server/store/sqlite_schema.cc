@@ -98,6 +98,11 @@ ALTER TABLE sessions ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE sessions ADD COLUMN body_hash TEXT NOT NULL DEFAULT '';
 CREATE INDEX sessions_by_key ON sessions(project, idempotency_key) WHERE idempotency_key <> '';
 )sql",
+    // Where the file in front of the database goes on, see run_log.h.
+    R"sql(
+ALTER TABLE owner ADD COLUMN log_salt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE owner ADD COLUMN log_folded INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 
 }  // namespace

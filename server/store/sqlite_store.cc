@@ -78,6 +78,53 @@ bool take(Result<T> result, T& into, Error& error) {
   return true;
 }
 
+/// Makes a page of what follows an event out of runs in their order.
+class PageReader {
+ public:
+  PageReader(SessionNo session, std::uint64_t after, std::size_t bytes_max)
+      : session_(session), next_(after + 1), bytes_max_(bytes_max) {}
+
+  bool full() const { return page_.first_seq != 0 && (cut_ || page_.frames.size() >= bytes_max_); }
+
+  /// Error `internal` "log_gap" when it does not follow, or holds less than it says.
+  Result<void> take(std::uint64_t first, std::uint64_t count, std::string_view frames) {
+    const std::uint64_t end = first + count;
+    if (end <= next_) return {};  // only when `after` is the last event
+    if (first > next_) return gap("missing");
+    if (!skip_frames(frames, next_ - first)) return gap("damaged");
+    if (page_.first_seq == 0) page_.first_seq = next_;
+    if (page_.frames.size() + frames.size() <= bytes_max_) {
+      page_.frames.append(frames);
+      next_ = end;
+      return {};
+    }
+    for (; next_ < end && (page_.frames.size() < bytes_max_ || page_.frames.empty()); ++next_) {
+      const std::string_view rest = frames;
+      if (!skip_frames(frames, 1)) return gap("damaged");
+      page_.frames.append(rest.substr(0, rest.size() - frames.size()));
+    }
+    cut_ = true;
+    return {};
+  }
+
+  EventPage finish() {
+    page_.last_seq = page_.first_seq == 0 ? 0 : next_ - 1;
+    return std::move(page_);
+  }
+
+ private:
+  Result<void> gap(std::string_view what) const {
+    return fail(ErrorKind::internal, "log_gap",
+                fmt::format("session {}: {} at event {}", session_, what, next_));
+  }
+
+  const SessionNo session_;
+  std::uint64_t next_;
+  const std::size_t bytes_max_;
+  bool cut_ = false;
+  EventPage page_;
+};
+
 struct Prepare {
   SqliteStatement* statement;
   std::string sql;
@@ -94,6 +141,9 @@ Result<void> prepare_all(SqliteDb& db, const std::vector<Prepare>& list) {
 
 }  // namespace
 
+SqliteStore::SqliteStore(SqliteOptions options)
+    : options_(std::move(options)), log_(options_.path + "-log", options_.vfs) {}
+
 Result<OwnerEpoch> SqliteStore::open() {
   BERTH_ASSERT(db_ == nullptr);
   Result<std::unique_ptr<SqliteDb>> db = SqliteDb::open(options_.path, options_.vfs);
@@ -103,6 +153,7 @@ Result<OwnerEpoch> SqliteStore::open() {
   Result<void> ready = configure();
   if (ready) ready = prepare_writes();
   if (ready) ready = prepare_reads();
+  if (ready) ready = recover_log();
   if (ready) return epoch_;
   sql_.reset();
   db_.reset();
@@ -149,6 +200,7 @@ Result<void> SqliteStore::prepare_writes() {
               "ON CONFLICT(session, first_seq) DO NOTHING"},
              {&sql.find_run,
               "SELECT count, length(frames) FROM events WHERE session=?1 AND first_seq=?2"},
+             {&sql.mark_folded, "UPDATE owner SET log_folded=?1"},
              {&sql.put[0], detail::upsert_into<SessionRow>()},
              {&sql.put[1], detail::upsert_into<TurnRow>()},
              {&sql.put[2], detail::upsert_into<BindingRow>()},
@@ -236,14 +288,20 @@ CommitAnswer SqliteStore::commit(const CommitBatch& batch, OwnerEpoch epoch) {
     return {CommitOutcome::unknown, std::move(done.error())};
   }
   for (const auto& run : batch.runs) note_small_run(*run);
+  log_.restart();
   checkpoint_due_ = true;
   return {CommitOutcome::committed, {}};
 }
 
+/// What lies in front of the database comes before the batch, and so it must in the database.
 Result<void> SqliteStore::apply(const CommitBatch& batch) {
+  Result<std::vector<EventRun>> waiting = log_.read(log_.pending());
+  if (!waiting) return fail(std::move(waiting.error()));
   Result<void> done = sql_->begin.run();
+  if (done) done = add_runs(*waiting);
   for (std::size_t i = 0; done && i < batch.runs.size(); ++i) done = add_run(*batch.runs[i]);
   for (std::size_t i = 0; done && i < batch.records.size(); ++i) done = put(batch.records[i]);
+  if (done && log_.started()) done = sql_->mark_folded.bind(1, log_.generation()).run();
   if (done) done = sql_->end.run();
   return done;
 }
@@ -297,40 +355,25 @@ Result<void> SqliteStore::put(const Record& record) {
 
 Result<EventPage> SqliteStore::read_events(SessionNo session, std::uint64_t after,
                                            std::size_t bytes_max) {
-  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  Result<std::vector<EventRun>> unfolded = fold_or_read();
+  if (!unfolded) return fail(std::move(unfolded.error()));
   SqliteStatement& rows = sql_->read_events.bind(1, session).bind(2, signed_seq(after + 1));
   ResetAtExit reset(rows);
-  EventPage page;
-  std::uint64_t next = after + 1;
-  const auto gap = [&](std::string_view what) {
-    return fail(ErrorKind::internal, "log_gap",
-                fmt::format("session {}: {} at event {}", session, what, next));
-  };
-  while (page.frames.size() < bytes_max || page.first_seq == 0) {
+  PageReader page(session, after, bytes_max);
+  while (!page.full()) {
     Result<bool> more = rows.step();
     if (!more) return fail(std::move(more.error()));
     if (!*more) break;
-    const std::uint64_t first = unsigned_seq(rows.integer(0));
-    const std::uint64_t end = first + unsigned_seq(rows.integer(1));
-    if (end <= next) continue;  // only when `after` is the last event
-    if (first > next) return gap("missing");
-    std::string_view bytes = rows.bytes(2);
-    if (!skip_frames(bytes, next - first)) return gap("damaged");
-    if (page.first_seq == 0) page.first_seq = next;
-    if (page.frames.size() + bytes.size() <= bytes_max) {
-      page.frames.append(bytes);
-      next = end;
-      continue;
-    }
-    for (; next < end && (page.frames.size() < bytes_max || page.frames.empty()); ++next) {
-      const std::string_view rest = bytes;
-      if (!skip_frames(bytes, 1)) return gap("damaged");
-      page.frames.append(rest.substr(0, rest.size() - bytes.size()));
-    }
-    break;
+    Result<void> taken =
+        page.take(unsigned_seq(rows.integer(0)), unsigned_seq(rows.integer(1)), rows.bytes(2));
+    if (!taken) return fail(std::move(taken.error()));
   }
-  page.last_seq = page.first_seq == 0 ? 0 : next - 1;
-  return page;
+  for (const EventRun& run : *unfolded) {
+    if (page.full() || run.session != session) continue;
+    Result<void> taken = page.take(run.first_seq, run.count, run.frames);
+    if (!taken) return fail(std::move(taken.error()));
+  }
+  return page.finish();
 }
 
 Result<SessionNo> SqliteStore::last_session_no() {
@@ -354,7 +397,8 @@ Result<SessionNo> SqliteStore::find_session_by_key(std::string_view project,
 }
 
 Result<SessionSnapshot> SqliteStore::load_session(SessionNo session) {
-  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  Result<std::vector<EventRun>> unfolded = fold_or_read();
+  if (!unfolded) return fail(std::move(unfolded.error()));
   Result<std::optional<SessionRow>> row =
       read_optional<SessionRow>(sql_->load_session.bind(1, session));
   if (!row) return fail(std::move(row.error()));
@@ -375,6 +419,9 @@ Result<SessionSnapshot> SqliteStore::load_session(SessionNo session) {
       take(read_optional<ChangeRow>(sql_->change.bind(1, session)), snapshot.change, error);
   if (!read) return fail(std::move(error));
   snapshot.last_seq = unsigned_seq(last_seq);
+  for (const EventRun& run : *unfolded) {
+    if (run.session == session) snapshot.last_seq = run.last_seq();
+  }
   snapshot.last_turn_number = last_turn.empty() ? 0 : last_turn.front().number;
   return snapshot;
 }
@@ -451,7 +498,7 @@ Result<std::vector<TokenRow>> SqliteStore::list_tokens() {
 }
 
 Result<bool> SqliteStore::compact(std::size_t bytes_max) {
-  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  if (Result<void> ready = fold_all(); !ready) return fail(std::move(ready.error()));
   if (!mergeable_.empty()) {
     // One transaction: runs of many sessions lie on the same pages, which are then rewritten once.
     std::vector<SessionNo> finished;

@@ -2,6 +2,7 @@
 // process.
 #pragma once
 
+#include <berth/server/store/run_log.h>
 #include <berth/server/store/sqlite_db.h>
 #include <berth/server/store/store.h>
 
@@ -22,7 +23,8 @@ enum class Durability : std::uint8_t {
 };
 
 struct SqliteOptions {
-  std::string path;  ///< Of the database file; "-wal" is put beside it. The folder exists.
+  std::string path;  ///< Of the database file; "-wal" and "-log" are put beside it. The folder
+                     ///< exists.
   std::string vfs;   ///< Name of a registered SQLite VFS; empty = the system's.
   Durability durability = Durability::process;
   std::size_t cache_bytes = std::size_t{8} << 20U;
@@ -38,10 +40,17 @@ struct SqliteOptions {
 /// everything; its error says why.
 class SqliteStore final : public Store {
  public:
-  explicit SqliteStore(SqliteOptions options) : options_(std::move(options)) {}
+  explicit SqliteStore(SqliteOptions options);
+  /// Leaves everything in the database, if the disk takes it.
+  ~SqliteStore() override;
 
   Result<OwnerEpoch> open() override;
   CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) override;
+  /// With Durability::process only: waiting for the disk is for the lane.
+  Taken commit_now(const CommitBatch& batch, OwnerEpoch epoch) override;
+  Result<void> fold() override;
+  /// The same for all that commit_now() took before this call: for whoever looks at the log.
+  Result<void> fold_all();
   Result<EventPage> read_events(SessionNo session, std::uint64_t after,
                                 std::size_t bytes_max) override;
   Result<SessionNo> last_session_no() override;
@@ -69,7 +78,7 @@ class SqliteStore final : public Store {
  private:
   struct Statements {
     SqliteStatement begin, end;
-    SqliteStatement add_run, find_run;
+    SqliteStatement add_run, find_run, mark_folded;
     std::array<SqliteStatement, std::variant_size_v<Record>> put;
     std::array<SqliteStatement, 6> erase;
     SqliteStatement erase_token;
@@ -92,7 +101,10 @@ class SqliteStore final : public Store {
   Result<void> configure();
   Result<void> prepare_writes();
   Result<void> prepare_reads();
+  Result<void> recover_log();
+  Result<std::vector<EventRun>> fold_or_read();
   Result<void> apply(const CommitBatch& batch);
+  Result<void> add_runs(const std::vector<EventRun>& runs);
   Result<void> add_run(const EventRun& run);
   Result<void> put(const Record& record);
   Result<void> erase(SessionNo session);
@@ -105,6 +117,7 @@ class SqliteStore final : public Store {
   SqliteOptions options_;
   std::unique_ptr<SqliteDb> db_;
   std::unique_ptr<Statements> sql_;  // destroyed before db_
+  RunLog log_;
   OwnerEpoch epoch_ = 0;
   /// Runs since the last merge of a session that are worth merging; its session waits in mergeable_
   /// from the sixteenth on.

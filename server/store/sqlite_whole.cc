@@ -17,7 +17,8 @@ constexpr std::size_t kProblemsMax = 100;
 
 class SqliteBackup final : public StoreBackup {
  public:
-  static Result<std::unique_ptr<StoreBackup>> begin(SqliteDb& source, const std::string& path,
+  static Result<std::unique_ptr<StoreBackup>> begin(SqliteStore& store, SqliteDb& source,
+                                                    const std::string& path,
                                                     const std::string& vfs) {
     Result<std::unique_ptr<SqliteDb>> target = SqliteDb::open(path, vfs);
     if (!target) return fail(std::move(target.error()));
@@ -34,12 +35,13 @@ class SqliteBackup final : public StoreBackup {
     if (!ready) return fail(std::move(ready.error()));
     sqlite3_backup* backup = sqlite3_backup_init(db.handle(), "main", source.handle(), "main");
     if (backup == nullptr) return fail(db.error(sqlite3_errcode(db.handle()), "backup"));
-    return std::unique_ptr<StoreBackup>(new SqliteBackup(std::move(*target), backup));
+    return std::unique_ptr<StoreBackup>(new SqliteBackup(store, std::move(*target), backup));
   }
   ~SqliteBackup() override { sqlite3_backup_finish(backup_); }
 
   /// What the source's own connection commits in between goes into the copy, too.
   Result<bool> copy(std::size_t bytes_max) override {
+    if (Result<void> done = store_.fold_all(); !done) return fail(std::move(done.error()));
     const auto pages = static_cast<int>(std::max(bytes_max / kSqlitePageBytes, std::size_t{1}));
     const int code = sqlite3_backup_step(backup_, pages);
     if (code == SQLITE_OK) return true;
@@ -48,8 +50,9 @@ class SqliteBackup final : public StoreBackup {
   }
 
  private:
-  SqliteBackup(std::unique_ptr<SqliteDb> target, sqlite3_backup* backup)
-      : target_(std::move(target)), backup_(backup) {}
+  SqliteBackup(SqliteStore& store, std::unique_ptr<SqliteDb> target, sqlite3_backup* backup)
+      : store_(store), target_(std::move(target)), backup_(backup) {}
+  SqliteStore& store_;
   std::unique_ptr<SqliteDb> target_;
   sqlite3_backup* backup_;
 };
@@ -129,11 +132,11 @@ class LogCheck final : public StoreVisitor {
 
 Result<std::unique_ptr<StoreBackup>> SqliteStore::begin_backup(const std::string& path) {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
-  return SqliteBackup::begin(*db_, path, options_.vfs);
+  return SqliteBackup::begin(*this, *db_, path, options_.vfs);
 }
 
 Result<void> SqliteStore::visit(StoreVisitor& visitor) {
-  Result<void> done = require_open();
+  Result<void> done = fold_all();
   if (done) done = show_rows<SessionRow>(*db_, visitor);
   if (done) done = show_rows<TurnRow>(*db_, visitor);
   if (done) done = show_rows<BindingRow>(*db_, visitor);
@@ -145,7 +148,7 @@ Result<void> SqliteStore::visit(StoreVisitor& visitor) {
 }
 
 Result<std::vector<std::string>> SqliteStore::check() {
-  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  if (Result<void> ready = fold_all(); !ready) return fail(std::move(ready.error()));
   std::vector<std::string> problems;
   {
     Result<SqliteStatement> rows =

@@ -75,7 +75,8 @@ class StoreBackup {
   virtual Result<bool> copy(std::size_t bytes_max) = 0;
 };
 
-/// Blocking; every call on the one thread of the `store` lane (the first one, open(), too).
+/// Blocking; every call but commit_now() on the one thread of the `store` lane (the first one,
+/// open(), too).
 ///
 /// commit() applies the list in one transaction and checks nothing but the owner's epoch: no
 /// decision is made here. Repeating a batch is idempotent: runs by (session, first_seq), records by
@@ -90,6 +91,13 @@ class Store {
   virtual Result<OwnerEpoch> open() = 0;
 
   virtual CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) = 0;
+
+  /// For a few events and no records; takes microseconds. On the shard's thread; the lane may run
+  /// other calls meanwhile, but no commit(). After `no` the batch may be in the log or not, as
+  /// after `unknown`: nothing may follow that does not begin with its events.
+  virtual Taken commit_now(const CommitBatch& /*batch*/, OwnerEpoch /*epoch*/) { return Taken::no; }
+  /// Carries over what commit_now() left in front of the database.
+  virtual Result<void> fold() { return {}; }
 
   /// Events of `session` with seq > after, at least one if there is any, else about `bytes_max` of
   /// frames.

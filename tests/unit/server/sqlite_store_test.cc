@@ -6,6 +6,8 @@
 #include <berth/server/store/sqlite_schema.h>
 
 #include <gtest/gtest.h>
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -226,16 +228,26 @@ TEST(SqliteStore, CallsBeforeOpeningFailInsteadOfCrashing) {
 
 /// What the world may expect of the log.
 struct Expected {
+  /// The last event of sessions 1 to 3, and the number of turns.
+  using State = std::array<std::uint64_t, 4>;
+  std::vector<State> states;  ///< Behind each commit that was submitted, from the first state on.
   std::map<SessionNo, std::uint64_t> committed;  ///< Answered `committed` up to here.
   std::map<SessionNo, std::uint64_t> submitted;  ///< Given to the store up to here.
   std::map<SessionNo, std::string> text;         ///< The log that was submitted.
   std::int64_t turns_committed = 0;
   std::int64_t turns_submitted = 0;
+  std::uint64_t at_once = 0;  ///< Commits without the lane.
 };
+
+Expected::State state_of(const std::map<SessionNo, std::uint64_t>& reached, std::int64_t turns) {
+  Expected::State state = {0, 0, 0, static_cast<std::uint64_t>(turns)};
+  for (const auto& [session, last] : reached) state[static_cast<std::size_t>(session - 1)] = last;
+  return state;
+}
 
 /// Commits random batches until the disk freezes or `commits` are made. A batch that is `unknown`
 /// is repeated, as the journal does, until the process is dead.
-void write_until_death(SimWorld& world, Store& store, OwnerEpoch epoch, int commits,
+void write_until_death(SimWorld& world, SqliteStore& store, OwnerEpoch epoch, int commits,
                        Expected& expected) {
   Random& random = world.random();
   for (int i = 0; i < commits && !world.vfs().frozen(); ++i) {
@@ -255,16 +267,25 @@ void write_until_death(SimWorld& world, Store& store, OwnerEpoch epoch, int comm
           TurnRow{.session = 1, .number = expected.turns_submitted + 1, .id = "trn"});
       ++expected.turns_submitted;
     }
+    if (batch.runs.empty() && !turn) continue;
     expected.submitted = reached;
+    expected.states.push_back(state_of(reached, expected.turns_submitted));
     CommitAnswer answer;
-    do {
+    const Taken taken = turn ? Taken::no : store.commit_now(batch, epoch);
+    if (taken != Taken::no) {
+      answer.outcome = CommitOutcome::committed;
+      ++expected.at_once;
+    }
+    while (answer.outcome == CommitOutcome::unknown && !world.vfs().frozen()) {
       answer = store.commit(batch, epoch);
       ASSERT_NE(answer.outcome, CommitOutcome::stale_epoch);
-    } while (answer.outcome == CommitOutcome::unknown && !world.vfs().frozen());
+    }
     if (answer.outcome == CommitOutcome::committed) {
       expected.committed = reached;
       expected.turns_committed = expected.turns_submitted;
     }
+    if (taken == Taken::yes_fold || random.one_in(12)) (void)store.fold();
+    if (random.one_in(6)) (void)store.fold_all();
     if (random.one_in(6)) (void)store.compact(20'000);
   }
 }
@@ -288,6 +309,13 @@ void check_log(Store& store, const Expected& expected, bool all_committed) {
   ASSERT_LE(count, expected.turns_submitted);
   if (all_committed) ASSERT_GE(count, expected.turns_committed);
   if (count > 0) ASSERT_EQ(turns->front().number, count);
+  std::map<SessionNo, std::uint64_t> reached;
+  for (const SessionNo session : {1, 2, 3}) {
+    reached[session] = store.read_events(session, 0, SIZE_MAX)->last_seq;
+  }
+  const Expected::State found = state_of(reached, count);
+  const bool known = std::ranges::find(expected.states, found) != expected.states.end();
+  ASSERT_TRUE(known || expected.states.empty()) << "a later commit is there without an earlier one";
 }
 
 void check_integrity(SimWorld& world) {
@@ -310,6 +338,7 @@ struct DeathPlan {
 struct Tally {
   int deaths_in_mid_write = 0;
   std::uint64_t events_committed = 0;
+  std::uint64_t at_once = 0;
   DiskFaultsFired faults;
 };
 
@@ -319,7 +348,7 @@ void live_and_die(std::uint64_t seed, const DeathPlan& plan, const DiskImage& bo
   SimWorld world(seed, plan.durability, std::make_shared<DiskImage>(born));
   Expected expected;
   for (int life = 0; life < 3; ++life) {
-    Store& store = world.restart();
+    SqliteStore& store = world.restart();
     const OwnerEpoch epoch = opened(store);
     const bool kept = !plan.power_loss || plan.durability == Durability::power;
     ASSERT_NO_FATAL_FAILURE(check_log(store, expected, kept));
@@ -332,6 +361,7 @@ void live_and_die(std::uint64_t seed, const DeathPlan& plan, const DiskImage& bo
     expected.turns_submitted = static_cast<std::int64_t>(store.list_turns(1, 0, 10'000)->size());
     expected.committed = expected.submitted;
     expected.turns_committed = expected.turns_submitted;
+    expected.states = {state_of(expected.submitted, expected.turns_submitted)};
     world.vfs().faults() = plan.faults;
     world.vfs().freeze_at(1 + world.random().below(150));
     ASSERT_NO_FATAL_FAILURE(write_until_death(world, store, epoch, 30, expected));
@@ -348,6 +378,7 @@ void live_and_die(std::uint64_t seed, const DeathPlan& plan, const DiskImage& bo
       check_log(store, expected, !plan.power_loss || plan.durability == Durability::power));
   ASSERT_NO_FATAL_FAILURE(check_integrity(world));
   for (const auto& [session, last] : expected.committed) tally.events_committed += last;
+  tally.at_once += expected.at_once;
 }
 
 /// The number of seeds; BERTH_STORE_SEEDS makes it another one.
@@ -372,6 +403,7 @@ class SqliteDeath : public testing::Test {
     }
     EXPECT_GT(tally_.deaths_in_mid_write, static_cast<int>(seeds()));
     EXPECT_GT(tally_.events_committed, 50 * seeds());
+    if (plan.durability == Durability::process) EXPECT_GT(tally_.at_once, 5 * seeds());
   }
 
   Tally tally_;
@@ -390,7 +422,9 @@ TEST_F(SqliteDeath, WithPowerDurabilityAPowerCutTakesNothingThatWasCommitted) {
 }
 
 TEST_F(SqliteDeath, ErrorsOfTheDiskLoseNothingEither) {
-  run({Durability::power, true, {.write_error = 15, .disk_full = 15, .sync_error = 15}});
+  const DiskFaults faults = {.write_error = 15, .disk_full = 15, .sync_error = 15};
+  run({Durability::power, true, faults});
+  run({Durability::process, false, faults});
   EXPECT_GT(tally_.faults.write_errors, 0U);
   EXPECT_GT(tally_.faults.disk_full, 0U);
   EXPECT_GT(tally_.faults.sync_errors, 0U);

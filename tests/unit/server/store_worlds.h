@@ -45,7 +45,7 @@ class SimWorld : public StoreWorld {
                     std::shared_ptr<DiskImage> disk = std::make_shared<DiskImage>())
       : random_(seed), durability_(durability), disk_(std::move(disk)) {}
 
-  Store& restart() override {
+  SqliteStore& restart() override {
     store_.reset();
     second_.reset();
     vfs_.reset();
