@@ -1,9 +1,12 @@
 #include <berth/git/by_command.h>
+#include <berth/git/index_entries.h>
+#include <berth/git/lfs_pointer.h>
 #include <berth/git/names.h>
 
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <set>
 
 namespace berth::git::detail {
 namespace {
@@ -20,6 +23,7 @@ class DiffByCommand {
     Result<void> done = list(from, to);
     if (done) done = count(from, to);
     if (done) keep_asked_for();
+    if (done) done = mark_pointers();
     if (done && request_.with_patches && !change_.files.empty()) done = add_patches(from, to);
     if (!done) return fail(std::move(done).error());
     for (const FileChange& file : change_.files) {
@@ -71,6 +75,13 @@ class DiffByCommand {
         return fail(ErrorKind::internal, "git_failed", "git diff-tree: unexpected line " + head);
       }
       FileChange file{.old_mode = mode_of(head.substr(1, 6)), .mode = mode_of(head.substr(8, 6))};
+      const std::uint32_t mode = file.mode != 0 ? file.mode : file.old_mode;
+      if (mode == kRepositoryMode) file.kind = FileKind::submodule;
+      // ":100644 100755 <old id> <new id> R086": of the new file, unless that is gone.
+      const std::size_t old_id = 15;
+      const std::size_t new_id = head.find(' ', old_id) + 1;
+      ids_.push_back(file.mode != 0 ? head.substr(new_id, status - new_id)
+                                    : head.substr(old_id, new_id - 1 - old_id));
       const char letter = head[status + 1];
       file.status = status_of(letter);
       if (letter == 'R') {
@@ -151,6 +162,36 @@ class DiffByCommand {
     for (const std::size_t i : order_) change_.files.push_back(listed_[i]);
   }
 
+  /// Those that have the size of a pointer are read. What cannot be read, such as in a partial
+  /// clone, is no pointer.
+  Result<void> mark_pointers() {
+    std::string wanted;
+    for (const std::size_t i : order_) wanted += ids_[i] + "\n";
+    Result<GitOutput> sizes = objects_.try_run(
+        {"cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)"}, wanted);
+    if (!sizes) return fail(std::move(sizes).error());
+    std::set<std::string> small;
+    std::string_view rest = sizes->output;
+    while (!rest.empty()) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      const std::size_t type = line.find(" blob ");
+      std::uint64_t size = 0;
+      if (type == std::string_view::npos) continue;
+      std::from_chars(line.data() + type + 6, line.data() + line.size(), size);
+      if (may_be_lfs_pointer(size)) small.emplace(line.substr(0, type));
+    }
+    for (std::size_t n = 0; n < order_.size(); ++n) {
+      FileChange& file = change_.files[n];
+      const std::string& id = ids_[order_[n]];
+      if (file.kind != FileKind::plain || !small.contains(id)) continue;
+      Result<GitOutput> content = objects_.try_run({"cat-file", "blob", id});
+      if (!content) return fail(std::move(content).error());
+      if (is_lfs_pointer(content->output)) file.kind = FileKind::lfs_pointer;
+    }
+    return {};
+  }
+
   /// One patch for each of the list, in its order; a change of type has two halves.
   Result<void> add_patches(const std::string& from, const std::string& to) {
     Result<std::string> text = compare("--patch", from, to);
@@ -187,6 +228,7 @@ class DiffByCommand {
   const BorrowedObjects& objects_;
   Change change_;
   std::vector<FileChange> listed_;
+  std::vector<std::string> ids_;  // of the blobs of `listed_`
   std::vector<std::size_t> order_;
 };
 

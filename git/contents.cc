@@ -1,5 +1,6 @@
 #include <berth/git/failure.h>
 #include <berth/git/hardened.h>
+#include <berth/git/lfs_pointer.h>
 #include <berth/git/objects.h>
 #include <berth/git/refs.h>
 #include <berth/git/repository.h>
@@ -19,11 +20,6 @@ using detail::out;
 
 namespace {
 
-/// A pointer file of git-lfs is text of three or four lines.
-constexpr std::uint64_t kPointerMin = 100;
-constexpr std::uint64_t kPointerMax = 1024;
-constexpr std::string_view kPointerStart = "version https://git-lfs.github.com/spec/";
-
 class ContentsReader {
  public:
   explicit ContentsReader(std::size_t names_max) : names_max_(names_max) {}
@@ -38,7 +34,7 @@ class ContentsReader {
     if (!seen_.emplace(std::move(lower), path).second) note(contents.case_collisions, path);
     if (submodule) return note(contents.submodules, path);
     ++contents.files;
-    if (bytes >= kPointerMin && bytes <= kPointerMax && is_pointer()) {
+    if (detail::may_be_lfs_pointer(bytes) && is_pointer()) {
       note(contents.lfs_pointers, path);
     }
   }
@@ -73,7 +69,7 @@ int visit(const char* root, const git_tree_entry* entry, void* payload) {
         if (git_odb_read(out(blob), walk.odb, id) != 0) return false;
         const std::string_view text(static_cast<const char*>(git_odb_object_data(blob.get())),
                                     git_odb_object_size(blob.get()));
-        return text.starts_with(kPointerStart);
+        return detail::is_lfs_pointer(text);
       });
   return 0;
 }
@@ -93,9 +89,8 @@ Result<RepositoryContents> contents_by_command(const detail::HardenedGit& git,
     std::uint64_t bytes = 0;
     std::from_chars(line.data() + size, line.data() + tab, bytes);
     reader.add(line.substr(tab + 1), line.starts_with("160000"), bytes, [&] {
-      return git.run({"cat-file", "blob", line.substr(id, id_end - id)})
-          .value_or("")
-          .starts_with(kPointerStart);
+      return detail::is_lfs_pointer(
+          git.run({"cat-file", "blob", line.substr(id, id_end - id)}).value_or(""));
     });
   }
   return std::move(reader.contents);

@@ -3,6 +3,7 @@
 #include <berth/git/diff.h>
 #include <berth/git/failure.h>
 #include <berth/git/files.h>
+#include <berth/git/lfs_pointer.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
@@ -138,12 +139,23 @@ class ChangeBuilder {
            wanted_.contains(delta->old_file.path);
   }
 
-  bool is_too_large(const git_diff_file& file) const {
-    if (git_oid_is_zero(&file.id) || (file.mode & 0170000) != 0100000) return false;
+  /// 0 for what is no file.
+  std::uint64_t size_of(const git_diff_file& file) const {
+    if (git_oid_is_zero(&file.id) || (file.mode & 0170000) != 0100000) return 0;
     std::size_t size = 0;
     git_object_t type = GIT_OBJECT_INVALID;
-    return git_odb_read_header(&size, &type, odb_.get(), &file.id) == 0 &&
-           size > request_.limits.file_bytes_max;
+    return git_odb_read_header(&size, &type, odb_.get(), &file.id) == 0 ? size : 0;
+  }
+
+  FileKind kind_of(const git_diff_file& file, std::uint64_t size) const {
+    if (file.mode == GIT_FILEMODE_COMMIT) return FileKind::submodule;
+    Handle<git_odb_object> blob;
+    if (!detail::may_be_lfs_pointer(size) || git_odb_read(out(blob), odb_.get(), &file.id) != 0) {
+      return FileKind::plain;
+    }
+    const std::string_view content(static_cast<const char*>(git_odb_object_data(blob.get())),
+                                   git_odb_object_size(blob.get()));
+    return detail::is_lfs_pointer(content) ? FileKind::lfs_pointer : FileKind::plain;
   }
 
   /// The files of attributes that libgit2 will read for `path`; an agent writes them.
@@ -170,7 +182,11 @@ class ChangeBuilder {
     if (file.status == FileStatus::renamed) file.old_path = delta->old_file.path;
     file.old_mode = file.status == FileStatus::added ? 0 : delta->old_file.mode;
     file.mode = file.status == FileStatus::deleted ? 0 : delta->new_file.mode;
-    if (is_too_large(delta->old_file) || is_too_large(delta->new_file)) {
+    const std::uint64_t old_size = size_of(delta->old_file);
+    const std::uint64_t new_size = size_of(delta->new_file);
+    file.kind =
+        file.mode == 0 ? kind_of(delta->old_file, old_size) : kind_of(delta->new_file, new_size);
+    if (std::max(old_size, new_size) > request_.limits.file_bytes_max) {
       file.counted = false;
       leave_out_patch(file);
     } else if (Result<void> compared = compare_lines(file, diff, i); !compared) {
@@ -293,6 +309,7 @@ class ChangeBuilder {
       FileChange& first = joined.back();
       first.status = FileStatus::typechange;
       first.mode = file.mode;
+      first.kind = file.kind;
       first.additions += file.additions;
       first.deletions += file.deletions;
       first.binary = first.binary || file.binary;

@@ -16,6 +16,13 @@ namespace berth::git {
 enum class FileStatus : std::uint8_t { added, modified, deleted, renamed, typechange };
 std::string_view to_string(FileStatus status);
 
+/// What berth keeps of a file that git itself does not hold.
+enum class FileKind : std::uint8_t {
+  plain,        ///< The file.
+  submodule,    ///< The commit of another repository; its files are not looked at.
+  lfs_pointer,  ///< What git-lfs put in the place of a file that it keeps elsewhere.
+};
+
 struct FileChange {
   std::string path;
   std::string old_path;  ///< Only for `renamed`.
@@ -28,6 +35,7 @@ struct FileChange {
   std::uint32_t old_mode =
       0;  ///< 0100644, 0100755, 0120000, 0160000 (submodule), or 0 when it was not there.
   std::uint32_t mode = 0;
+  FileKind kind = FileKind::plain;  ///< Of the new file, of one that is gone the old one's.
   std::string patch;  ///< Unified, with its "diff --git" header; empty past limits and where binary
                       ///< content differs.
   bool patch_truncated =

@@ -52,7 +52,8 @@ Api::Answer Api::delete_session(ApiCall* call) {
       Result<WorkspaceReport> report =
           co_await context_.workspaces.report(workspace_of(session->row()));
       if (report.has_value()) {
-        body = worktree_json(*report, session->row(), session->change(),
+        const WorkspaceGaps gaps = co_await context_.workspaces.gaps(workspace_of(session->row()));
+        body = worktree_json(*report, gaps, session->row(), session->change(),
                              session->current_turn() != nullptr);
       }
     }
@@ -76,7 +77,8 @@ Api::Answer Api::get_worktree(ApiCall* call) {
     unknown.reason = report.error().message;
     report = std::move(unknown);
   }
-  co_return json_response(200, worktree_json(*report, session->row(), session->change(),
+  const WorkspaceGaps gaps = co_await context_.workspaces.gaps(workspace_of(session->row()));
+  co_return json_response(200, worktree_json(*report, gaps, session->row(), session->change(),
                                              session->current_turn() != nullptr));
 }
 

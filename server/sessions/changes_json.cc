@@ -36,6 +36,7 @@ void put_file(JsonWriter& writer, const ChangedFile& file) {
       .member_int64("additions", file.additions)
       .member_int64("deletions", file.deletions)
       .member_bool("binary", file.binary);
+  put_text(writer, "kind", file.kind);
 }
 
 }  // namespace
@@ -66,6 +67,7 @@ std::vector<ChangedFile> changed_files_of(std::string_view json) {
     file.additions = entry.get_int64("additions").value_or(0);
     file.deletions = entry.get_int64("deletions").value_or(0);
     file.binary = entry.get_bool("binary").value_or(false);
+    file.kind = entry.get_string("kind").value_or("");
     files.push_back(std::move(file));
   }
   return files;
@@ -178,8 +180,9 @@ std::string change_recorded_json(const RecordedEvent& event) {
   return out;
 }
 
-std::string worktree_json(const WorkspaceReport& report, const SessionRow& row,
-                          const std::optional<ChangeRow>& change, bool running) {
+std::string worktree_json(const WorkspaceReport& report, const WorkspaceGaps& gaps,
+                          const SessionRow& row, const std::optional<ChangeRow>& change,
+                          bool running) {
   std::string out;
   JsonWriter writer(out);
   writer.begin_object()
@@ -194,6 +197,12 @@ std::string worktree_json(const WorkspaceReport& report, const SessionRow& row,
   put_text(writer, "head", report.head);
   put_text(writer, "branch", row.branch);
   put_text(writer, "directory", row.directory);
+  writer.key("not_there")
+      .begin_object()
+      .member_raw("submodules", paths_json(gaps.submodules))
+      .member_raw("lfs_pointers", paths_json(gaps.lfs_pointers))
+      .member_bool("shallow", gaps.shallow)
+      .end_object();
   const std::size_t files = change ? changed_files_of(change->summary).size() : 0;
   writer.key("open_change").begin_object().member_uint64("files", files);
   put_text(writer, "outcome", change ? std::string_view(change->outcome) : std::string_view());

@@ -42,8 +42,9 @@ struct RecordedEvent {
 std::string change_recorded_json(const RecordedEvent& event);
 
 /// What the guard says: `GET .../worktree`, and the body of a refusal. `running`: a turn runs.
-std::string worktree_json(const WorkspaceReport& report, const SessionRow& row,
-                          const std::optional<ChangeRow>& change, bool running);
+std::string worktree_json(const WorkspaceReport& report, const WorkspaceGaps& gaps,
+                          const SessionRow& row, const std::optional<ChangeRow>& change,
+                          bool running);
 
 std::string conflicts_json(const std::vector<ApplyConflict>& conflicts);
 std::string paths_json(const std::vector<std::string>& paths);

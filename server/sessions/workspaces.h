@@ -41,6 +41,9 @@ struct ChangedFile {
   std::int64_t additions = 0;
   std::int64_t deletions = 0;
   bool binary = false;
+  /// Not a file of the repository's own: "submodule" (another repository's commit) | "lfs" (the
+  /// pointer of a file that git-lfs keeps elsewhere).
+  std::string kind;
 };
 
 struct SnapshotOrder {
@@ -155,6 +158,13 @@ struct WorkspaceReport {
   }
 };
 
+/// What of its repository is not in a checkout; the lists end at 100.
+struct WorkspaceGaps {
+  std::vector<std::string> submodules;    ///< Empty folders there.
+  std::vector<std::string> lfs_pointers;  ///< Pointers there, not their contents.
+  bool shallow = false;                   ///< The repository's history is cut off.
+};
+
 struct RemoveOrder {
   bool force = false;           ///< Although there is work; it is salvaged first.
   bool discard_nested = false;  ///< With force: nested repositories too, which no salvage holds.
@@ -223,6 +233,8 @@ class Workspaces {
   virtual Task<Result<RestoredFiles>> restore(Workspace workspace, RestoreOrder order) = 0;
 
   virtual Task<Result<WorkspaceReport>> report(Workspace workspace) = 0;
+  /// Looks at all paths of the base commit. None is found where that cannot be read.
+  virtual Task<WorkspaceGaps> gaps(Workspace workspace) = 0;
   /// Keeps the files as they are now by a salvage ref; returns the commit.
   virtual Task<Result<WorkspaceRemoval>> salvage(Workspace workspace) = 0;
   /// Refuses with `conflict` ("worktree_has_work") when something would be lost; `force` salvages

@@ -4,6 +4,7 @@
 #include <berth/git/guard.h>
 #include <berth/git/overlay.h>
 #include <berth/git/removal.h>
+#include <berth/git/repository.h>
 #include <berth/git/restore.h>
 #include <berth/git/worktree.h>
 #include <berth/server/sessions/repository_url.h>
@@ -243,6 +244,23 @@ Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {
         if (!loss.has_value()) return fail(std::move(loss.error()));
         return report_of(*loss);
       });
+}
+
+Task<WorkspaceGaps> GitWorkspaces::gaps(Workspace workspace) {
+  git::GitCommand* command = tools_.command;
+  Result<WorkspaceGaps> gaps = co_await on_lane([workspace, command]() -> Result<WorkspaceGaps> {
+    WorkspaceGaps found;
+    Result<git::RepositoryInfo> info = git::inspect_repository(workspace.repository, command);
+    if (info.has_value()) found.shallow = info->shallow;
+    Result<git::RepositoryContents> contents =
+        git::inspect_contents(workspace.repository, workspace.base_commit, 100, command);
+    if (!contents.has_value()) return found;
+    found.submodules = std::move(contents->submodules);
+    found.lfs_pointers = std::move(contents->lfs_pointers);
+    return found;
+  });
+  if (!gaps.has_value()) co_return WorkspaceGaps{};
+  co_return std::move(*gaps);
 }
 
 Task<Result<WorkspaceRemoval>> GitWorkspaces::salvage(Workspace workspace) {

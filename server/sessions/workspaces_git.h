@@ -51,6 +51,7 @@ class GitWorkspaces final : public Workspaces {
   Task<Result<std::string>> move_baseline(Workspace workspace, BaselineOrder order) override;
   Task<Result<RestoredFiles>> restore(Workspace workspace, RestoreOrder order) override;
   Task<Result<WorkspaceReport>> report(Workspace workspace) override;
+  Task<WorkspaceGaps> gaps(Workspace workspace) override;
   Task<Result<WorkspaceRemoval>> salvage(Workspace workspace) override;
   Task<Result<WorkspaceRemoval>> remove(Workspace workspace, RemoveOrder order) override;
   Task<Result<std::vector<std::string>>> finish_interrupted() override;

@@ -15,13 +15,25 @@ using detail::make_ready;
 
 namespace {
 
+std::string kind_of(const git::FileChange& file) {
+  switch (file.kind) {
+    case git::FileKind::submodule:
+      return "submodule";
+    case git::FileKind::lfs_pointer:
+      return "lfs";
+    case git::FileKind::plain:
+      break;
+  }
+  return {};
+}
+
 std::vector<ChangedFile> files_of(const git::Change& change) {
   std::vector<ChangedFile> files;
   files.reserve(change.files.size());
   for (const git::FileChange& file : change.files) {
     files.push_back({file.path, file.old_path, std::string(git::to_string(file.status)),
                      static_cast<std::int64_t>(file.additions),
-                     static_cast<std::int64_t>(file.deletions), file.binary});
+                     static_cast<std::int64_t>(file.deletions), file.binary, kind_of(file)});
   }
   return files;
 }

@@ -440,6 +440,30 @@ class Lifecycle(Rig):
         told = self.worktree(session)
         self.assertEqual((told["unknown"], told["loses_nothing"]), (True, False))
 
+    def test_what_is_not_fetched_is_told_and_marked(self):
+        """A shallow clone with a submodule and a file of git-lfs: all three are said, none is fetched or lost."""
+        source, shallow = os.path.join(self.folder, "source"), os.path.join(self.folder, "shallow")
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 5\n"
+        os.mkdir(source)
+        make_repository(source)
+        write(pointer, source, "big.bin")
+        git(source, "-c", "protocol.file.allow=always", "submodule", "add", "-q", self.repository, "parts")
+        git(source, "add", "-A")
+        git(source, "commit", "-q", "-m", "With parts")
+        git(self.folder, "clone", "-q", "--depth", "1", "file://" + source, shallow)
+        session = self.client.open(repository=shallow)["id"]
+        told = self.worktree(session)
+        self.assertEqual(told["not_there"], {"submodules": ["parts"], "lfs_pointers": ["big.bin"], "shallow": True})
+        self.assertTrue(told["loses_nothing"])
+        self.turn(session, "write big.bin plain now\nwrite other.bin text")
+        folder = self.client.session(session)["workspace"]["directory"]
+        write(pointer.replace("a", "b"), folder, "third.bin")
+        os.rmdir(os.path.join(folder, "parts"))
+        kinds = {path: file["kind"] for path, file in self.files(session, "?refresh=1").items()}
+        self.assertEqual(kinds, {"big.bin": None, "other.bin": None, "third.bin": "lfs", "parts": "submodule"})
+        session, _ = self.open()
+        self.assertEqual(self.worktree(session)["not_there"], {"submodules": [], "lfs_pointers": [], "shallow": False})
+
     def test_delete_is_refused_with_the_report_and_salvages_when_forced(self):
         session, folder = self.open()
         key = self.client.session(session)["key"]

@@ -18,6 +18,7 @@ using server::RestoreOrder;
 using server::SnapshotOrder;
 using server::Workspace;
 using server::WorkspaceChange;
+using server::WorkspaceGaps;
 using server::WorkspaceRemoval;
 using server::WorkspaceReport;
 using server::WorkspaceSpec;
@@ -333,6 +334,10 @@ Task<Result<RestoredFiles>> ModelWorkspaces::restore(Workspace workspace, Restor
   ModelWorkspaces* self = this;
   co_return co_await on_lane(
       [self, workspace, order] { return self->restore_files(workspace, order); });
+}
+
+Task<WorkspaceGaps> ModelWorkspaces::gaps(Workspace) {
+  co_return WorkspaceGaps{};
 }
 
 Task<Result<WorkspaceReport>> ModelWorkspaces::report(Workspace workspace) {

@@ -39,6 +39,7 @@ class ModelWorkspaces final : public server::Workspaces {
   Task<Result<server::RestoredFiles>> restore(server::Workspace workspace,
                                               server::RestoreOrder order) override;
   Task<Result<server::WorkspaceReport>> report(server::Workspace workspace) override;
+  Task<server::WorkspaceGaps> gaps(server::Workspace workspace) override;
   Task<Result<server::WorkspaceRemoval>> salvage(server::Workspace workspace) override;
   Task<Result<server::WorkspaceRemoval>> remove(server::Workspace workspace,
                                                 server::RemoveOrder order) override;

@@ -8,6 +8,7 @@ OUTCOME = enum("recorded", "skipped", "failed")
 FILE = {
     "path": STRING, "old_path": or_null(STRING), "status": enum("added", "modified", "deleted", "renamed", "typechange"),
     "additions": INTEGER, "deletions": INTEGER, "binary": BOOLEAN,
+    "kind": described(or_null(enum("submodule", "lfs")), "A submodule's commit, or the pointer of a file in git-lfs."),
 }
 TOTALS = {"files_total": COUNT, "files_truncated": BOOLEAN, "additions": INTEGER, "deletions": INTEGER}
 PATHS = array({"type": "string", "minLength": 1}, minItems=1)

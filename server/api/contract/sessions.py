@@ -62,6 +62,8 @@ SCHEMAS = {
         "unknown": described(BOOLEAN, "It could not be found out, which counts as work."),
         "reason": or_null(STRING), "head": or_null(STRING), "branch": or_null(STRING), "directory": or_null(STRING),
         "open_change": answer({"files": COUNT, "outcome": or_null(STRING)}),
+        "not_there": described(answer({"submodules": strings(), "lfs_pointers": strings(), "shallow": BOOLEAN}),
+                               "What of the repository's base commit berth does not fetch."),
         "running": BOOLEAN, "loses_nothing": BOOLEAN,
     }),
 }

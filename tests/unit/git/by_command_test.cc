@@ -335,6 +335,31 @@ TEST_P(ByCommand, StopsWhenItsTimeIsUp) {
   EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
 }
 
+TEST_P(ByCommand, ADiffMarksWhatGitItselfDoesNotHold) {
+  const CreatedWorktree made = make();
+  write(tree() + "/new.bin", lfs_pointer_of(5));
+  write(tree() + "/plain.bin", std::string(130, 'v'));
+  const std::string format = take_id_ == 64 ? " --object-format=sha256" : "";
+  sh(tree(), "git init -q" + format + " inside && git -C inside commit -q --allow-empty -m x");
+  const Snapshot with = take("1");
+  fs::remove(tree() + "/new.bin");
+  fs::remove_all(tree() + "/inside");
+  const Snapshot without = take("2");
+  const std::pair<std::string, std::string> ways[] = {{made.base_commit, with.tree},
+                                                      {with.tree, without.tree}};
+  for (const auto& [from, to] : ways) {
+    Result<Change> change =
+        diff({.worktree = there(), .from = from, .to = to, .with_patches = false});
+    ASSERT_EQ(code_of(change), "");
+    std::string kinds;
+    for (const FileChange& file : change->files) {
+      kinds += file.path + " " + std::to_string(static_cast<int>(file.kind)) + "\n";
+    }
+    EXPECT_EQ(kinds,
+              from == with.tree ? "inside 1\nnew.bin 2\n" : "inside 1\nnew.bin 2\nplain.bin 0\n");
+  }
+}
+
 /// The same with a process that dies before each step; the git command itself is not interrupted.
 class ByCommandKilled : public ByCommand {
  protected:

@@ -206,5 +206,36 @@ TEST_F(Diffs, StopWhenTold) {
   EXPECT_EQ(change.error().kind, ErrorKind::timed_out);
 }
 
+TEST_F(Diffs, MarkWhatGitItselfDoesNotHold) {
+  write(tree() + "/new.bin", lfs_pointer_of(5));
+  write(tree() + "/long.bin", lfs_pointer_of(5) + std::string(1000, 'x'));
+  write(tree() + "/word.bin", "version 2, which is not of git-lfs" + std::string(100, '.'));
+  sh(tree(), "git init -q inside && git -C inside commit -q --allow-empty -m x");
+  const Change change = changes();
+  std::string kinds;
+  for (const FileChange& file : change.files) {
+    kinds += file.path + " " + std::to_string(static_cast<int>(file.kind)) + "\n";
+  }
+  EXPECT_EQ(kinds, "inside 1\nlong.bin 0\nnew.bin 2\nword.bin 0\n");
+
+  const std::string first = snapshot("1").tree;
+  write(tree() + "/new.bin", lfs_pointer_of(6));
+  fs::remove_all(tree() + "/inside");
+  const std::string second = snapshot("2").tree;
+  fs::remove(tree() + "/new.bin");
+  const std::string third = snapshot("3").tree;
+  const auto kind_of = [&](const std::string& from, const std::string& to, const char* path) {
+    for (const FileChange& file :
+         changes({.worktree = ref(), .from = from, .to = to, .with_patches = false}).files) {
+      if (file.path == path) return file.kind;
+    }
+    ADD_FAILURE() << path;
+    return FileKind::plain;
+  };
+  EXPECT_EQ(kind_of(first, second, "new.bin"), FileKind::lfs_pointer);
+  EXPECT_EQ(kind_of(first, second, "inside"), FileKind::submodule);  // one that is gone
+  EXPECT_EQ(kind_of(second, third, "new.bin"), FileKind::lfs_pointer);
+}
+
 }  // namespace
 }  // namespace berth::git::test

@@ -23,6 +23,12 @@ void write(const std::string& path, std::string_view content);
 std::string read(const std::string& path);
 bool exists(const std::string& path);
 
+/// What git-lfs commits in the place of a file.
+inline std::string lfs_pointer_of(int size) {
+  return "version https://git-lfs.github.com/spec/v1\noid sha256:" + std::string(64, 'a') +
+         "\nsize " + std::to_string(size) + "\n";
+}
+
 /// key_of(7) is a valid key that ends in 7.
 std::string key_of(int n);
 
