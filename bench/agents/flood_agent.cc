@@ -5,8 +5,8 @@
 // 485 bytes (300 of text), RATE a second (0 or nothing: as fast as the pipe takes them), BURST
 // lines per write. Each text begins with "@NANOSECONDS:NUMBER@": CLOCK_MONOTONIC before its write,
 // and which one of the turn it is. "line BYTES" is answered with one update whose text has so many
-// bytes and no such header. Any other prompt is answered at once. Knows no cancel: the end of stdin
-// or a signal ends it.
+// bytes and no such header. "touch COUNT WORD" writes d0/f0, d1/f0 and so on in its folder. Any
+// other prompt is answered at once. Knows no cancel: the end of stdin or a signal ends it.
 #include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
@@ -102,6 +102,18 @@ void long_line(long bytes) {
   std::free(made);
 }
 
+/// Gives `count` files a new content, which holds `salt`.
+void touch(long count, long salt) {
+  for (long i = 0; i < count; ++i) {
+    char name[64];
+    std::snprintf(name, sizeof name, "d%ld/f0", i);
+    std::FILE* file = std::fopen(name, "w");
+    if (file == nullptr) std::exit(1);
+    std::fprintf(file, "touched %ld\n", salt);
+    std::fclose(file);
+  }
+}
+
 /// The number behind `key`, or -1. Good for what berth and the load program write, not for all
 /// JSON.
 long number_after(const char* text, const char* key) {
@@ -140,6 +152,11 @@ void serve(const char* request) {
     }
     if (const char* order = std::strstr(request, "line "); order != nullptr) {
       long_line(std::strtol(order + 5, nullptr, 10));
+    }
+    if (const char* order = std::strstr(request, "touch "); order != nullptr) {
+      char* rest = nullptr;
+      const long count = std::strtol(order + 6, &rest, 10);
+      touch(count, std::strtol(rest, nullptr, 10));
     }
     answer(id, R"({"stopReason":"end_turn"})");
   }

@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -226,16 +227,25 @@ class Listener final : public Poller::Handler {
   std::vector<std::unique_ptr<Connection>> connections_;
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 2) die("usage: berth-bare-loop AGENT");
-  std::signal(SIGPIPE, SIG_IGN);
+[[noreturn]] void serve(const char* agent) {
   World world;
-  world.agent_program = argv[1];
+  world.agent_program = agent;
   Listener listener(world);
   for (;;) {
     world.poller.turn(-1);
     for (Connection* connection : std::exchange(world.dirty, {})) connection->flush();
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    if (argc != 2) die("usage: berth-bare-loop AGENT");
+    serve(argv[1]);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "berth-bare-loop: %s\n", error.what());
+    return 1;
   }
 }

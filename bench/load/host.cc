@@ -97,10 +97,24 @@ class BerthHost : public Host {
     return "/v1/sessions/" + session + "/events";
   }
   FrameKind kind_of(std::string_view frame) const override {
-    return kind_by_name(frame, "\nevent: update\n", "\nevent: turn.ended\n");
+    const FrameKind kind = kind_by_name(frame, "\nevent: update\n", "\nevent: turn.ended\n");
+    if (kind != FrameKind::other) return kind;
+    const bool change = frame.find("\nevent: change.recorded\n") < 64;
+    return change ? FrameKind::change : FrameKind::other;
   }
   bool must_be_exact() const override { return true; }
   bool says_turns() const override { return true; }
+};
+
+/// berth on its other engine.
+class BerthOnAsio final : public BerthHost {
+ public:
+  std::string_view name() const override { return "berth-asio"; }
+  ServerCommand command(const Programs& programs, const std::string& limits) const override {
+    ServerCommand made = BerthHost::command(programs, limits);
+    made.environment = {{"BERTH_ENGINE", "asio"}};
+    return made;
+  }
 };
 
 class BareLoop final : public BerthHost {
@@ -225,6 +239,7 @@ const std::vector<std::unique_ptr<Host>>& hosts() {
     std::vector<std::unique_ptr<Host>> made;
     made.push_back(std::make_unique<BerthHost>());
     made.push_back(std::make_unique<BareLoop>());
+    made.push_back(std::make_unique<BerthOnAsio>());
     made.push_back(std::make_unique<NodeHost>(false));
     made.push_back(std::make_unique<NodeHost>(true));
     made.push_back(std::make_unique<SandboxAgent>());

@@ -30,7 +30,7 @@ struct Call {
   std::string headers = {};  ///< Whole lines with CR LF.
 };
 
-enum class FrameKind { update, turn_end, other };
+enum class FrameKind { update, turn_end, change, other };
 
 /// How to start a host's server and to speak with it. All of them are HTTP servers on loopback
 /// whose streams are server-sent events. Without state: one serves any number of servers.

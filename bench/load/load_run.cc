@@ -63,8 +63,7 @@ void LoadRun::call_all(std::size_t first, std::size_t count, std::size_t at_once
       Place& place = places[i];
       while (!lanes[i]->busy()) {
         if (place.step >= 0 && (lanes[i]->status() < 200 || lanes[i]->status() > 299)) {
-          std::fprintf(stderr, "%s\n", lanes[i]->body().c_str());
-          die("a call was refused");
+          throw Fatal("a call was refused: " + lanes[i]->body());
         }
         if (place.step < 0) {
           if (begun == count) break;
@@ -227,11 +226,29 @@ std::string LoadRun::get(const std::string& path) {
   return free.body();
 }
 
-void LoadRun::crash_and_restart() {
+void LoadRun::stop(bool hard) {
   readers_.clear();
   lanes_.clear();
-  server_.kill_hard();
-  server_.start_again();
+  if (hard) {
+    server_.kill_hard();
+  } else {
+    server_.stop();
+  }
+}
+
+std::vector<std::uint64_t> LoadRun::updates_of_readers() const {
+  std::vector<std::uint64_t> found;
+  for (const Reader& reader : readers_) found.push_back(reader.client->updates());
+  return found;
+}
+
+void LoadRun::replace_reader(std::size_t index, std::uint64_t updates) {
+  Reader& place = readers_[index];
+  place.client.reset();
+  place.client = std::make_unique<SseClient>(poller_, totals_, host_, server_.port(),
+                                             server_.token(), session_name(place.session));
+  const SseClient& client = *place.client;
+  if (!run_until([&] { return client.updates() >= updates; }, 60'000)) die("a replay hangs");
 }
 
 }  // namespace berth::bench

@@ -65,8 +65,16 @@ class LoadRun {
   std::string get(const std::string& path);
   /// Makes `calls`, `at_once` at a time; ends the program when one is refused.
   void make_calls(const std::vector<Call>& calls, std::size_t at_once);
-  /// kill -9 of the server and a new start. Readers and connections of before are gone.
-  void crash_and_restart();
+  /// Ends the server; readers and connections are gone. `hard`: by SIGKILL.
+  void stop(bool hard = false);
+  /// Starts it again, on what it has kept.
+  void start_again() { server_.start_again(); }
+  /// There are so many sessions that nobody opened here.
+  void assume_sessions(std::size_t count) { sessions_ = count; }
+  /// The updates that the readers have, in their order.
+  std::vector<std::uint64_t> updates_of_readers() const;
+  /// Puts a new reader in the place of one, and waits until it has read so many updates.
+  void replace_reader(std::size_t index, std::uint64_t updates);
   static std::string session_name(std::size_t session);
 
  private:

@@ -2,6 +2,7 @@
 // from outside, next to what somebody would use in its place. See README.md.
 #include "report.h"
 
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <algorithm>
@@ -20,7 +21,7 @@ struct Options {
   std::size_t runs = 1;
   std::string json;
   std::vector<std::string> names;
-  std::vector<std::string> against = {"bare", "node", "node-jsonl", "sandbox-agent"};
+  std::vector<std::string> against = {"bare", "berth-asio", "node", "node-jsonl", "sandbox-agent"};
 };
 
 void list_all() {
@@ -207,5 +208,14 @@ int run(const Options& options) {
 }  // namespace berth::bench
 
 int main(int argc, char** argv) {
-  return berth::bench::run(berth::bench::parse(argc, argv));
+  struct sigaction interrupt = {};
+  interrupt.sa_handler = [](int) {};  // makes what waits fail, see Poller::turn
+  ::sigaction(SIGINT, &interrupt, nullptr);
+  ::sigaction(SIGTERM, &interrupt, nullptr);
+  try {
+    return berth::bench::run(berth::bench::parse(argc, argv));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "\nberth-bench: %s\n", error.what());
+    return 1;
+  }
 }

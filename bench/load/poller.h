@@ -7,15 +7,19 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
+#include <stdexcept>
+#include <string>
 
 namespace berth::bench {
 
-/// Ends the program: a load run whose ground is gone has nothing to say.
+/// A load run whose ground is gone has nothing to say. Caught by main() alone, so that servers are
+/// ended and their folders removed on the way.
+class Fatal : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 [[noreturn]] inline void die(const char* what) {
-  std::fprintf(stderr, "berth-bench: %s (errno %d)\n", what, errno);
-  std::exit(1);
+  throw Fatal(std::string(what) + " (errno " + std::to_string(errno) + ")");
 }
 
 inline std::int64_t now_ns() {
@@ -57,6 +61,7 @@ class Poller {
   void turn(int wait_ms) {
     const int ready =
         ::epoll_wait(epoll_, events_.data(), static_cast<int>(events_.size()), wait_ms);
+    if (ready < 0) die("interrupted");  // by a signal: nothing else can go wrong here
     for (int i = 0; i < ready; ++i) {
       const epoll_event& event = events_[static_cast<std::size_t>(i)];
       static_cast<Handler*>(event.data.ptr)->on_ready(event.events);

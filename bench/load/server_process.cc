@@ -136,8 +136,13 @@ ServerProcess::ServerProcess(ServerCommand command)
     port_is_given_ = true;
     argument = std::to_string(port_);
   }
-  furnish(command_, folder_);
-  start();
+  try {
+    furnish(command_, folder_);
+    start();
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
 void ServerProcess::start() {
@@ -169,8 +174,7 @@ void ServerProcess::read_ready_line(int fd) {
   while (::read(fd, &byte, 1) == 1 && byte != '\n') ready += byte;
   const std::string url = member_of(ready, "url");
   if (url.empty()) {
-    std::fprintf(stderr, "%s", text_of(folder_ + "/log").c_str());
-    die(("no ready line from " + command_.arguments[0]).c_str());
+    throw Fatal("no ready line from " + command_.arguments[0] + "\n" + text_of(folder_ + "/log"));
   }
   port_ = static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
   token_ = text_of(member_of(ready, "token_file"));
@@ -178,16 +182,24 @@ void ServerProcess::read_ready_line(int fd) {
 }
 
 ServerProcess::~ServerProcess() {
-  if (pid_ > 0) {
-    ::kill(pid_, SIGTERM);
-    ::kill(pid_, SIGINT);  // insists: no turn is waited for
-    for (int tenths = 0; ::waitpid(pid_, nullptr, WNOHANG) == 0; ++tenths) {
-      if (tenths == kEndSeconds * 10) ::kill(pid_, SIGKILL);
-      ::usleep(100'000);
-    }
-  }
+  end();
+}
+
+void ServerProcess::end() {
+  stop();
   std::error_code ignored;
   fs::remove_all(folder_, ignored);
+}
+
+void ServerProcess::stop() {
+  if (pid_ <= 0) return;
+  ::kill(pid_, SIGTERM);
+  ::kill(pid_, SIGINT);  // insists: no turn is waited for
+  for (int centi = 0; ::waitpid(pid_, nullptr, WNOHANG) == 0; ++centi) {
+    if (centi == kEndSeconds * 100) ::kill(pid_, SIGKILL);
+    ::usleep(10'000);
+  }
+  pid_ = -1;
 }
 
 void ServerProcess::kill_hard() {

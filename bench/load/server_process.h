@@ -54,6 +54,8 @@ class ServerProcess {
   /// Its agents' process ids.
   std::vector<pid_t> agents(const std::string& agent_program) const;
 
+  /// Ends it in order, at once; its folder stays.
+  void stop();
   /// Kills it as nobody expects (SIGKILL); all that it started is gone soon after.
   void kill_hard();
   /// Starts it again, in the same folder.
@@ -61,6 +63,7 @@ class ServerProcess {
 
  private:
   void start();
+  void end();
   void read_ready_line(int fd);
 
   ServerCommand command_;

@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "common"))
 import page_tables
 
-TITLES = {"bare": "bare loop", "node": "Node, in memory", "node-jsonl": "Node, JSONL", "sandbox-agent": "sandbox-agent"}
+TITLES = {"bare": "bare loop", "berth-asio": "berth on Asio", "node": "Node, in memory", "node-jsonl": "Node, JSONL", "sandbox-agent": "sandbox-agent"}
 
 
 def short(value):
@@ -67,7 +67,7 @@ def streams(result):
 
 def others(result):
     """Every figure of the scenarios that are no streams, as berth and the others have it."""
-    names = ["berth", *(name for name in TITLES if name != "bare")]
+    names = ["berth", *(name for name in TITLES if name not in ("bare", "berth-asio"))]
     rows = ["| | figure | " + " | ".join(TITLES.get(name, name) for name in names) + " |", "|---|---|" + "--:|" * len(names)]
     for scenario in result["scenarios"]:
         found = hosts(scenario)

@@ -184,7 +184,7 @@ Figures run_death(const Scenario& scenario, const Host& host, const Programs& pr
     const std::uint64_t ended = run.totals().turns_ended;
     const std::int64_t killed = now_ns();
     ::kill(*std::max_element(agents.begin(), agents.end()), SIGKILL);
-    if (run.run_until([&] { return run.totals().turns_ended > ended; }, 3'000)) {
+    if (run.run_until([&] { return run.totals().turns_ended > ended; }, 30'000)) {
       delays.push_back(static_cast<double>(run.totals().last_end_ns - killed) / 1e6);
     } else {
       ++unseen;

@@ -37,7 +37,7 @@ std::string_view filler() {
 
 SseClient::SseClient(Poller& poller, ReaderTotals& totals, const Host& host, std::uint16_t port,
                      const std::string& token, const std::string& session)
-    : poller_(poller), totals_(totals), host_(host), session_(session), fd_(connect_to(port)) {
+    : totals_(totals), host_(host), session_(session), fd_(connect_to(port)) {
   const std::string request = "GET " + host.events_path(session) +
                               " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + token +
                               "\r\nAccept: text/event-stream\r\n\r\n";
@@ -60,10 +60,6 @@ void SseClient::begin_turn() {
   updates_ = 0;
   next_number_ = 0;
   delay_sum_ns_ = 0;
-}
-
-void SseClient::stall(bool stalled) {
-  poller_.change(fd_, stalled ? 0 : EPOLLIN, *this);
 }
 
 void SseClient::on_ready(std::uint32_t) {
@@ -157,6 +153,11 @@ void SseClient::take_frame(std::string_view frame) {
     case FrameKind::turn_end:
       ++totals_.turns_ended;
       totals_.last_end_ns = read_at_;
+      next_number_ = 0;
+      return;
+    case FrameKind::change:
+      ++totals_.changes;
+      totals_.last_change_ns = read_at_;
       return;
     case FrameKind::other:
       return;
@@ -199,11 +200,8 @@ void SseClient::take_update(std::string_view text) {
 }
 
 void SseClient::wrong(const char* what, std::string_view frame) const {
-  std::fprintf(stderr, "berth-bench: %s, session %s after event %llu: %s: %.*s\n",
-               std::string(host_.name()).c_str(), session_.c_str(),
-               static_cast<unsigned long long>(last_seq_), what,
-               static_cast<int>(frame.size() < 300 ? frame.size() : 300), frame.data());
-  std::exit(1);
+  throw Fatal(std::string(host_.name()) + ", session " + session_ + " after event " +
+              std::to_string(last_seq_) + ": " + what + ": " + std::string(frame.substr(0, 300)));
 }
 
 }  // namespace berth::bench

@@ -18,11 +18,13 @@ struct ReaderTotals {
   std::uint64_t unnumbered = 0;  ///< Updates of other texts.
   std::uint64_t bytes = 0;
   std::uint64_t turns_ended = 0;
+  std::uint64_t changes = 0;      ///< Reports of what a turn changed.
   std::uint64_t lost = 0;         ///< Numbers that were jumped over; not those missing at the end.
   std::uint64_t disordered = 0;   ///< Twice, or late.
   std::int64_t last_read_ns = 0;  ///< When the last update came.
   std::int64_t last_sent_ns = 0;  ///< When the agent wrote that one.
-  std::int64_t last_end_ns = 0;   ///< When the last end of a turn came.
+  std::int64_t last_change_ns = 0;
+  std::int64_t last_end_ns = 0;  ///< When the last end of a turn came.
 };
 
 /// Checks number and content of each update. Of a host that must be exact it checks every event's
@@ -38,14 +40,10 @@ class SseClient final : private Poller::Handler {
 
   /// True once the server has answered and its stream began.
   bool streaming() const { return head_seen_; }
-  /// The number that the next update of the turn should have.
-  std::uint64_t next_number() const { return next_number_; }
   /// Updates since begin_turn().
   std::uint64_t updates() const { return updates_; }
   double mean_delay_ns() const;
   void begin_turn();
-  /// Do not read (or do again): what a stalled browser does.
-  void stall(bool stalled);
 
  private:
   void on_ready(std::uint32_t events) override;
@@ -58,7 +56,6 @@ class SseClient final : private Poller::Handler {
   void take_update(std::string_view text);
   [[noreturn]] void wrong(const char* what, std::string_view frame) const;
 
-  Poller& poller_;
   ReaderTotals& totals_;
   const Host& host_;
   std::string session_;

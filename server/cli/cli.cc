@@ -438,8 +438,7 @@ void CommandLine::add_bench() {
               [this] { return bench_command(global, bench); });
   made->add_option("--scenario", bench.scenarios, "NAME,... (default: all)");
   made->add_option("--against", bench.against,
-                   "HOST,... or none (default: all of bare, node, node-jsonl, sandbox-agent that "
-                   "are installed)");
+                   "HOST,... or none (default: all that --list shows and that are installed)");
   made->add_option("--runs", bench.runs, "rounds of each scenario (1)")->check(CLI::Range(1, 100));
   made->add_option("--json", bench.json, "write the results into this file");
   made->add_option("--engine", bench.engine, "of berth (default: as it chooses)")

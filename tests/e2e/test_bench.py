@@ -63,6 +63,23 @@ class Bench(unittest.TestCase):
         result = run_bench("--scenario", "smoke", "--against", "node,node-jsonl,sandbox-agent")
         self.assert_complete(result, {"berth", "node", "node-jsonl", "sandbox-agent"})
 
+    def test_every_kind_of_scenario_runs_and_loses_nothing(self):
+        kinds = ["fanout", "line", "create", "death", "prompts", "stored", "replay", "crash", "diff", "mixed"]
+        result = run_bench("--scenario", ",".join(f"smoke-{kind}" for kind in kinds), "--against", "none")
+        found = {s["name"].removeprefix("smoke-"): s["hosts"][0]["figures"] for s in result["scenarios"]}
+        self.assertEqual(list(found), kinds)
+        for kind, figure, wanted in (("fanout", "lost", 0), ("line", "delivered", 1), ("death", "unseen", 0),
+                                     ("stored", "last_session_found", 1), ("replay", "lost", 0),
+                                     ("crash", "shown_but_lost", 0), ("crash", "turns_marked_ended", 5)):
+            self.assertEqual(found[kind][figure], [wanted] * 3, (kind, figure))
+        self.assertGreater(found["diff"]["patch_bytes"][0], 1000)
+        self.assertIn("| `smoke-crash`: ", "\n".join(server_tables.blocks(result)["others"]))
+
+    def test_berth_runs_the_bench_beside_it(self):
+        done = subprocess.run([BINARY, "bench", "--list"], capture_output=True, text=True, timeout=60, check=True)
+        self.assertIn("full-500", done.stdout)
+        self.assertIn("sandbox-agent", done.stdout)
+
     def test_a_peer_that_is_not_installed_is_said_so(self):
         result = run_bench("--scenario", "smoke", "--against", "node", "--peers", "/no/such/folder")
         self.assert_complete(result, {"berth"})
