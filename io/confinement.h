@@ -3,11 +3,12 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace berth::inline v0::io {
 
-/// Which files a process tree sees. Paths are absolute; those that do
+/// Which files a process tree sees, and whether it has a network. Paths are absolute; those that do
 /// not exist are left out, but a path that ends in '/' is a folder that is made when it is absent.
 /// A path with symbolic links in it that leads into something hidden is refused ("bad_launch").
 ///
@@ -20,11 +21,29 @@ struct Confinement {
     /// The network stays. What is not named can neither be read nor written. See landlock.h for
     /// what this kernel's Landlock cannot do.
     landlock,
+    /// Namespaces of its own (mount, pid, ipc, uts, network, user where there are any) by
+    /// bubblewrap. What is not named is not there; /dev and /proc are its own, /tmp is in memory.
+    namespaces,
   };
   Kind kind = Kind::none;
   std::vector<std::string> writable;
   std::vector<std::string> readable;  ///< Programs there can be run.
   std::vector<std::string> hidden;
+  // Of `namespaces`:
+  std::string bubblewrap;  ///< The program.
+  std::string helper;      ///< The program berth-launch (io/launch_main.cc).
+  /// A folder (made when absent) and the path where the tree finds it, to write to.
+  std::vector<std::pair<std::string, std::string>> placed;
+  std::string egress_socket;  ///< What listens there is all the network there is; empty: none.
+  /// On this port of its loopback device the tree finds what listens at egress_socket: an HTTP
+  /// proxy.
+  std::uint16_t egress_port = 0;
+  /// Ports of its loopback device that lead through the proxy to the same port of 127.0.0.1
+  /// outside.
+  std::vector<std::uint32_t> tunnels;
+  /// A user namespace of its own: whoever escapes has no capability outside. Where there are none,
+  /// only root can be without.
+  bool user_namespace = true;
   bool operator==(const Confinement&) const = default;
 };
 

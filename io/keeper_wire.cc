@@ -173,8 +173,10 @@ bool fields(Visitor& visit, auto& m, const Note*) {
 }
 template <typename Visitor>
 bool confinement(Visitor& visit, auto& c) {
-  return visit.choice(c.kind, Confinement::Kind::landlock) && visit.field(c.writable) &&
-         visit.field(c.readable) && visit.field(c.hidden);
+  return visit.choice(c.kind, Confinement::Kind::namespaces) && visit.field(c.writable) &&
+         visit.field(c.readable) && visit.field(c.hidden) && visit.field(c.bubblewrap) &&
+         visit.field(c.helper) && visit.field(c.placed) && visit.field(c.egress_socket) &&
+         visit.field(c.egress_port) && visit.field(c.tunnels) && visit.field(c.user_namespace);
 }
 template <typename Visitor>
 bool fields(Visitor& visit, auto& m, const LaunchSpec*) {

@@ -2,6 +2,7 @@
 #include <berth/io/landlock.h>
 #include <berth/io/launcher.h>
 #include <berth/io/process_tree.h>
+#include <berth/io/sandbox_arguments.h>
 #include <berth/io/signals_blocked.h>
 
 #include <fcntl.h>
@@ -203,6 +204,24 @@ Error explain(Step step, int errno_value, const LaunchSpec& spec, const std::str
     default:
       return errno_error(errno_value, "cannot run " + path);
   }
+}
+
+/// The program is looked up as for any other, so that a missing one reads the same.
+Result<LaunchSpec> in_sandbox(const LaunchSpec& spec) {
+  Result<void> checked = check(spec);
+  if (!checked.has_value()) return fail(std::move(checked.error()));
+  Result<std::string> program = find_command(spec);
+  if (!program.has_value()) return fail(std::move(program.error()));
+  if (::access(program->c_str(), X_OK) != 0) {
+    return fail(explain(Step::exec, errno, spec, *program));
+  }
+  Result<std::vector<std::string>> arguments = sandbox_arguments(spec, *program);
+  if (!arguments.has_value()) return fail(std::move(arguments.error()));
+  LaunchSpec outer = spec;
+  outer.command = spec.confinement.helper;
+  outer.arguments = std::move(*arguments);
+  outer.confinement = {};
+  return outer;
 }
 
 constexpr int kCloneFlags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD;
@@ -451,6 +470,11 @@ void Launcher::set_limits(const ProcessLimits& wanted, const LaunchExtras& extra
 }
 
 Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& extras) {
+  if (spec.confinement.kind == Confinement::Kind::namespaces) {
+    Result<LaunchSpec> outer = in_sandbox(spec);
+    if (!outer.has_value()) return fail(std::move(outer.error()));
+    return launch(*outer, extras);
+  }
   Result<Prepared> prepared = prepare(spec, extras.marker);
   if (!prepared.has_value()) return fail(std::move(prepared.error()));
   Child child;

@@ -12,6 +12,7 @@
 #include <berth/core/assert.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/fd_reactor.h>
+#include <berth/io/landlock.h>
 #include <berth/io/proc_fs.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_keeper.h>
@@ -41,6 +42,7 @@ namespace {
 using namespace berth;
 using SteadyClock = std::chrono::steady_clock;
 
+constexpr const char* kBubblewrap = "/usr/bin/bwrap";
 constexpr int kStartsPerRound = 100;
 constexpr int kStartsPerSlowRound = 10;  // of a way that reads all of /proc for each
 constexpr std::size_t kAtOnce = 4;
@@ -149,10 +151,27 @@ void close_pipes(io::Reactor& reactor, const io::Process& process) {
   reactor.close(process.stderr_handle);
 }
 
-void by_host(io::Reactor& reactor, io::ProcessHost& host, Figures& figures, int starts,
-             int at_once) {
+/// As the server confines its agents (server/agents/launch.cc), with folders of this machine.
+io::Confinement confinement(io::Confinement::Kind kind) {
+  io::Confinement confinement;
+  confinement.kind = kind;
+  confinement.hidden = {"/dev", "/root", "/home", "/tmp"};
+  if (kind == io::Confinement::Kind::landlock) {
+    confinement.readable = {"/", BERTH_SPAWN_CHILD};
+    confinement.writable = {"/dev/null", "/dev/zero", "/dev/tty"};
+  } else if (kind == io::Confinement::Kind::namespaces) {
+    confinement.readable = {"/usr", "/bin", "/lib", "/lib64", "/etc", BERTH_SPAWN_CHILD};
+    confinement.bubblewrap = kBubblewrap;
+    confinement.helper = BERTH_LAUNCH;
+  }
+  return confinement;
+}
+
+void by_host(io::Reactor& reactor, io::ProcessHost& host, io::Confinement::Kind kind,
+             Figures& figures, int starts, int at_once) {
   Ended ended(reactor);
-  const io::LaunchSpec spec = program(false);
+  io::LaunchSpec spec = program(false);
+  if (kind != io::Confinement::Kind::none) spec.confinement = confinement(kind);
   std::vector<std::unique_ptr<io::Process>> processes;
   for (int i = 0; i < starts; ++i) {
     while (i - ended.count >= at_once) reactor.run();
@@ -220,7 +239,9 @@ std::vector<Way> make_ways(io::Reactor& reactor, NullLog& log, std::vector<Host>
                     [at_once](Figures& f, int starts) { by_posix_spawn(f, starts, at_once); },
                     {}});
   }
-  const auto add = [&](const std::string& name, Result<Host> made, int starts) {
+  using Kind = io::Confinement::Kind;
+  const auto add = [&](const std::string& name, Result<Host> made, int starts,
+                       Kind kind = Kind::none) {
     if (!made.has_value()) {
       fmt::print(stderr, "left out: {}: {}\n", name, made.error().message);
       return;
@@ -230,8 +251,8 @@ std::vector<Way> make_ways(io::Reactor& reactor, NullLog& log, std::vector<Host>
     for (const int at_once : {1, static_cast<int>(kAtOnce)}) {
       ways.push_back({name + (at_once == 1 ? ", one by one" : ", 4 at once"),
                       starts,
-                      [&reactor, host, at_once](Figures& f, int count) {
-                        by_host(reactor, *host, f, count, at_once);
+                      [&reactor, host, kind, at_once](Figures& f, int count) {
+                        by_host(reactor, *host, kind, f, count, at_once);
                       },
                       {}});
     }
@@ -240,6 +261,14 @@ std::vector<Way> make_ways(io::Reactor& reactor, NullLog& log, std::vector<Host>
   options.tree_kill = io::TreeKill::cgroup;
   add("keeper, cgroup", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),
       kStartsPerRound);
+  if (io::probe_landlock().usable()) {
+    add("keeper, cgroup, Landlock", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),
+        kStartsPerRound, Kind::landlock);
+  }
+  if (::access(kBubblewrap, X_OK) == 0) {
+    add("keeper, cgroup, bubblewrap", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),
+        kStartsPerSlowRound, Kind::namespaces);
+  }
   add("direct, cgroup", io::make_direct_process_host(log, options), kStartsPerRound);
   options.tree_kill = io::TreeKill::proc_walk;
   add("keeper, /proc walk", io::make_keeper_process_host(log, {options, BERTH_KEEPER}),

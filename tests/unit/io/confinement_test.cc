@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -175,6 +176,105 @@ TEST_P(ConfinedProcesses, AreStartedOrNotJustAsOthersAre) {
   spec.confinement.writable.emplace_back("relative");
   Child relative(loop, *host, spec);
   EXPECT_EQ(std::string_view(relative.error.code), "bad_launch");
+}
+
+// --- in a sandbox by bubblewrap ---
+
+class SandboxedProcesses : public ConfinedProcesses {
+ protected:
+  void SetUp() override {
+    ConfinedProcesses::SetUp();
+    if (IsSkipped()) return;
+    for (const bool user_namespace : {true, false}) {
+      user_namespace_ = user_namespace;
+      if (works("true")) return;
+    }
+    GTEST_SKIP() << "no sandbox here: " << said;
+  }
+  LaunchSpec sandboxed(const std::string& script) {
+    LaunchSpec spec = shell(script);
+    spec.working_directory = root + "/state/worktrees/mine";
+    spec.confinement.kind = Confinement::Kind::namespaces;
+    spec.confinement.bubblewrap = "/usr/bin/bwrap";
+    spec.confinement.helper = BERTH_LAUNCH;
+    spec.confinement.user_namespace = user_namespace_;
+    spec.confinement.readable = {"/usr", "/bin", "/lib", "/lib64", "/etc"};
+    spec.confinement.hidden = {root + "/state"};
+    spec.confinement.writable = {root + "/state/worktrees/mine"};
+    spec.confinement.placed = {{root + "/state/tmp/mine", "/tmp"}};
+    return spec;
+  }
+  bool works(const std::string& script) { return run(sandboxed(script)) == 0; }
+
+  bool user_namespace_ = true;
+};
+
+INSTANTIATE_TEST_SUITE_P(, SandboxedProcesses, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Keeper" : "Direct"; });
+
+TEST_P(SandboxedProcesses, SeeTheirOwnAndNothingElse) {
+  EXPECT_TRUE(works("echo a > f && cat f && echo b > /tmp/f && cat /tmp/f && ls /usr > /dev/null"))
+      << said;
+  EXPECT_EQ(read("state/worktrees/mine/f"), "a\n");
+  EXPECT_EQ(read("state/tmp/mine/f"), "b\n");
+  for (const std::string hidden : {"state/token", "state/worktrees/theirs/file", "shared/file"}) {
+    EXPECT_FALSE(works("ls -d " + root + "/" + hidden)) << hidden;
+    EXPECT_FALSE(works("cat /proc/1/root" + root + "/" + hidden)) << hidden;
+  }
+  for (const char* forbidden : {"touch /usr/x", "touch /x", "mount -t tmpfs none /mnt",
+                                "umount /tmp", "echo 1 > /proc/sys/vm/drop_caches",
+                                "find /proc -maxdepth 5 -not -path '/proc/[0-9]*' -type f "
+                                "-writable 2> /dev/null | grep ."}) {
+    EXPECT_FALSE(works(forbidden)) << forbidden;
+  }
+  EXPECT_TRUE(works("grep -q 'CapEff:\t0000000000000000$' /proc/self/status")) << said;
+  EXPECT_TRUE(works("test $(tail -n +3 /proc/net/dev | wc -l) = 1")) << said;
+}
+
+TEST_P(SandboxedProcesses, EndAsTheProgramDid) {
+  EXPECT_EQ(run(sandboxed("exit 37")), 37);
+  EXPECT_EQ(run(sandboxed("exit 137")), 137);
+  EXPECT_EQ(run(sandboxed("kill -SEGV $$")), 1000 + SIGSEGV);
+  EXPECT_EQ(run(sandboxed("kill -KILL $$")), 1000 + SIGKILL);
+  EXPECT_EQ(run(sandboxed("(sleep 1000 &); (setsid sleep 1000 &); exit 3")), 3);
+}
+
+TEST_P(SandboxedProcesses, TellWhatWasUsedInside) {
+  LaunchSpec spec = sandboxed("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done");
+  Child child(loop, *host, spec);
+  ASSERT_TRUE(child.finish());
+  const ResourceUsage used = child.status->usage;
+  EXPECT_GT(used.user + used.system, std::chrono::milliseconds(20));
+}
+
+TEST_P(SandboxedProcesses, HearSignalsThatAreForThem) {
+  Child child(loop, *host,
+              sandboxed("trap 'echo got it; exit 5' TERM; echo ready; sleep 1000 & wait"));
+  ASSERT_TRUE(child.wait_for_output("ready")) << child.err.text;
+  child.process->signal(SIGTERM);
+  ASSERT_TRUE(child.finish());
+  EXPECT_EQ(child.out.text, "ready\ngot it\n");
+  EXPECT_EQ(describe(*child.status), "exit code 5");
+}
+
+TEST_P(SandboxedProcesses, AreKilledAsAWhole) {
+  Child child(loop, *host, sandboxed("setsid sleep 1000 & echo ready; sleep 1000"));
+  ASSERT_TRUE(child.wait_for_output("ready")) << child.err.text;
+  child.process->kill_tree();
+  ASSERT_TRUE(child.finish());
+  EXPECT_EQ(child.status->kind, ExitStatus::Kind::killed);
+  EXPECT_TRUE(marked(test_tag("sh")).empty());
+}
+
+TEST_P(SandboxedProcesses, OfAMissingProgramAreNotStarted) {
+  LaunchSpec spec = sandboxed("");
+  spec.command = "no-such-command";
+  Child missing(loop, *host, spec);
+  EXPECT_EQ(std::string_view(missing.error.code), "command_not_found");
+  spec = sandboxed("");
+  spec.command = root + "/state/token";
+  Child no_program(loop, *host, spec);
+  EXPECT_EQ(std::string_view(no_program.error.code), "command_not_executable");
 }
 
 }  // namespace
