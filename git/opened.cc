@@ -229,13 +229,14 @@ Result<OpenedWorktree> open_worktree(const WorktreeRef& worktree) {
 
 namespace berth::git {
 
-Result<std::vector<std::string>> folders_of_commits(const WorktreeRef& worktree) {
+Result<CommitFolders> folders_of_commits(const WorktreeRef& worktree) {
   const Result<detail::Location> location = detail::verify_links(worktree);
   if (!location.has_value()) return fail(location.error());
   const std::string& common = location->common_dir;
-  return std::vector<std::string>{common + "/objects/", common + "/refs/heads/berth/",
-                                  common + "/logs/refs/heads/berth/",
-                                  detail::registration_of(common, worktree.key) + "/"};
+  return CommitFolders{
+      common,
+      {common + "/objects/", common + "/refs/heads/berth/", common + "/logs/refs/heads/berth/",
+       detail::registration_of(common, worktree.key) + "/"}};
 }
 
 }  // namespace berth::git

@@ -76,7 +76,11 @@ Result<void> verify_worktree(const WorktreeRef& worktree);
 /// long as it stays on its branch: objects, berth's branches with their logs, and the registration.
 /// Not the repository's configuration, hooks, other branches or HEAD. Folders, absolute, each with
 /// a '/' at its end; some may be absent. Any thread. Errors: of verify_worktree.
-Result<std::vector<std::string>> folders_of_commits(const WorktreeRef& worktree);
+struct CommitFolders {
+  std::string common_dir;  ///< What they are parts of.
+  std::vector<std::string> written;
+};
+Result<CommitFolders> folders_of_commits(const WorktreeRef& worktree);
 
 enum class WorktreeCondition : std::uint8_t {
   whole,         ///< Folder and registration point at each other.

@@ -4,6 +4,7 @@
 #include <berth/core/hash.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
+#include <berth/server/agents/launch_probe.h>
 #include <berth/server/auth/secret.h>
 #include <berth/server/sessions/drain.h>
 #include <berth/server/sessions/health_watch.h>
@@ -118,7 +119,7 @@ Result<void> App::prepare_folders() {
   // What a crash left of files that live as long as one call.
   Result<void> cleared;
   for (const std::string& scratch :
-       {config_.state_directory + kScratchFolder, launches_.scratch()}) {
+       {config_.state_directory + kScratchFolder, launches_.scratch(), egress_folder()}) {
     if (cleared.has_value()) cleared = files.remove_all(scratch);
     if (cleared.has_value()) cleared = files.make_directories(scratch, 0700);
   }
@@ -126,9 +127,9 @@ Result<void> App::prepare_folders() {
 }
 
 /// What agents may be kept from here, and what that means for those that do not ask.
-void App::learn_launches() {
-  const io::LandlockSupport landlock = platform_.processes().landlock();
-  launches_.learn({landlock.usable(), landlock.reason});
+Task<void> App::learn_launches() {
+  launches_.learn(co_await probe_launches(&platform_, &launches_));
+  const LaunchSupport& support = launches_.support();
   const Result<LaunchChoice> usual = launches_.choose(AgentProfile(), LaunchMode::none);
   if (!usual.has_value()) {
     log_.write(LogLevel::error, "launch", usual.error().message);
@@ -136,6 +137,37 @@ void App::learn_launches() {
     log_.write(usual->mode == LaunchMode::none ? LogLevel::warning : LogLevel::info, "launch",
                "agents are started " + std::string(to_string(usual->mode)) + ": " + usual->reason);
   }
+  if (!support.sandbox) co_return;
+  egress_ = std::make_unique<egress::Proxy>(platform_, log_, egress_folder(), config_.egress);
+  launches_.use(egress_.get());
+}
+
+/// In the log of the session that was denied something, if there is one of that key, and in the
+/// audit log.
+void App::record_denial(const egress::Denial& denial) {
+  if (running_ == nullptr) return;
+  std::string data;
+  JsonWriter(data)
+      .begin_object()
+      .member("target", denial.target)
+      .member("reason", denial.reason)
+      .end_object();
+  std::string who(denial.key);
+  running_->directory.for_each_loaded([&](Session& session) {
+    if (session.row().key != denial.key) return;
+    who = session.row().id;
+    session.append("egress.denied", denial.agent, data);
+  });
+  const std::vector<std::string> arguments = {who, denial.target};
+  const std::string peer = "agent " + std::string(denial.agent);
+  AuditEntry entry;
+  entry.peer = peer;
+  entry.method = "CONNECT";
+  entry.route = "egress";
+  entry.arguments = &arguments;
+  entry.status = 403;
+  entry.code = "egress_denied";
+  running_->gate.audit().add(entry);
 }
 
 Result<void> App::read_token() {
@@ -232,7 +264,7 @@ Task<Result<void>> App::start(StopToken stop) {
   if (ready.has_value()) ready = read_token();
   if (ready.has_value()) ready = read_tls();
   if (!ready.has_value()) co_return ready;
-  learn_launches();
+  co_await learn_launches();
   Result<int> orphans = platform_.processes().reap_orphans(tag_);
   if (orphans.has_value() && *orphans > 0) {
     log_.write(LogLevel::warning, "app",
@@ -243,6 +275,8 @@ Task<Result<void>> App::start(StopToken stop) {
                                                               [store] { return store->open(); });
   if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
   running_ = std::make_unique<Running>(*this, *epoch);
+  if (egress_ != nullptr)
+    egress_->on_denial([this](const egress::Denial& denial) { record_denial(denial); });
   Result<void> recovered;
   {
     const CloseOnStop close_on_stop(running_->journal, stop);
@@ -349,6 +383,7 @@ Task<void> App::abandon() {
   co_await running_->named.shutdown();
   co_await running_->directory.shutdown();
   co_await agents_.shutdown();
+  if (egress_ != nullptr) co_await egress_->shutdown();
   // What the agents said last is committed; then the gate closes.
   running_->journal.close();
   co_await running_->gate.audit().flush();

@@ -57,6 +57,8 @@ class App final {
   const std::string& token() const { return token_; }
   std::string token_path() const { return config_.state_directory + "/token"; }
   std::string endpoint_path() const { return config_.state_directory + "/endpoint.json"; }
+  /// Its paths are short: those of sockets have 107 bytes.
+  std::string egress_folder() const { return config_.state_directory + "/egress"; }
 
  private:
   struct Running;  // what exists only while the store is open
@@ -65,7 +67,8 @@ class App final {
   Result<void> prepare_folders();
   Task<Result<void>> take_state(StopToken stop);
   Task<void> drain(StopToken force);
-  void learn_launches();
+  Task<void> learn_launches();
+  void record_denial(const egress::Denial& denial);
   Result<void> read_token();
   Result<void> open_listener();
   Result<void> read_tls();
@@ -82,6 +85,7 @@ class App final {
   JsonScanner scanner_;
   std::string tag_;  // of all processes of this state directory
   LaunchPolicy launches_;
+  std::unique_ptr<egress::Proxy> egress_;  // from start() on
   Drivers agents_;
   std::string token_;
   std::string url_;

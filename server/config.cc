@@ -112,6 +112,14 @@ class Reader {
     note_if(value != Number(), key, std::to_string(value));
   }
 
+  void hosts(std::string_view key, std::vector<std::string>& values) {
+    texts(key, values);
+    for (const std::string& value : values) {
+      const Result<egress::Pattern> pattern = egress::parse_pattern(value);
+      if (!pattern.has_value()) refuse(path_ + std::string(key) + ": " + value, "a host");
+    }
+  }
+
   void seconds(std::string_view key, Duration& value) {
     constexpr const char* kRight = "seconds above 0";
     const auto of = [](double count) {
@@ -279,14 +287,20 @@ class Reader {
   std::string origin_;  // of the value that is read now
 };
 
-std::optional<Error> read_launch(LaunchSettings& settings, const ConfigSource& source,
+std::optional<Error> read_launch(Config& config, const ConfigSource& source,
                                  const toml::table& table) {
+  LaunchSettings& settings = config.launch;
+  egress::Limits& egress = config.egress;
   Reader reader(source, "launch.", table);
   std::string mode;
   reader.text("default", mode);
   reader.texts("writable", settings.writable);
   reader.texts("readable", settings.readable);
   reader.texts("hidden", settings.hidden);
+  reader.hosts("egress", settings.egress);
+  reader.number("egress_connections_max", egress.connections_max);
+  reader.number("egress_connections_total_max", egress.connections_total_max);
+  reader.seconds("egress_idle_timeout", egress.idle_timeout);
   reader.number("open_files_max", settings.limits.open_files);
   reader.number("process_memory_max", settings.limits.address_space);
   reader.number("memory_max", settings.limits.tree_memory);
@@ -327,6 +341,7 @@ std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& sourc
   reader.texts("writable", profile.writable);
   reader.texts("readable", profile.readable);
   reader.texts("hidden", profile.hidden);
+  reader.hosts("egress", profile.egress);
   reader.number("line_max", profile.line_max);
   reader.seconds("initialize_timeout", profile.timeouts.initialize);
   reader.seconds("session_timeout", profile.timeouts.session);
@@ -586,7 +601,7 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
     if (auto error = read_tls(config.tls, source, *tls)) return fail(std::move(*error));
   }
   if (launch != nullptr) {
-    if (auto error = read_launch(config.launch, source, *launch)) return fail(std::move(*error));
+    if (auto error = read_launch(config, source, *launch)) return fail(std::move(*error));
   }
   if (limits != nullptr) {
     if (auto error = read_limits(config, source, *limits)) return fail(std::move(*error));

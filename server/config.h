@@ -32,6 +32,7 @@ struct Config {
   AgentProfiles agents;
   SecretNames secrets;  ///< That mcp_servers of sessions may refer to.
   LaunchSettings launch;
+  egress::Limits egress;
   SessionLimits sessions;
   PoolLimits pool;
   /// What the turns that run get to come to their end when the server is told to end.

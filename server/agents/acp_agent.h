@@ -79,7 +79,7 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   // acp_attach.cc
   Task<void> run(AttachSpec spec);
   Task<void> wait_for_next_minute(const AttachSpec* spec);
-  Result<void> take_seat(const AttachSpec& spec, std::vector<std::string> git_folders);
+  Result<void> take_seat(const AttachSpec& spec, GitFolders git_folders);
   Task<Result<void>> handshake(const AttachSpec* spec, Attached* attached, AttachFailure* failure);
   Task<Result<void>> open_native_session(const AttachSpec* spec, Attached* attached,
                                          AttachFailure* failure);

@@ -60,7 +60,7 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   Attached attached;
   Result<void> ready =
       fail(ErrorKind::cancelled, "agent_ended", "the agent was not wanted any more");
-  std::vector<std::string> git_folders;
+  GitFolders git_folders;
   if (!give_up_ && spec.git_folders) git_folders = co_await spec.git_folders();
   if (!give_up_) ready = take_seat(spec, std::move(git_folders));
   if (ready.has_value()) {
@@ -102,8 +102,8 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   }
 }
 
-Result<void> AcpAgent::take_seat(const AttachSpec& spec, std::vector<std::string> git_folders) {
-  Result<io::LaunchSpec> launch = processes_.launch_spec(spec, std::move(git_folders));
+Result<void> AcpAgent::take_seat(const AttachSpec& spec, GitFolders git_folders) {
+  Result<AgentLaunch> launch = processes_.launch_spec(spec, std::move(git_folders));
   if (!launch.has_value()) return fail(std::move(launch.error()));
   process_ = processes_.acquire();
   const bool is_new = process_->is_empty();

@@ -31,8 +31,8 @@ AcpProcess::AcpProcess(io::Platform& platform, JsonScanner& scanner, const Agent
       seats_max_(profile.sessions_per_process),
       connection_(platform, scanner, *this, limits_of(profile)) {}
 
-Result<void> AcpProcess::start(const io::LaunchSpec& spec) {
-  Result<void> started = connection_.start(spec);
+Result<void> AcpProcess::start(const AgentLaunch& launch) {
+  Result<void> started = connection_.start(launch.spec, launch.door);
   if (!started.has_value()) return started;
   initialize(profile_.acp_v2);
   return {};
@@ -181,8 +181,8 @@ std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
   return process;
 }
 
-Result<io::LaunchSpec> AcpProcesses::launch_spec(const AttachSpec& spec,
-                                                 std::vector<std::string> git_folders) const {
+Result<AgentLaunch> AcpProcesses::launch_spec(const AttachSpec& spec,
+                                              GitFolders git_folders) const {
   LaunchOrder order;
   order.directory = directory_;
   order.key = "acp";
@@ -192,10 +192,10 @@ Result<io::LaunchSpec> AcpProcesses::launch_spec(const AttachSpec& spec,
     order.least = spec.launch;
     order.folders = spec.additional_directories;
     order.folders.push_back(spec.directory);
-    order.granted = std::move(git_folders);
+    order.git = std::move(git_folders);
   }
   order.tag = tag_ + "-" + order.key;
-  return launches_.spec(profile_, order);
+  return launches_.launch(profile_, order);
 }
 
 }  // namespace berth::server

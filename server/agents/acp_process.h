@@ -48,7 +48,7 @@ class AcpProcess final : private RpcPeer {
   AcpProcess(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile);
 
   /// Spawns and sends `initialize`; an error leaves nothing behind.
-  Result<void> start(const io::LaunchSpec& spec);
+  Result<void> start(const AgentLaunch& launch);
   /// The answer to `initialize`; null until on_started().
   const RpcReply* initialized() const { return initialized_.get(); }
   RpcConnection& connection() { return connection_; }
@@ -113,9 +113,8 @@ class AcpProcesses {
   /// One that takes a seat: one that runs, else a new one that its caller starts.
   std::shared_ptr<AcpProcess> acquire();
   /// What to start for `spec`, which is one session of many where processes are shared.
-  /// `git_folders`: see AttachSpec. Errors: of LaunchPolicy::spec.
-  Result<io::LaunchSpec> launch_spec(const AttachSpec& spec,
-                                     std::vector<std::string> git_folders) const;
+  /// `git_folders`: see AttachSpec. Errors: of LaunchPolicy::launch.
+  Result<AgentLaunch> launch_spec(const AttachSpec& spec, GitFolders git_folders) const;
 
  private:
   io::Platform& platform_;

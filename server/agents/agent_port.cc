@@ -58,12 +58,14 @@ std::string_view to_string(LaunchMode mode) {
       return "none";
     case LaunchMode::restricted:
       return "restricted";
+    case LaunchMode::sandbox:
+      return "sandbox";
   }
   return "none";
 }
 
 std::optional<LaunchMode> launch_mode_named(std::string_view name) {
-  for (const LaunchMode mode : {LaunchMode::none, LaunchMode::restricted}) {
+  for (const LaunchMode mode : {LaunchMode::none, LaunchMode::restricted, LaunchMode::sandbox}) {
     if (name == to_string(mode)) return mode;
   }
   return std::nullopt;

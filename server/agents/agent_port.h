@@ -4,6 +4,7 @@
 #include <berth/core/result.h>
 #include <berth/core/task.h>
 #include <berth/io/process_host.h>
+#include <berth/server/agents/git_folders.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/agents/said.h>
 
@@ -33,9 +34,8 @@ struct AttachSpec {
   std::string mcp_servers;        ///< JSON array as ACP's session/new takes it, empty = none.
   std::vector<std::string> additional_directories;  ///< Absolute; besides `directory`.
   LaunchMode launch = LaunchMode::none;             ///< The least that the session asks for.
-  /// What git writes outside of `directory` for a command there, absolute; for ports that confine
-  /// their process. May be null.
-  std::function<Task<std::vector<std::string>>()> git_folders;
+  /// For ports that confine their process. May be null.
+  std::function<Task<GitFolders>()> git_folders;
   /// Reads from the log what the agent said last in this session; empty when it said nothing. For a
   /// port that was not there when it was said. May be null.
   std::function<Task<Said>()> last_said;

@@ -14,6 +14,12 @@ using Texts = std::vector<std::string>;
 constexpr std::array kDevices = {"/dev/null",    "/dev/zero", "/dev/full", "/dev/random",
                                  "/dev/urandom", "/dev/tty",  "/dev/ptmx", "/dev/pts"};
 
+/// The system, which a sandbox can read.
+constexpr std::array kSystem = {"/usr",    "/bin", "/sbin", "/lib", "/lib32", "/lib64",
+                                "/libx32", "/etc", "/opt",  "/nix", "/snap"};
+/// Where the proxy is on the loopback device of a sandbox; every sandbox has its own.
+constexpr std::uint16_t kProxyPort = 3128;
+
 std::string value_in(const io::LaunchSpec& launch, std::string_view name) {
   for (const auto& [known, value] : launch.environment) {
     if (known == name) return value;
@@ -48,8 +54,12 @@ void add_expanded(Texts& to, const Texts& paths, const io::LaunchSpec& launch) {
   }
 }
 
-void set_variable(io::LaunchSpec& launch, const std::string& name, std::string value) {
-  std::erase_if(launch.environment, [&](const auto& entry) { return entry.first == name; });
+/// A profile that says what a variable is knows why.
+void set_unless_given(const AgentProfile& profile, io::LaunchSpec& launch, std::string_view name,
+                      std::string value) {
+  const auto is_it = [&](const auto& entry) { return entry.first == name; };
+  if (std::any_of(profile.environment.begin(), profile.environment.end(), is_it)) return;
+  std::erase_if(launch.environment, is_it);
   launch.environment.emplace_back(name, std::move(value));
 }
 
@@ -98,16 +108,24 @@ Result<LaunchChoice> LaunchPolicy::choose(const AgentProfile& profile, LaunchMod
                         support_.restricted_reason};
   }
   const LaunchMode mode = std::max(set.value_or(LaunchMode::none), least);
+  std::string why_not = support_.restricted_reason;
   switch (mode) {
     case LaunchMode::none:
       return LaunchChoice{mode, "asked for"};
     case LaunchMode::restricted:
       if (support_.restricted) return LaunchChoice{mode, support_.restricted_reason};
       break;
+    case LaunchMode::sandbox:
+      why_not = support_.sandbox_reason;
+      if (profile.driver == Driver::opencode) {
+        why_not = "berth reaches opencode serve by the network";
+      } else if (support_.sandbox) {
+        return LaunchChoice{mode, support_.sandbox_reason};
+      }
+      break;
   }
   return fail(ErrorKind::unsupported, "launch_unsupported",
-              "launch = \"" + std::string(to_string(mode)) +
-                  "\" cannot be had here: " + support_.restricted_reason);
+              "launch = \"" + std::string(to_string(mode)) + "\" cannot be had here: " + why_not);
 }
 
 /// A client names folders: none of them is another session's, or berth's.
@@ -121,55 +139,127 @@ Result<void> LaunchPolicy::check_folder(const std::string& folder, const std::st
               folder + " is part of berth's state and not of this session");
 }
 
-io::Confinement LaunchPolicy::restricted(const AgentProfile& profile, const LaunchOrder& order,
-                                         const io::LaunchSpec& launch) const {
-  io::Confinement confinement;
-  confinement.kind = io::Confinement::Kind::landlock;
-  confinement.readable = {"/"};
-  // A profile may give its agent another home; the user's is no stranger's.
-  for (const std::string& home : {value_in(launch, "HOME"), own_.get("HOME").value_or("")}) {
-    if (home.starts_with('/')) confinement.readable.push_back(home);
-  }
-  // Where what it is told of the past is to be read; a folder, for files in it are replaced.
-  confinement.readable.push_back(state_directory_ + "/transcripts/" + order.key + "/");
-  confinement.hidden = {"/dev", "/home", "/root", state_directory_};
-  confinement.writable.assign(kDevices.begin(), kDevices.end());
-  confinement.writable.push_back(scratch() + "/" + order.key + "/");
-  for (const Texts* folders : {&order.folders, &order.granted}) {
+void LaunchPolicy::add_workspaces(const AgentProfile& profile, const LaunchOrder& order,
+                                  io::Confinement& confinement) const {
+  for (const Texts* folders : {&order.folders, &order.granted, &order.git.written}) {
     confinement.writable.insert(confinement.writable.end(), folders->begin(), folders->end());
   }
-  if (serves_many(profile)) {
-    confinement.writable.push_back(state_directory_ + "/worktrees");
-    confinement.writable.push_back(state_directory_ + "/workspaces");
-  }
+  if (!order.git.read.empty()) confinement.readable.push_back(order.git.read);
+  // Where what it is told of the past is to be read; a folder, for files in it are replaced.
+  confinement.readable.push_back(state_directory_ + "/transcripts/" + order.key + "/");
+  if (!serves_many(profile)) return;
+  confinement.writable.push_back(state_directory_ + "/worktrees");
+  confinement.writable.push_back(state_directory_ + "/workspaces");
+}
+
+/// What the configuration names.
+void LaunchPolicy::add_named(const AgentProfile& profile, const io::LaunchSpec& launch,
+                             io::Confinement& confinement) const {
   add_expanded(confinement.writable, settings_.writable, launch);
   add_expanded(confinement.writable, profile.writable, launch);
   add_expanded(confinement.readable, settings_.readable, launch);
   add_expanded(confinement.readable, profile.readable, launch);
   add_expanded(confinement.hidden, settings_.hidden, launch);
   add_expanded(confinement.hidden, profile.hidden, launch);
-  return confinement;
 }
 
-Result<io::LaunchSpec> LaunchPolicy::spec(const AgentProfile& profile,
-                                          const LaunchOrder& order) const {
+void LaunchPolicy::restrict(const AgentProfile& profile, const LaunchOrder& order,
+                            io::LaunchSpec& launch) const {
+  io::Confinement& confinement = launch.confinement;
+  confinement.kind = io::Confinement::Kind::landlock;
+  confinement.readable = {"/"};
+  // A profile may give its agent another home; the user's is no stranger's.
+  for (const std::string& home : {value_in(launch, "HOME"), own_.get("HOME").value_or("")}) {
+    if (home.starts_with('/')) confinement.readable.push_back(home);
+  }
+  confinement.hidden = {"/dev", "/home", "/root", state_directory_};
+  confinement.writable.assign(kDevices.begin(), kDevices.end());
+  confinement.writable.push_back(scratch() + "/" + order.key + "/");
+  add_workspaces(profile, order, confinement);
+  add_named(profile, launch, confinement);
+  set_unless_given(profile, launch, "TMPDIR", scratch() + "/" + order.key);
+}
+
+Result<void> LaunchPolicy::sandbox(const AgentProfile& profile, const LaunchOrder& order,
+                                   AgentLaunch& launch) const {
+  launch.spec.confinement = trial(launch.spec.command, support_.user_namespace).confinement;
+  io::Confinement& confinement = launch.spec.confinement;
+  const std::string own = scratch() + "/" + order.key;
+  confinement.placed = {{own + "/tmp", "/tmp"}};
+  const std::string home = value_in(launch.spec, "HOME");
+  if (home.starts_with('/') && home.size() > 1) {
+    confinement.placed.emplace_back(own + "/home", home);
+  }
+  add_workspaces(profile, order, confinement);
+  add_named(profile, launch.spec, confinement);
+  set_unless_given(profile, launch.spec, "TMPDIR", "/tmp");
+  if (proxy_ == nullptr) return {};
+  egress::Proxy::DoorSpec wanted{order.key, profile.name, {}};
+  for (const Texts* hosts : {&settings_.egress, &profile.egress}) {
+    for (const std::string& host : *hosts) {
+      Result<egress::Pattern> pattern = egress::parse_pattern(host);
+      if (!pattern.has_value()) return fail(std::move(pattern.error()));
+      const bool of_this_machine = pattern->host == "127.0.0.1" && pattern->port != 0;
+      if (of_this_machine && pattern->port != kProxyPort) {
+        confinement.tunnels.push_back(pattern->port);
+      }
+      wanted.allowed.push_back(std::move(*pattern));
+    }
+  }
+  Result<std::shared_ptr<egress::Door>> door = proxy_->open(std::move(wanted));
+  if (!door.has_value()) return fail(std::move(door.error()));
+  launch.door = std::move(*door);
+  confinement.egress_socket = launch.door->path();
+  confinement.egress_port = kProxyPort;
+  const std::string url = "http://127.0.0.1:" + std::to_string(kProxyPort);
+  for (const char* name : {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"}) {
+    set_unless_given(profile, launch.spec, name, url);
+  }
+  for (const char* name : {"no_proxy", "NO_PROXY"}) {
+    set_unless_given(profile, launch.spec, name, "localhost,127.0.0.1,::1");
+  }
+  set_unless_given(profile, launch.spec, "NODE_USE_ENV_PROXY", "1");  // node 24; others ignore it
+  return {};
+}
+
+io::LaunchSpec LaunchPolicy::trial(const std::string& program, bool user_namespace) const {
+  io::LaunchSpec launch;
+  launch.command = program;
+  launch.environment = {{"PATH", "/usr/bin:/bin"}};
+  launch.working_directory = "/";
+  launch.tag = "berth-trial";
+  io::Confinement& confinement = launch.confinement;
+  confinement.kind = io::Confinement::Kind::namespaces;
+  confinement.bubblewrap = settings_.bubblewrap;
+  confinement.helper = settings_.helper;
+  confinement.user_namespace = user_namespace;
+  confinement.readable.assign(kSystem.begin(), kSystem.end());
+  confinement.hidden = {state_directory_};
+  return launch;
+}
+
+Result<AgentLaunch> LaunchPolicy::launch(const AgentProfile& profile,
+                                         const LaunchOrder& order) const {
   Result<LaunchChoice> choice = choose(profile, order.least);
   if (!choice.has_value()) return fail(std::move(choice.error()));
-  io::LaunchSpec launch = launch_of(profile, own_, order.directory, order.tag);
+  AgentLaunch launch{launch_of(profile, own_, order.directory, order.tag), nullptr};
   if (choice->mode == LaunchMode::none) return launch;
   for (const std::string& folder : order.folders) {
     Result<void> checked = check_folder(folder, order.key);
     if (!checked.has_value()) return fail(std::move(checked.error()));
   }
-  launch.limits = settings_.limits;
-  launch.confinement = restricted(profile, order, launch);
-  const bool has_own = std::any_of(profile.environment.begin(), profile.environment.end(),
-                                   [](const auto& entry) { return entry.first == "TMPDIR"; });
-  if (!has_own) set_variable(launch, "TMPDIR", scratch() + "/" + order.key);
-  // Nothing is to be had in berth's own folder, where unconfined shared processes run.
-  if (launch.working_directory == state_directory_) {
-    launch.working_directory = scratch() + "/" + order.key;
+  launch.spec.limits = settings_.limits;
+  if (choice->mode == LaunchMode::restricted) {
+    restrict(profile, order, launch.spec);
+    // Nothing is to be had in berth's own folder, where unconfined shared processes run.
+    if (launch.spec.working_directory == state_directory_) {
+      launch.spec.working_directory = scratch() + "/" + order.key;
+    }
+    return launch;
   }
+  Result<void> made = sandbox(profile, order, launch);
+  if (!made.has_value()) return fail(std::move(made.error()));
+  if (launch.spec.working_directory == state_directory_) launch.spec.working_directory = "/tmp";
   return launch;
 }
 

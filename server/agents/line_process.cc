@@ -25,10 +25,11 @@ LineProcess::~LineProcess() {
   BERTH_ASSERT(closed_.is_set());
 }
 
-Result<void> LineProcess::start(const io::LaunchSpec& spec) {
+Result<void> LineProcess::start(const io::LaunchSpec& spec, std::shared_ptr<void> held) {
   Result<std::unique_ptr<io::Process>> spawned = platform_.processes().spawn(reactor_, spec, *this);
   if (!spawned.has_value()) return fail(std::move(spawned.error()));
   process_ = std::move(*spawned);
+  held_ = std::move(held);
   id_ = process_->id();
   stdout_.handle = process_->stdout_handle;
   stderr_.handle = process_->stderr_handle;
@@ -166,6 +167,7 @@ void LineProcess::on_grace_over() {
 void LineProcess::on_exit(io::ExitStatus status) {
   exited_ = true;
   status_ = status;
+  held_.reset();
   resume_reading();
   stdin_closing_ = true;
   outgoing_.clear();

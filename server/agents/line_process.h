@@ -45,8 +45,9 @@ class LineProcess final : private io::ExitListener, private LineSink {
   LineProcess(io::Platform& platform, LinePeer& peer, LineProcessLimits limits);
   ~LineProcess();
 
-  /// Spawns; an error leaves nothing behind and closed() is then done at once.
-  Result<void> start(const io::LaunchSpec& spec);
+  /// Spawns; an error leaves nothing behind and closed() is then done at once. `held` is kept until
+  /// the process is gone.
+  Result<void> start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr);
 
   /// Queues bytes for its stdin, as they are. Dropped when it is gone or its stdin was closed; a
   /// process that lets stdin_queue_max pile up is ended.
@@ -116,6 +117,7 @@ class LineProcess final : private io::ExitListener, private LineSink {
   LinePeer& peer_;
   LineProcessLimits limits_;
   std::unique_ptr<io::Process> process_;
+  std::shared_ptr<void> held_;
   io::ProcessId id_;
   io::ExitStatus status_;
   LineFramer framer_;

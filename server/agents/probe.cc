@@ -72,7 +72,7 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const LaunchPolicy
   order.directory = std::move(directory);
   order.key = "probe";
   order.tag = "berth-probe";
-  const Result<io::LaunchSpec> launch = launches.spec(profile, order);
+  const Result<AgentLaunch> launch = launches.launch(profile, order);
   if (!launch.has_value()) {
     probe.error = launch.error();
     co_return probe;
@@ -82,7 +82,7 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const LaunchPolicy
   JsonScanner scanner;
   RpcConnection connection(platform, scanner, peer, {});
   peer.connection = &connection;
-  Result<void> spawned = connection.start(*launch);
+  Result<void> spawned = connection.start(launch->spec, launch->door);
   if (!spawned.has_value()) {
     probe.error = std::move(spawned.error());
     co_return probe;

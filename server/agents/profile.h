@@ -36,8 +36,9 @@ std::string_view to_string(Driver driver);
 enum class LaunchMode : std::uint8_t {
   none,        ///< All that berth's user may.
   restricted,  ///< Landlock: writes only its workspace and its own folders; has the network.
+  sandbox,     ///< Namespaces: sees nothing else, and no network but berth's proxy.
 };
-inline constexpr const char* kLaunchModeNames = "none or restricted";  ///< For messages.
+inline constexpr const char* kLaunchModeNames = "none, restricted or sandbox";  ///< For messages.
 std::string_view to_string(LaunchMode mode);
 std::optional<LaunchMode> launch_mode_named(std::string_view name);
 
@@ -94,6 +95,8 @@ struct AgentProfile {
   std::vector<std::string> writable;
   std::vector<std::string> readable;
   std::vector<std::string> hidden;
+  /// Hosts that it may reach from a sandbox, see egress/policy.h.
+  std::vector<std::string> egress;
   std::size_t line_max = std::size_t{64} << 20;
   /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
   /// a new server, and the old one ends with its last session.

@@ -34,8 +34,8 @@ RpcConnection::RpcConnection(io::Platform& platform, JsonScanner& scanner, RpcPe
                              RpcLimits limits)
     : platform_(platform), scanner_(scanner), peer_(peer), process_(platform, *this, limits) {}
 
-Result<void> RpcConnection::start(const io::LaunchSpec& spec) {
-  return process_.start(spec);
+Result<void> RpcConnection::start(const io::LaunchSpec& spec, std::shared_ptr<void> held) {
+  return process_.start(spec, std::move(held));
 }
 
 // --- calls ---

@@ -63,7 +63,7 @@ class RpcConnection final : private LinePeer {
   RpcConnection(io::Platform& platform, JsonScanner& scanner, RpcPeer& peer, RpcLimits limits);
 
   /// Spawns; an error leaves nothing behind and closed() is then done at once.
-  Result<void> start(const io::LaunchSpec& spec);
+  Result<void> start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr);
 
   /// Whose calls they are, where several share the process: any address that is theirs alone.
   using Owner = const void*;

@@ -294,13 +294,28 @@ Api::Answer Api::contract(ApiCall*) {
 
 namespace {
 
-/// What agents are kept from that do not say.
+/// What agents are kept from that do not say, and what left the sandboxes.
 void put_launches(JsonWriter& writer, const LaunchPolicy& launches) {
   const Result<LaunchChoice> usual = launches.choose(AgentProfile(), LaunchMode::none);
   writer.key("launch")
       .begin_object()
       .member("default", usual.has_value() ? to_string(usual->mode) : "none")
       .member("reason", usual.has_value() ? usual->reason : usual.error().message)
+      .member_bool("sandbox", launches.support().sandbox)
+      .member("sandbox_reason", launches.support().sandbox_reason)
+      .end_object();
+  const egress::Stats stats =
+      launches.egress_stats() == nullptr ? egress::Stats() : *launches.egress_stats();
+  writer.key("egress")
+      .begin_object()
+      .member_uint64("doors", stats.doors)
+      .member_uint64("connections", stats.connections)
+      .member_uint64("allowed", stats.allowed)
+      .member_uint64("denied", stats.denied)
+      .member_uint64("failed", stats.failed)
+      .member_uint64("overloaded", stats.overloaded)
+      .member_uint64("bytes_out", stats.bytes_out)
+      .member_uint64("bytes_in", stats.bytes_in)
       .end_object();
 }
 

@@ -113,6 +113,21 @@ void add_door(OpenMetrics& out, AuthGate& gate) {
   out.sample(gate.audit().stats().dropped);
 }
 
+void add_egress(OpenMetrics& out, const egress::Stats& stats) {
+  out.family("berth_egress_doors", Kind::gauge, "Sandboxes that have a way to the proxy.");
+  out.sample(stats.doors);
+  out.family("berth_egress_connections", Kind::gauge, "Connections through the proxy.");
+  out.sample(stats.connections);
+  out.family("berth_egress_requests", Kind::counter, "Connections asked for, by what came of it.");
+  out.sample(stats.allowed, {{"outcome", "allowed"}});
+  out.sample(stats.denied, {{"outcome", "denied"}});
+  out.sample(stats.failed, {{"outcome", "failed"}});
+  out.sample(stats.overloaded, {{"outcome", "overloaded"}});
+  out.family("berth_egress_bytes", Kind::counter, "Bytes that passed, by direction.");
+  out.sample(stats.bytes_out, {{"direction", "out"}});
+  out.sample(stats.bytes_in, {{"direction", "in"}});
+}
+
 }  // namespace
 
 Api::Answer Api::metrics(ApiCall*) {
@@ -126,6 +141,9 @@ Api::Answer Api::metrics(ApiCall*) {
   add_streams(out, streams_);
   add_agents(out, context_.pool);
   add_door(out, gate_);
+  if (context_.launches != nullptr && context_.launches->egress_stats() != nullptr) {
+    add_egress(out, *context_.launches->egress_stats());
+  }
   out.family("berth_draining", Kind::gauge, "1 while the server is shutting down.");
   out.sample(std::uint64_t{draining_});
   const io::ProcessTable::Usage usage = context_.platform.process_table().self();

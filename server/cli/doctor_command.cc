@@ -119,9 +119,12 @@ void look_at_server(const GlobalOptions& global, Terminal& terminal,
                    info.get_int64("pid").value_or(0), text("engine"),
                    info.get_int64("rss_bytes").value_or(0) / (1 << 20))});
   findings.push_back({Finding::Kind::good, "processes", text("process_kill")});
-  const bool confined = info.get_string("launch.default").value_or("none") != "none";
+  const bool confined = info.get_string("launch.default").value_or("") != "none";
   findings.push_back({confined ? Finding::Kind::good : Finding::Kind::note, "launch",
                       text("launch.default") + ": " + text("launch.reason")});
+  const bool sandbox = info.get_bool("launch.sandbox").value_or(false);
+  findings.push_back({sandbox ? Finding::Kind::good : Finding::Kind::note, "sandbox",
+                      text("launch.sandbox_reason")});
   std::string agents;
   for (const JsonView& agent : info.elements("agents")) {
     if (!agents.empty()) agents += ", ";

@@ -1,7 +1,9 @@
 #include <berth/server/cli/serve_config.h>
 
 #include <berth/core/json_writer.h>
+#include <berth/io/process_keeper.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::server {
@@ -41,6 +43,21 @@ std::string origin_of_state(const io::Environment& environment) {
   return "default";
 }
 
+/// What sandboxes are made with; without them there are none.
+void find_sandbox_programs(io::Files& files, const io::Environment& environment,
+                           LaunchSettings& launch) {
+  const Result<std::string> helper = io::find_installed("berth-launch", "../io/");
+  if (helper.has_value()) launch.helper = *helper;
+  const std::string path = environment.get("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
+  std::string_view search = path;
+  while (!search.empty() && launch.bubblewrap.empty()) {
+    const std::string_view folder = search.substr(0, search.find(':'));
+    search.remove_prefix(std::min(search.size(), folder.size() + 1));
+    const std::string program = std::string(folder) + "/bwrap";
+    if (folder.starts_with('/') && files.exists(program)) launch.bubblewrap = program;
+  }
+}
+
 }  // namespace
 
 Result<Config> read_serve_config(io::Files& files, const io::Environment& environment,
@@ -67,6 +84,7 @@ Result<Config> read_serve_config(io::Files& files, const io::Environment& enviro
     config.state_directory = state_directory_of(environment, {});
     override_value(values, "state", config.state_directory, origin_of_state(environment));
   }
+  find_sandbox_programs(files, environment, config.launch);
   if (!options.listen.empty()) {
     config.listen = options.listen;
     override_value(values, "listen", config.listen, "flag --listen");

@@ -23,6 +23,7 @@ for program in load/berth-bench load/berth-bare-loop agents/berth-flood-agent; d
   put 755 "$build/bench/$program" "usr/libexec/berth/${program##*/}"
 done
 put 644 "$build/bench/peers/node_host.mjs" usr/share/berth/node_host.mjs
+put 755 "$build/io/berth-launch" usr/libexec/berth/berth-launch
 strip --strip-unneeded "$tree"/usr/bin/* "$tree"/usr/libexec/berth/*
 put 644 "$here/berth.service" lib/systemd/system/berth.service
 put 640 "$here/berth.toml" etc/berth/berth.toml
@@ -50,7 +51,7 @@ Section: net
 Priority: optional
 Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f1)
 Depends: ${libraries#shlibs:Depends=}, git
-Recommends: ca-certificates, systemd
+Recommends: bubblewrap, ca-certificates, systemd
 Description: server that keeps coding agents ready
  berth hosts persistent sessions of coding agents: every line of an agent is in
  its log before anybody sees it, each session works in a git worktree of its own

@@ -4,6 +4,7 @@
 
 #include <berth/core/result.h>
 #include <berth/core/task.h>
+#include <berth/server/agents/git_folders.h>
 
 #include <atomic>
 #include <cstdint>
@@ -212,10 +213,8 @@ class Workspaces {
   virtual Task<Result<void>> revive(Workspace workspace, std::string snapshot) = 0;
   /// Sees to it that agents can work in it, before one starts.
   virtual Task<Result<void>> ensure_ready(Workspace workspace) = 0;
-  /// What of the repository git writes for a commit on the workspace's branch, absolute (a final
-  /// '/': a folder, which may be absent). Empty when nobody knows: git then fails if it may write
-  /// no more than the workspace.
-  virtual Task<std::vector<std::string>> git_folders(Workspace workspace) = 0;
+  /// What of the repository git needs for a commit on the workspace's branch.
+  virtual Task<GitFolders> git_folders(Workspace workspace) = 0;
 
   /// Makes a snapshot and compares it. Errors: `cancelled` after `give_up`.
   virtual Task<Result<WorkspaceChange>> record(Workspace workspace, SnapshotOrder order) = 0;

@@ -221,12 +221,12 @@ Task<Result<void>> GitWorkspaces::ensure_ready(Workspace workspace) {
   });
 }
 
-Task<std::vector<std::string>> GitWorkspaces::git_folders(Workspace workspace) {
+Task<GitFolders> GitWorkspaces::git_folders(Workspace workspace) {
   const git::WorktreeRef worktree = ref_of(workspace);
-  Result<std::vector<std::string>> folders =
+  Result<git::CommitFolders> folders =
       co_await on_lane([worktree] { return git::folders_of_commits(worktree); });
-  if (!folders.has_value()) co_return std::vector<std::string>{};
-  co_return std::move(*folders);
+  if (!folders.has_value()) co_return GitFolders{};
+  co_return GitFolders{folders->common_dir, folders->written};
 }
 
 Task<Result<WorkspaceReport>> GitWorkspaces::report(Workspace workspace) {

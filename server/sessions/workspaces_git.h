@@ -41,7 +41,7 @@ class GitWorkspaces final : public Workspaces {
   Task<Result<Workspace>> create(WorkspaceSpec spec) override;
   Task<Result<void>> revive(Workspace workspace, std::string snapshot) override;
   Task<Result<void>> ensure_ready(Workspace workspace) override;
-  Task<std::vector<std::string>> git_folders(Workspace workspace) override;
+  Task<GitFolders> git_folders(Workspace workspace) override;
   Task<Result<WorkspaceChange>> record(Workspace workspace, SnapshotOrder order) override;
   Task<Result<WorkspaceChange>> compare(Workspace workspace, std::string from,
                                         std::string to) override;

@@ -1,21 +1,27 @@
 #!/usr/bin/python3
 """What agents may do with the machine: work that must work, and ways out that must not be, tried by real processes."""
 
+import glob
+import http.server
 import json
 import os
+import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import text_of
-from berth_server import Server, make_repository, wait_until
+from berth_server import BINARY, Server, make_repository, wait_until
 from summary import main
 
 AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shell_agent.py")
+NOBODY = 65534
 
 
 def profile(name, **settings):
@@ -47,7 +53,7 @@ class Machine(unittest.TestCase):
     def run_in(self, session, command):
         """(exit code, output) of a shell command by the session's agent."""
         turn = self.client.prompt(session, command, wait=60)
-        self.assertEqual(turn["state"], "completed", self.server.log_tail())
+        self.assertEqual(turn["state"], "completed", f"{turn}\n{self.server.log_tail()}")
         said = text_of(e for e in self.client.log(session) if e.turn == turn["id"])
         code, output = said.split("] ", 1)
         return int(code[1:]), output
@@ -86,20 +92,19 @@ class Machine(unittest.TestCase):
         self.works("theirs", "echo secret > note; cat note")
         note = os.path.join(theirs, "note")
         token = os.path.join(self.server.state, "token")
+        self.works("theirs", f"cat {token} && ls {self.server.state}/worktrees | grep -q {os.path.basename(theirs)}")
         for target in (note, token, os.path.join(self.server.state, "berth.db")):
             for attempt in (f"cat {target}", f"cp {target} here", f"ln {target} here", f"mv {target} here", f"rm {target}",
                             f"truncate -s 0 {target}", f"ln -sf {target} link && cat link", f"cat /proc/self/root{target}",
                             f"cat /proc/{self.server.pid}/root{target}", f"cd $(dirname {target}) && cat $(basename {target})"):
                 self.fails("mine", attempt)
-        self.fails("mine", f"echo x > {theirs}/new")
-        self.fails("mine", f"ls {self.server.state}/worktrees | grep -q .")
-        self.fails("mine", f"touch {self.repository}/planted")
+        self.fails("mine", f"ls {self.server.state}/worktrees | grep -q {os.path.basename(theirs)}")
         git = os.path.join(self.repository, ".git")
-        for planted in ("hooks/post-commit", "config.new", "refs/heads/mine"):
-            self.fails("mine", f"echo x > {git}/{planted}")
+        for planted in (f"{theirs}/new", f"{self.repository}/planted", f"{git}/hooks/post-commit", f"{git}/config.new",
+                        f"{git}/refs/heads/mine", "/usr/local/planted", f"{self.home}/planted"):
+            self.run_in("mine", f"mkdir -p $(dirname {planted}); echo x > {planted}")  # a sandbox has a /tmp and home of its own
+            self.assertFalse(os.path.exists(planted), planted)
         self.fails("mine", f"git config -f {git}/config core.pager evil")
-        self.fails("mine", "echo x > /usr/local/planted")
-        self.fails("mine", "echo x > $HOME/planted")
         with open(note, encoding="utf-8") as file:
             self.assertEqual(file.read(), "secret\n")
 
@@ -143,8 +148,8 @@ class Restricted(Machine):
         agent = self.client.agents("probe")[0]
         self.assertEqual(agent["launch"], "restricted")
         self.assertIn("Landlock", agent["launch_reason"])
-        self.assertEqual(self.client.get("/v1/info")["launch"],
-                         {"default": "restricted", "reason": agent["launch_reason"]})
+        launch = self.client.get("/v1/info")["launch"]
+        self.assertEqual((launch["default"], launch["reason"]), ("restricted", agent["launch_reason"]))
         self.open("free", "free")
         self.works("free", f"touch {self.server.folder}/anywhere")
         self.assertEqual(self.attached("free")["launch"], "none")
@@ -219,6 +224,229 @@ class Restricted(Machine):
         for name, folder in (("linked", link), ("up", f"{theirs}/../../../state")):
             self.open(name, "shell", repository=None, directory=folder)
             self.assertEqual(self.client.prompt(name, "cat token", wait=30)["state"], "failed")
+
+
+class Outside(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        body = b"from outside\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Sandbox(Machine):
+    """The outside is an HTTP server on this machine's loopback device; `listed` is allowed, `other` is not."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.servers = {}
+        for name in ("listed", "named", "other"):
+            cls.servers[name] = Outside(("127.0.0.1", 0), Answers)
+            cls.servers[name].asked = []
+            threading.Thread(target=cls.servers[name].serve_forever, daemon=True).start()
+        cls.ports = {name: server.server_address[1] for name, server in cls.servers.items()}
+        listed = [f"127.0.0.1:{cls.ports['listed']}", f"localhost:{cls.ports['named']}", "localhost"]
+        cls.config = profile("shell", launch="sandbox", egress=listed) + profile("free", launch="none")
+
+    @classmethod
+    def tearDownClass(cls):
+        for server in cls.servers.values():
+            server.shutdown()
+            server.server_close()
+
+    def setUp(self):
+        super().setUp()
+        info = self.client.get("/v1/info")
+        if not info["launch"]["sandbox"]:
+            self.skipTest(info["launch"]["sandbox_reason"])
+
+    def test_says_what_it_is(self):
+        self.open("mine", "shell")
+        self.works("mine", "true")
+        self.assertEqual(self.attached("mine")["launch"], "sandbox")
+        self.assertEqual(self.client.agents("mine")[0]["launch"], "sandbox")
+
+    def test_work_works(self):
+        self.check_work("shell")
+
+    def test_work_works_in_an_overlay(self):
+        view = self.open("over", "shell", workspace="overlay")
+        if view["workspace"]["mode"] != "overlay":
+            self.skipTest("no overlays here")
+        self.works("over", "echo more >> README.md && git -c user.name=A -c user.email=a@example.org commit -qam Over")
+        self.client.call("DELETE", "/v1/sessions/over?force=1")
+
+    def test_files_of_others_are_out_of_reach(self):
+        self.check_files("shell")
+
+    def test_processes_of_others_are_out_of_reach(self):
+        self.check_processes("shell")
+        self.assertLess(int(self.works("mine", "ls -d /proc/[0-9]* | wc -l")), 10)
+
+    def test_no_privilege_is_left(self):
+        self.check_privileges("shell")
+        self.works("mine", "grep -q 'CapEff:.0000000000000000$' /proc/self/status")
+        self.fails("mine", "find /etc -type f ! -perm -o=r -readable -size +0 2>/dev/null | grep .")
+        self.fails("mine", "unshare -U true")
+
+    def test_home_and_tmp_are_its_own(self):
+        with open(os.path.join(self.home, "diary"), "w", encoding="utf-8") as file:
+            file.write("mine")
+        self.open("mine", "shell")
+        self.fails("mine", "cat $HOME/diary")
+        kept = f"kept-{os.getpid()}"
+        self.works("mine", f"echo x > $HOME/{kept} && echo x > /tmp/{kept} && touch $(mktemp)")
+        self.assertFalse(os.path.exists(os.path.join(self.home, kept)))
+        self.assertFalse(os.path.exists(f"/tmp/{kept}"))
+        self.client.call("POST", "/v1/sessions/mine/agents/shell/kill")
+        self.works("mine", f"cat $HOME/{kept} /tmp/{kept}")
+        self.open("other", "shell")
+        self.fails("other", f"cat $HOME/{kept} || cat /tmp/{kept}")
+
+    def connects(self, port):
+        return f"/usr/bin/python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)'"
+
+    def connects_to_socket(self, path):
+        return f"/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect({json.dumps(path)})'"
+
+    def test_has_no_network_but_the_proxy(self):
+        self.open("mine", "shell")
+        self.open("free", "free")
+        for port in (self.ports["other"], self.server_port()):
+            self.works("free", self.connects(port))
+            self.fails("mine", self.connects(port))
+        abstract = f"berth-test-{os.getpid()}"
+        with socket.socket(socket.AF_UNIX) as named, socket.socket(socket.AF_UNIX) as hidden:
+            named.bind(os.path.join(self.server.folder, "daemon"))
+            hidden.bind("\0" + abstract)
+            for listener in (named, hidden):
+                listener.listen(8)
+            for attempt in (self.connects_to_socket(named.getsockname()), self.connects_to_socket("\0" + abstract)):
+                self.works("free", attempt)
+                self.fails("mine", attempt)
+        # Nor another's way to the proxy.
+        self.open("theirs", "shell")
+        self.works("theirs", "true")
+        for door in os.listdir(os.path.join(self.server.state, "egress")):
+            self.works("free", self.connects_to_socket(os.path.join(self.server.state, "egress", door)))
+            self.fails("mine", self.connects_to_socket(os.path.join(self.server.state, "egress", door)))
+        self.assertEqual(self.works("mine", "ls /sys/class/net 2>/dev/null; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '")
+                         .split(), ["lo"])
+        self.fails("mine", "/usr/bin/python3 -c 'import socket; socket.socket().connect((\"192.0.2.1\", 443))'")
+
+    def server_port(self):
+        with open(os.path.join(self.server.state, "endpoint.json"), encoding="utf-8") as file:
+            return json.load(file)["url"].rsplit(":", 1)[1]
+
+    def through_proxy(self, url, *options):
+        return " ".join(["curl -sS --noproxy '' -m 10", *options, url])
+
+    def test_the_proxy_lets_through_what_is_listed(self):
+        self.open("mine", "shell")
+        url = f"http://localhost:{self.ports['named']}/x"
+        self.assertEqual(self.works("mine", self.through_proxy(url)), "from outside\n")
+        self.assertEqual(self.works("mine", self.through_proxy(url, "--proxytunnel")), "from outside\n")
+        # What is listed as a port of this machine is there as if it were inside.
+        self.assertEqual(self.works("mine", f"curl -sS http://127.0.0.1:{self.ports['listed']}/y"), "from outside\n")
+        self.assertEqual(self.servers["named"].asked, ["/x", "/x"])
+        self.assertEqual(self.servers["listed"].asked, ["/y"])
+        stats = self.client.get("/v1/info")["egress"]
+        self.assertEqual((stats["allowed"], stats["denied"], stats["doors"]), (3, 0, 1))
+
+    def test_the_proxy_refuses_the_rest_and_says_so(self):
+        self.open("mine", "shell")
+        port = self.ports["other"]
+        for url in (f"http://127.0.0.1:{port}/", f"http://localhost:{port}/", f"http://[::1]:{port}/", f"http://0.0.0.0:{port}/",
+                    f"http://127.1:{port}/", "http://example.org/", "http://169.254.169.254/latest/meta-data/",
+                    "http://localhost/"):
+            output = self.works("mine", self.through_proxy(url, "-w '%{http_code}'"))
+            self.assertTrue(output.endswith("403"), f"{url}: {output}")
+            self.fails("mine", self.through_proxy(url, "--proxytunnel"))
+        self.fails("mine", self.through_proxy(f"http://127.0.0.1:{self.server_port()}/healthz", "-f"))
+        self.assertEqual(self.servers["other"].asked, [])
+        denied = [e.data["target"] for e in self.client.log("mine") if e.type == "egress.denied"]
+        self.assertEqual(denied.count(f"127.0.0.1:{port}"), 1)
+        self.assertIn("169.254.169.254:80", denied)
+        audited = [json.loads(line) for line in self.audit_lines()]
+        self.assertEqual([(e["peer"], e["arguments"], e["code"]) for e in audited if e.get("route") == "egress"],
+                         [("agent shell", ["mine", target], "egress_denied") for target in denied])
+        self.assertIn("not a public address",
+                      next(e.data["reason"] for e in self.client.log("mine") if e.type == "egress.denied"
+                           and e.data["target"] == "localhost:80"))
+
+    def audit_lines(self):
+        path = os.path.join(self.server.state, "audit.jsonl")
+        wanted = [e for e in self.client.log("mine") if e.type == "egress.denied"]
+
+        def lines():
+            with open(path, encoding="utf-8") as file:
+                return file.readlines()
+
+        wait_until(lambda: sum('"egress_denied"' in line for line in lines()) >= len(wanted), what=lines)
+        return lines()
+
+    def test_ends_as_the_agent_does_and_leaves_nothing(self):
+        self.open("mine", "shell")
+        self.works("mine", f"setsid sleep {self.nap(1)} > /dev/null 2>&1 &")
+        self.client.call("POST", "/v1/sessions/mine/agents/shell/kill")
+        wait_until(lambda: not self.sleepers(self.nap(1)), what=lambda: "the sandbox lives")
+        self.works("mine", "true")
+        self.works("mine", f"setsid sleep {self.nap(2)} > /dev/null 2>&1 &")
+        turn = self.client.prompt("mine", "kill -SEGV $PPID", wait=30)
+        self.assertEqual(turn["state"], "interrupted")
+        exited = [e.data["status"] for e in self.client.log("mine") if e.type == "agent.exited"]
+        self.assertEqual(exited[-1], "killed by signal 11")
+        wait_until(lambda: not self.sleepers(self.nap(2)), what=lambda: "the sandbox lives")
+
+    def test_nothing_outlives_berth(self):
+        self.open("mine", "shell")
+        self.works("mine", f"setsid sleep {self.nap(3)} > /dev/null 2>&1 &")
+        wait_until(lambda: self.sleepers(self.nap(3)), what=lambda: "nobody sleeps")
+        self.server.kill()
+        wait_until(lambda: not self.sleepers(self.nap(3)), what=lambda: "the sandbox lives")
+
+    @staticmethod
+    def nap(number):
+        """Seconds that nobody else on this machine sleeps."""
+        return os.getpid() * 10 + number
+
+    @staticmethod
+    def sleepers(seconds):
+        return subprocess.run(["pgrep", "-x", "-f", f"sleep {seconds}"], capture_output=True, text=True, check=False).stdout.split()
+
+
+class OrdinaryUser(unittest.TestCase):
+    """The same where berth is not root's: then all rests on user namespaces."""
+
+    def test_gets_the_same_sandbox(self):
+        if os.geteuid() != 0:
+            self.skipTest("the other tests are an ordinary user's already")
+        with tempfile.TemporaryDirectory(prefix="berth-user-") as folder:
+            programs = ("berth", "../io/berth-keeper", "../io/berth-launch")
+            here = os.path.dirname(AGENT)
+            for file in [os.path.join(os.path.dirname(BINARY), program) for program in programs] + glob.glob(f"{here}/*.py"):
+                shutil.copy(file, folder)  # where he can read them
+            os.chmod(folder, 0o755)
+            own = os.path.join(folder, "own")
+            os.mkdir(own)
+            os.chown(own, NOBODY, NOBODY)
+            environment = {**os.environ, "BERTH": os.path.join(folder, "berth"), "HOME": own, "TMPDIR": own}
+            done = subprocess.run(
+                ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "/usr/bin/python3",
+                 os.path.join(folder, os.path.basename(__file__)), "Sandbox"],
+                cwd=own, env=environment, capture_output=True, text=True, timeout=300, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            if done.stdout.rstrip().endswith("\n0 passed, 0 failed"):
+                self.skipTest(done.stdout.split("skipped: ", 1)[1].splitlines()[0])
 
 
 if __name__ == "__main__":

@@ -277,8 +277,8 @@ Task<Result<void>> ModelWorkspaces::ensure_ready(Workspace workspace) {
   });
 }
 
-Task<std::vector<std::string>> ModelWorkspaces::git_folders(Workspace) {
-  co_return std::vector<std::string>{};
+Task<server::GitFolders> ModelWorkspaces::git_folders(Workspace) {
+  co_return server::GitFolders{};
 }
 
 Task<Result<WorkspaceChange>> ModelWorkspaces::record(Workspace workspace, SnapshotOrder order) {

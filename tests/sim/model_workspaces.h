@@ -23,7 +23,7 @@ class ModelWorkspaces final : public server::Workspaces {
   Task<Result<server::Workspace>> create(server::WorkspaceSpec spec) override;
   Task<Result<void>> revive(server::Workspace workspace, std::string snapshot) override;
   Task<Result<void>> ensure_ready(server::Workspace workspace) override;
-  Task<std::vector<std::string>> git_folders(server::Workspace workspace) override;
+  Task<server::GitFolders> git_folders(server::Workspace workspace) override;
   Task<Result<server::WorkspaceChange>> record(server::Workspace workspace,
                                                server::SnapshotOrder order) override;
   Task<Result<server::WorkspaceChange>> compare(server::Workspace workspace, std::string from,

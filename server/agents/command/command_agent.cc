@@ -110,7 +110,7 @@ Task<void> CommandAgent::run(AttachSpec spec) {
   }
 }
 
-Result<io::LaunchSpec> CommandAgent::launch_spec(const std::string& checkpoint) const {
+Result<AgentLaunch> CommandAgent::launch_spec(const std::string& checkpoint) const {
   LaunchOrder order;
   order.directory = spec_.directory;
   order.key = spec_.session_key;
@@ -118,11 +118,11 @@ Result<io::LaunchSpec> CommandAgent::launch_spec(const std::string& checkpoint) 
   order.least = spec_.launch;
   order.folders = spec_.additional_directories;
   order.folders.push_back(spec_.directory);
-  order.granted = git_folders_;
-  order.granted.push_back(folder_);
-  Result<io::LaunchSpec> made = launches_.spec(profile_, order);
+  order.git = git_folders_;
+  order.granted = {folder_};
+  Result<AgentLaunch> made = launches_.launch(profile_, order);
   if (!made.has_value()) return made;
-  io::LaunchSpec& launch = *made;
+  io::LaunchSpec& launch = made->spec;
   launch.arguments.clear();  // behind those of the contract
   const auto add = [&launch](std::string option, const std::string& value) {
     if (value.empty()) return;
@@ -150,12 +150,12 @@ Result<void> CommandAgent::start(const std::string& checkpoint) {
   limits.exit_grace = profile_.timeouts.exit_grace;
   LinePeer& peer = *this;
   process_ = std::make_unique<LineProcess>(platform_, peer, limits);
-  Result<io::LaunchSpec> launch = launch_spec(checkpoint);
+  Result<AgentLaunch> launch = launch_spec(checkpoint);
   if (!launch.has_value()) {
     process_.reset();
     return fail(std::move(launch.error()));
   }
-  Result<void> started = process_->start(*launch);
+  Result<void> started = process_->start(launch->spec, launch->door);
   if (!started.has_value()) process_.reset();
   return started;
 }

@@ -53,7 +53,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   Task<void> run(AttachSpec spec);
   Task<Result<ChosenCheckpoint>> prepare();
   Result<void> start(const std::string& checkpoint);
-  Result<io::LaunchSpec> launch_spec(const std::string& checkpoint) const;
+  Result<AgentLaunch> launch_spec(const std::string& checkpoint) const;
   void refuse(std::string_view what);
   void finish_prompt(PromptEnd end);
   void finish_at_exit();
@@ -77,7 +77,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::string folder_;  // of this agent in this session
   CheckpointFolders checkpoints_;
   AttachSpec spec_;
-  std::vector<std::string> git_folders_;  // see AttachSpec
+  GitFolders git_folders_;
   State state_ = State::none;
   bool silent_ = false;  // shutting down: the sink hears nothing more
   bool expected_end_ = false;

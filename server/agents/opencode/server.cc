@@ -67,14 +67,14 @@ Server::~Server() {
 
 // --- the process ---
 
-Result<io::LaunchSpec> Server::launch_spec(int port) const {
+Result<AgentLaunch> Server::launch_spec(int port) const {
   LaunchOrder order;
   order.directory = directory_;
   order.key = "opencode";
   order.tag = tag_;
-  Result<io::LaunchSpec> made = launches_.spec(profile_, order);
+  Result<AgentLaunch> made = launches_.launch(profile_, order);
   if (!made.has_value()) return made;
-  io::LaunchSpec& launch = *made;
+  io::LaunchSpec& launch = made->spec;
   if (launch.arguments.empty()) launch.arguments.emplace_back("serve");
   for (const std::string& argument : {std::string("--hostname"), std::string("127.0.0.1"),
                                       std::string("--port"), std::to_string(port)}) {
@@ -143,9 +143,9 @@ Task<Result<void>> Server::spawn_once() {
   gone_ = false;
   announced_.reset();
   process_ = make_process();
-  Result<io::LaunchSpec> launch = launch_spec(*port);
+  Result<AgentLaunch> launch = launch_spec(*port);
   if (!launch.has_value()) co_return fail(std::move(launch.error()));
-  Result<void> spawned = process_->start(*launch);
+  Result<void> spawned = process_->start(launch->spec, launch->door);
   if (!spawned.has_value()) co_return fail(std::move(spawned.error()));
   StopSource late;
   scope_.spawn(end_late(reactor_.clock().now() + profile_.timeouts.initialize, late.token()));

@@ -91,7 +91,7 @@ class Server final : private LinePeer, private SseSink {
   Task<Result<void>> check_version();
   Task<void> follow();
   Task<void> follow_once();
-  Result<io::LaunchSpec> launch_spec(int port) const;
+  Result<AgentLaunch> launch_spec(int port) const;
   Result<int> free_port();
 
   void on_line(Line& line) override;

@@ -38,7 +38,11 @@ SCHEMAS = {
         "sse_closed": answer({"client_gone": COUNT, "stalled": COUNT, "finished": COUNT, "failed": COUNT}),
         "journal": answer({"commits": COUNT, "events": COUNT, "event_bytes": COUNT, "retries": COUNT}),
         "rss_bytes": COUNT, "cpu_microseconds": COUNT,
-    }, {"launch": answer({"default": ref("LaunchMode"), "reason": STRING})}),
+    }, {
+        "launch": answer({"default": ref("LaunchMode"), "reason": STRING, "sandbox": BOOLEAN, "sandbox_reason": STRING}),
+        "egress": answer({"doors": COUNT, "connections": COUNT, "allowed": COUNT, "denied": COUNT, "failed": COUNT,
+                          "overloaded": COUNT, "bytes_out": COUNT, "bytes_in": COUNT}),
+    }),
     "Limits": answer({
         "agents": answer({
             "live": COUNT, "starting": COUNT, "idle": COUNT, "busy": COUNT, "ending": COUNT, "waiting": COUNT,

@@ -40,6 +40,7 @@ EVENTS = {
         "capabilities": or_null(OPEN_OBJECT), "agent_error": {}, "reason": or_null(STRING), "continuation_owed": BOOLEAN,
         "config_failures": array({}), "attach_ms": INTEGER,
     }, LAUNCH),
+    "egress.denied": answer({"target": STRING, "reason": STRING}),
     "agent.exited": answer({"pid": INTEGER, "status": STRING, "expected": BOOLEAN, "stderr_tail": STRING}),
     "agent.evicted": answer({"limit": STRING, "idle_ms": INTEGER}),
     "agent.told": answer({

@@ -9,7 +9,7 @@ PERMISSION = enum("ask", "allow", "reject")
 LAUNCH = {"launch": ref("LaunchMode"), "launch_reason": STRING}
 
 SCHEMAS = {
-    "LaunchMode": enum("none", "restricted"),
+    "LaunchMode": enum("none", "restricted", "sandbox"),
     "Workspace": answer({
         "mode": enum("worktree", "overlay", "directory", "none"),
         "repository": or_null(STRING), "url": or_null(STRING), "directory": or_null(STRING), "branch": or_null(STRING),
