@@ -22,8 +22,8 @@ namespace {
 using Texts = std::vector<std::string>;
 
 constexpr const char* kSettings = "/etc";
-/// Where root writes to the kernel without any capability. bubblewrap looks at the folders alone,
-/// which nobody can write.
+/// Where root writes to the kernel without any capability, and others what is of their namespaces.
+/// bubblewrap looks at the folders alone, which nobody can write.
 constexpr std::array kKernelDoors = {
     "/proc/sys",  "/proc/irq",    "/proc/bus",  "/proc/fs",       "/proc/acpi",
     "/proc/scsi", "/proc/asound", "/proc/mtrr", "/proc/pressure", "/proc/sysrq-trigger"};
@@ -270,10 +270,8 @@ Result<std::vector<std::string>> sandbox_arguments(const LaunchSpec& spec,
     arguments.insert(arguments.end(), {"--unshare-user", "--disable-userns"});
   }
   arguments.insert(arguments.end(), {"--proc", "/proc", "--dev", "/dev"});
-  if (::geteuid() == 0) {
-    for (const char* door : kKernelDoors) {
-      arguments.insert(arguments.end(), {"--ro-bind-try", door, door});
-    }
+  for (const char* door : kKernelDoors) {
+    arguments.insert(arguments.end(), {"--ro-bind-try", door, door});
   }
   mounts.write(arguments);
   arguments.insert(arguments.end(), {"--ro-bind", wanted.helper, kHelper});

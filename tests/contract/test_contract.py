@@ -76,7 +76,7 @@ class Document(unittest.TestCase):
         known = set(self.document["components"]["schemas"]["Event"]["discriminator"]["mapping"])
         with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as file:
             section = file.read().partition("## Events")[2].partition("\n## ")[0]
-        documented = set(re.findall(r"`((?:session|turn|agent|interaction|policy|change|fifo|notice|config|queue)"
+        documented = set(re.findall(r"`((?:session|turn|agent|interaction|policy|change|fifo|notice|config|queue|egress)"
                                     r"\.[a-z_]+|update)`", section))
         self.assertEqual(sorted(known ^ documented), [])
         appended = set()

@@ -225,7 +225,7 @@ TEST_P(SandboxedProcesses, SeeTheirOwnAndNothingElse) {
                                 "umount /tmp", "echo 1 > /proc/sys/vm/drop_caches",
                                 "find /proc -maxdepth 5 -not -path '/proc/[0-9]*' -type f "
                                 "-writable 2> /dev/null | grep ."}) {
-    EXPECT_FALSE(works(forbidden)) << forbidden;
+    EXPECT_FALSE(works(forbidden)) << forbidden << ": " << said;
   }
   EXPECT_TRUE(works("grep -q 'CapEff:\t0000000000000000$' /proc/self/status")) << said;
   EXPECT_TRUE(works("test $(tail -n +3 /proc/net/dev | wc -l) = 1")) << said;
