@@ -6,6 +6,8 @@
 #include <berth/io/awaitables.h>
 #include <berth/server/agents/launch_probe.h>
 #include <berth/server/auth/secret.h>
+#include <berth/server/ops/meters.h>
+#include <berth/server/ops/otlp_exporter.h>
 #include <berth/server/sessions/drain.h>
 #include <berth/server/sessions/health_watch.h>
 
@@ -65,8 +67,14 @@ struct App::Running {
         directory(context, app.config_.state_directory),
         named(context, directory, app.config_.agents),
         gate(context, app.config_.gate, app.token_),
+        tracer(app.platform_.reactor(), app.platform_.reactor().clock(), app.platform_.random(),
+               app.config_.tracing.limits),
+        commits(context),
         api(context, directory, named, gate, node_info(app)),
-        http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {}
+        http(io::make_http_server(app.platform_.reactor(), api, app.log_, app.config_.http)) {
+    if (!app.config_.tracing.otlp_endpoint.empty()) context.tracer = &tracer;
+    journal.set_watcher(commits);
+  }
 
   static NodeInfo node_info(App& app) {
     NodeInfo info;
@@ -83,6 +91,8 @@ struct App::Running {
   Directory directory;
   NamedAgents named;
   AuthGate gate;
+  Tracer tracer;
+  CommitMeter commits;
   Api api;
   std::unique_ptr<io::HttpServer> http;
 };
@@ -359,6 +369,11 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   scope.spawn(keep_lean(scope.stop_token()));
   scope.spawn(watch_health(&running_->context, drained.token()));
   scope.spawn(running_->gate.run(drained.token()));
+  scope.spawn(watch_loop_lag(&running_->context, scope.stop_token()));
+  if (running_->context.tracer != nullptr) {
+    scope.spawn(
+        export_spans(&platform_, &running_->tracer, config_.tracing, &log_, drained.token()));
+  }
   if (listener_ != io::kNoHandle) {
     scope.spawn(running_->http->serve(std::exchange(listener_, io::kNoHandle), drained.token(),
                                       tls_.get()));

@@ -531,16 +531,53 @@ std::optional<Error> read_git(Config& config, const ConfigSource& source, Reader
   return error;
 }
 
-/// Empty, or segments that need no escaping, each with a slash in front.
-bool is_base_path(std::string_view path) {
-  char before = 'x';
-  for (const char c : path) {
-    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_' || c == '.';
-    if (!plain && (c != '/' || before == '/')) return false;
-    before = c;
+std::optional<Error> read_tracing(TracingConfig& config, const ConfigSource& source,
+                                  const toml::table& table) {
+  Reader reader(source, "tracing.", table);
+  reader.text("otlp_endpoint", config.otlp_endpoint);
+  reader.text("service_name", config.service_name);
+  reader.number("sample_every", config.limits.sample_every);
+  reader.number("commits_every", config.limits.commits_every);
+  reader.number("spans_max", config.limits.spans_max);
+  reader.refuse_unknown();
+  if (reader.error || config.otlp_endpoint.empty()) return reader.error;
+  Result<OtlpTarget> target = OtlpTarget::parse(config.otlp_endpoint);
+  if (target.has_value()) return {};
+  return std::move(target.error()).with_context(source.file + ": tracing.otlp_endpoint");
+}
+
+/// Whom the word of proxies is taken for.
+std::optional<Error> read_proxies(GateConfig& gate, const std::string& file_name, Reader& reader) {
+  std::vector<std::string> proxies;
+  reader.texts("trusted_proxies", proxies);
+  std::string header = gate.proxy_header == ProxyHeader::forwarded ? "forwarded" : "x-forwarded";
+  reader.text("proxy_header", header);
+  Result<TrustedProxies> trusted = TrustedProxies::parse(proxies);
+  if (!trusted.has_value()) return std::move(trusted.error()).with_context(file_name);
+  gate.trusted_proxies = std::move(*trusted);
+  if (header != "forwarded" && header != "x-forwarded") {
+    return make_error(ErrorKind::invalid, "bad_config",
+                      file_name + ": proxy_header must be x-forwarded or forwarded");
   }
-  return path.empty() || (path.front() == '/' && path.back() != '/');
+  gate.proxy_header = header == "forwarded" ? ProxyHeader::forwarded : ProxyHeader::x_forwarded;
+  return {};
+}
+
+/// How clients call this server.
+std::optional<Error> check_addresses(const Config& config, const std::string& file_name) {
+  for (const std::string& origin : config.gate.allowed_origins) {
+    if (is_origin(origin)) continue;
+    return make_error(
+        ErrorKind::invalid, "bad_config",
+        file_name + ": allowed_origins must be like https://ui.example, not " + origin);
+  }
+  if (!is_base_path(config.base_path)) {
+    return make_error(ErrorKind::invalid, "bad_config",
+                      file_name +
+                          ": base_path must be /segments of [A-Za-z0-9._-] without a slash at "
+                          "its end, or empty");
+  }
+  return {};
 }
 
 }  // namespace
@@ -566,6 +603,7 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   reader.boolean("allow_public", config.allow_public);
   reader.texts("allowed_hosts", config.gate.allowed_hosts);
   reader.texts("allowed_origins", config.gate.allowed_origins);
+  if (auto error = read_proxies(config.gate, file_name, reader)) return fail(std::move(*error));
   std::string durability = config.durability == Config::Durability::power ? "power" : "process";
   reader.text("durability", durability);
   const toml::table* agents = reader.table("agents");
@@ -574,23 +612,14 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
   const toml::table* launch = reader.table("launch");
+  const toml::table* tracing = reader.table("tracing");
   if (auto error = read_git(config, source, reader)) return fail(std::move(*error));
   reader.refuse_unknown();
   if (reader.error) return fail(std::move(*reader.error));
   for (auto& [name, variable] : secrets) {
     config.secrets.insert_or_assign(std::move(name), std::move(variable));
   }
-  for (const std::string& origin : config.gate.allowed_origins) {
-    if (is_origin(origin)) continue;
-    return fail(ErrorKind::invalid, "bad_config",
-                file_name + ": allowed_origins must be like https://ui.example, not " + origin);
-  }
-  if (!is_base_path(config.base_path)) {
-    return fail(ErrorKind::invalid, "bad_config",
-                file_name +
-                    ": base_path must be /segments of [A-Za-z0-9._-] without a slash at "
-                    "its end, or empty");
-  }
+  if (auto error = check_addresses(config, file_name)) return fail(std::move(*error));
   if (durability != "process" && durability != "power") {
     return fail(ErrorKind::invalid, "bad_config",
                 file_name + ": durability must be process or power");
@@ -602,6 +631,9 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   }
   if (launch != nullptr) {
     if (auto error = read_launch(config, source, *launch)) return fail(std::move(*error));
+  }
+  if (tracing != nullptr) {
+    if (auto error = read_tracing(config.tracing, source, *tracing)) return fail(std::move(*error));
   }
   if (limits != nullptr) {
     if (auto error = read_limits(config, source, *limits)) return fail(std::move(*error));

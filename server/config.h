@@ -10,6 +10,7 @@
 #include <berth/server/agents/launch.h>
 #include <berth/server/agents/profile.h>
 #include <berth/server/auth/gate.h>
+#include <berth/server/ops/otlp_exporter.h>
 #include <berth/server/sessions/context.h>
 #include <berth/server/sessions/workspace_limits.h>
 
@@ -42,6 +43,7 @@ struct Config {
   Duration tidy_every = std::chrono::hours(1);  ///< Expired refs and trash are looked for.
   io::HttpLimits http;
   GateConfig gate;
+  TracingConfig tracing;
 };
 
 /// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.

@@ -73,6 +73,7 @@ class Agent final : private LineSink {
     ScriptedSession* session = nullptr;
     std::string context;
     std::string text;
+    std::string meta;  // `_meta`, raw JSON
     StopSource cancel;
     bool cancelled = false;
   };
@@ -179,6 +180,7 @@ void Agent::handle_request(const RoutedLine& line) {
     prompt->text = block.get_string("text").value_or("");
     prompt->text += '\n';
   }
+  prompt->meta = params.find("_meta").raw();
   running_.emplace(session_id, prompt.get());
   scope_.spawn(run_prompt(std::move(prompt)));
 }
@@ -375,6 +377,8 @@ Task<std::string> Agent::obey(Prompt* prompt, std::string directive) {
     co_return co_await obey_elicit(prompt, std::move(arguments));
   } else if (word == "recall") {
     co_await message(prompt, "agent_message_chunk", prompt->session->recall());
+  } else if (word == "meta") {
+    co_await message(prompt, "agent_message_chunk", prompt->meta);
   } else if (word == "error") {
     co_return "error";
   } else if (word == "refuse") {

@@ -14,6 +14,7 @@
 //   MS              waits (a cancel ends it) hang                  never answers, also not a cancel
 //   open-tool TITLE       a tool call that gets no result
 //   spawn SECONDS         starts a process of its own session that sleeps
+//   meta                    says the `_meta` of this prompt
 //   remember WORD, recall   says all words remembered in this session, and how many prompts it saw
 //   forget                stores nothing of this session: the next process does not know it
 //   elicit QUESTION       asks for a color, red or blue, and says what was filled in

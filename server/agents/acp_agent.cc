@@ -44,7 +44,7 @@ Task<RpcReply> AcpAgent::call(std::string method, std::string params) {
 
 // --- the prompt ---
 
-void AcpAgent::prompt(std::string turn, std::string blocks) {
+void AcpAgent::prompt(std::string turn, std::string blocks, std::string meta) {
   BERTH_ASSERT(state_ == State::live && !prompt_call_.open);
   prompt_call_.open = true;
   prompt_call_.cancelled = false;
@@ -54,9 +54,10 @@ void AcpAgent::prompt(std::string turn, std::string blocks) {
   said_ = {};
   // A turn may take hours: its end is the answer, the end of the process, or a cancel and its
   // grace.
-  connection().call("session/prompt",
-                    acp::prompt_params(native_session_id_, acp::blocks_for(blocks, capabilities_)),
-                    Duration{}, prompt_call_, self());
+  connection().call(
+      "session/prompt",
+      acp::prompt_params(native_session_id_, acp::blocks_for(blocks, capabilities_), meta),
+      Duration{}, prompt_call_, self());
 }
 
 void AcpAgent::on_prompt_reply(RpcReply reply) {

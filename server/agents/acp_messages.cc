@@ -150,13 +150,13 @@ std::string blocks_for(std::string_view blocks, const Capabilities& capabilities
   return all ? std::string(blocks) : out;
 }
 
-std::string prompt_params(std::string_view native_session_id, std::string_view blocks) {
+std::string prompt_params(std::string_view native_session_id, std::string_view blocks,
+                          std::string_view meta) {
   std::string out;
-  JsonWriter(out)
-      .begin_object()
-      .member("sessionId", native_session_id)
-      .member_raw("prompt", blocks)
-      .end_object();
+  JsonWriter writer(out);
+  writer.begin_object().member("sessionId", native_session_id).member_raw("prompt", blocks);
+  if (!meta.empty()) writer.member_raw("_meta", meta);
+  writer.end_object();
   return out;
 }
 

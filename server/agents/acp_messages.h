@@ -58,7 +58,9 @@ bool drop_optional(OpenParams& open, std::string_view why, std::vector<std::stri
 std::string blocks_for(std::string_view blocks, const Capabilities& capabilities);
 
 /// session/prompt; `blocks` is a JSON array of content blocks.
-std::string prompt_params(std::string_view native_session_id, std::string_view blocks);
+/// `meta` as in AgentPort::prompt().
+std::string prompt_params(std::string_view native_session_id, std::string_view blocks,
+                          std::string_view meta);
 /// session/cancel and session/close.
 std::string session_params(std::string_view native_session_id);
 std::string set_mode_params(std::string_view native_session_id, std::string_view mode);

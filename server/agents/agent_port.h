@@ -167,8 +167,9 @@ class AgentPort {
   virtual ~AgentPort() = default;
 
   virtual void attach(AttachSpec spec) = 0;
-  /// `blocks` is a JSON array of ACP content blocks. One prompt at a time.
-  virtual void prompt(std::string turn, std::string blocks) = 0;
+  /// `blocks` is a JSON array of ACP content blocks, `meta` what protocols that can are told beside
+  /// them: a JSON object, or empty. One prompt at a time.
+  virtual void prompt(std::string turn, std::string blocks, std::string meta = {}) = 0;
   /// Adds to the running prompt of `turn` without ending it. False when this agent cannot: the
   /// caller queues the blocks instead.
   virtual bool steer(std::string_view turn, std::string_view blocks);

@@ -7,6 +7,7 @@
 #include <berth/server/auth/browser.h>
 #include <berth/server/auth/guarded_exchange.h>
 #include <berth/server/sessions/rows_json.h>
+#include <berth/server/sessions/spans.h>
 
 #include <utility>
 
@@ -18,7 +19,9 @@ Api::Api(SessionContext& context, Directory& directory, NamedAgents& named, Auth
       directory_(directory),
       named_(named),
       gate_(gate),
-      info_(std::move(info)) {}
+      info_(std::move(info)),
+      times_(routes().size() + 1, Histogram(detail::kMiddleBounds)),
+      trace_ids_(context.platform.random().next()) {}
 
 namespace {
 
@@ -136,6 +139,20 @@ std::string_view path_of(std::string_view target) {
   return target.substr(0, target.find('?'));
 }
 
+constexpr std::size_t kInstanceMax = 1000;
+
+/// What a problem of this call says of it: RFC 9457's `instance`, and where to look for more.
+std::string problem_members(const ApiCall& call) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object();
+  // The query may hold a ticket.
+  const std::string_view path = path_of(call.request->target);
+  if (path.starts_with('/') && path.size() <= kInstanceMax) writer.member("instance", path);
+  writer.member("trace_id", call.trace.trace_id).end_object();
+  return out;
+}
+
 }  // namespace
 
 std::string_view ApiCall::query(std::string_view name) const {
@@ -161,32 +178,83 @@ io::HttpResponse Api::refuse(int status, const Error& error) {
 }
 
 std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
-  ApiCall call;
-  call.request = &request;
+  ApiCall call = begin_call(request);
   const Result<void> admitted = admit(&call, true);
   if (admitted.has_value()) return std::nullopt;
   io::HttpResponse response = refusal(call, admitted.error());
-  if (gate_.cors(request)) add_cors_headers(response.headers, request.header("origin"));
+  add_to_problem(response, problem_members(call));
+  if (gate_.cors(request, call.client)) {
+    add_cors_headers(response.headers, request.header("origin"));
+  }
+  end_call(call, response.status);
   return response;
+}
+
+ApiCall Api::begin_call(const io::HttpRequest& request) {
+  ApiCall call;
+  call.request = &request;
+  call.client = client_of(request, gate_.config().trusted_proxies, gate_.config().proxy_header);
+  call.began = context_.reactor().clock().now();
+  const auto asker = parse_trace(request.header("traceparent"), request.header("tracestate"));
+  call.trace = asker ? next_span(*asker, trace_ids_) : begin_trace_here(context_, trace_ids_);
+  if (asker) call.asker = asker->span_id;
+  return call;
+}
+
+void Api::end_call(const ApiCall& call, int status) {
+  const TimePoint now = context_.reactor().clock().now();
+  const std::vector<ApiRoute>& table = routes();
+  const auto route =
+      call.route == nullptr ? table.size() : static_cast<std::size_t>(call.route - table.data());
+  // How long somebody follows a stream says nothing about us.
+  if (call.route == nullptr || call.route->stream == nullptr) times_[route].add(now - call.began);
+  const auto name = [&call] {
+    std::string text = call.request->method;
+    if (call.route != nullptr) text += " " + std::string(call.route->pattern);
+    return text;
+  };
+  if (status >= 500 && !draining_) {
+    context_.log.write(
+        LogLevel::warning, "api",
+        with_trace(name() + " was answered " + std::to_string(status), call.trace.trace_id));
+  }
+  if (context_.tracer == nullptr || !call.trace.sampled()) return;
+  server::Span span;  // not that of commits
+  span.trace = call.trace;
+  span.parent = call.asker;
+  span.name = name();
+  span.kind = SpanKind::server;
+  span.began_ns = context_.tracer->unix_ns(call.began);
+  span.ended_ns = context_.tracer->unix_ns(now);
+  span.attributes = {{"http.request.method", call.request->method},
+                     {"http.response.status_code", std::to_string(status)},
+                     {"client.address", call.client.address}};
+  if (call.route != nullptr) span.attributes.emplace_back("http.route", call.route->pattern);
+  if (status >= 500) span.error = "status " + std::to_string(status);
+  context_.tracer->add(std::move(span));
 }
 
 // Who may not in is told nothing about what is there: the token comes before the path.
 Result<void> Api::admit(ApiCall* call, bool early) {
   // A proxy may have taken the base path off, or not.
   std::string_view text = call->request->target;
-  const std::string& base = info_.base_path;
-  if (!base.empty() && text.starts_with(base + "/")) text.remove_prefix(base.size());
+  for (const std::string& base : {info_.base_path, call->client.prefix}) {
+    if (base.empty() || !text.starts_with(base + "/")) continue;
+    text.remove_prefix(base.size());
+    break;
+  }
   Result<Target> target = parse_target(text);
   if (!target.has_value()) return fail(std::move(target.error()));
   call->target = std::move(*target);
   find_route(*call);
   const ApiRoute* const route = call->route;
-  if (Result<void> page = gate_.check_page(*call->request); !page.has_value()) return page;
+  if (Result<void> page = gate_.check_page(*call->request, call->client); !page.has_value())
+    return page;
   if (route != nullptr && route->scope == AuthScope::none) return {};
   const std::string_view path = path_of(text);
   const std::string_view ticket =
       call->request->method == "GET" ? call->query("ticket") : std::string_view();
-  Result<Caller> caller = gate_.authenticate(*call->request, path, ticket, early);
+  Result<Caller> caller = gate_.authenticate(*call->request, call->client, path, ticket, early);
   if (!caller.has_value()) return fail(std::move(caller.error()));
   call->caller = std::move(*caller);
   if (route == nullptr && call->allowed.empty()) {
@@ -205,8 +273,9 @@ namespace {
 AuditEntry audit_entry(const ApiCall& call) {
   AuditEntry entry;
   entry.caller = &call.caller;
-  entry.peer = call.request->peer;
+  entry.peer = call.client.address;
   entry.method = call.request->method;
+  entry.trace_id = call.trace.trace_id;
   if (call.route != nullptr) {
     entry.route = call.route->pattern;
     entry.arguments = &call.arguments;
@@ -238,16 +307,19 @@ Task<Result<SessionUse>> Api::find_session(ApiCall* call) {
 
 Task<void> Api::handle(io::HttpExchange& exchange) {
   GuardedExchange guarded(exchange);
-  ApiCall call;
+  ApiCall call = begin_call(exchange.request());
   call.exchange = &guarded;
-  call.request = &exchange.request();
-  if (gate_.cors(*call.request)) {
+  guarded.on_problem([&call](io::HttpResponse& problem_document) {
+    add_to_problem(problem_document, problem_members(call));
+  });
+  const bool cors = gate_.cors(*call.request, call.client);
+  if (cors) {
     HttpHeaders headers;
     add_cors_headers(headers, call.request->header("origin"));
     guarded.add_headers(std::move(headers));
   }
   io::HttpResponse response;
-  if (is_preflight(*call.request) && gate_.cors(*call.request)) {
+  if (is_preflight(*call.request) && cors) {
     response = preflight_answer();
   } else if (const Result<void> admitted = admit(&call, false); !admitted.has_value()) {
     response = refusal(call, admitted.error());
@@ -255,11 +327,14 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
     guarded.end_with(gate_.tokens().ended(call.caller.token_id));
     if (call.route->stream != nullptr) {
       co_await (this->*call.route->stream)(&call);
+      end_call(call, guarded.status());
       co_return;
     }
     response = co_await (this->*call.route->handler)(&call);
     for (auto& [name, value] : response.headers) {
-      if (name == "Location") value.insert(0, info_.base_path);
+      if (name == "Location") {
+        value.insert(0, call.client.prefix.empty() ? info_.base_path : call.client.prefix);
+      }
     }
     if (call.route->method != "GET") {
       AuditEntry entry = audit_entry(call);
@@ -267,6 +342,7 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
       gate_.audit().add(entry);
     }
   }
+  end_call(call, response.status);
   // The client may be gone; then nobody needs the answer.
   Result<void> sent = co_await guarded.respond(std::move(response));
   static_cast<void>(sent);

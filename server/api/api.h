@@ -1,6 +1,9 @@
 // server/api/api.h — HTTP API v1: the route table and what each route does.
 #pragma once
 
+#include <berth/core/histogram.h>
+#include <berth/core/prng.h>
+#include <berth/core/trace.h>
 #include <berth/core/uri.h>
 #include <berth/io/folder_tree.h>
 #include <berth/io/http_server.h>
@@ -46,7 +49,11 @@ struct ApiCall {
   const io::HttpRequest* request = nullptr;
   const ApiRoute* route = nullptr;
   std::string allowed;  ///< Without a route: the methods of others with this path.
+  Client client;
   Caller caller;
+  TraceContext trace;  ///< Its own span.
+  std::string asker;   ///< Id of the span that it is a child of; empty without.
+  TimePoint began{};
   Target target;                       ///< Path segments and query, decoded.
   std::vector<std::string> arguments;  ///< What stood at the route's `{}`.
 
@@ -72,6 +79,10 @@ class Api final : public io::HttpHandler {
 
  private:
   using Answer = Task<io::HttpResponse>;
+  /// Who asks, in which trace.
+  ApiCall begin_call(const io::HttpRequest& request);
+  /// It is answered with `status`: counts it, and tells the tracer.
+  void end_call(const ApiCall& call, int status);
   static void find_route(ApiCall& call);
   /// Finds the route and lets the caller in, or not: then the error says why. `early`: the body is
   /// not there yet, and this is asked again when it is.
@@ -208,6 +219,8 @@ class Api final : public io::HttpHandler {
   AuthGate& gate_;
   NodeInfo info_;
   StreamStats streams_;
+  std::vector<Histogram> times_;  // of routes(), and of what names none
+  Prng trace_ids_;
   bool draining_ = false;
   bool backing_up_ = false;
 };

@@ -84,18 +84,64 @@ void add_agents(OpenMetrics& out, Pool& pool) {
     memory[agent.process] = std::max(memory[agent.process], agent.memory_bytes);
   }
   std::uint64_t bytes = 0;
-  for (const auto& [process, used] : memory) bytes += used;
+  std::uint64_t largest = 0;
+  for (const auto& [process, used] : memory) {
+    bytes += used;
+    largest = std::max(largest, used);
+  }
   out.family("berth_agents", Kind::gauge, "Agents, by what they do.");
   const char* const names[] = {"waiting", "starting", "idle", "busy", "ending"};
   for (std::size_t i = 0; i < std::size(names); ++i) out.sample(phases[i], {{"phase", names[i]}});
   out.family("berth_agents_memory_bytes", Kind::gauge, "Resident bytes of agents and their tools.");
   out.sample(bytes);
+  out.family("berth_agent_memory_max_bytes", Kind::gauge, "The same of the largest of them.");
+  out.sample(largest);
   out.family("berth_agent_starts", Kind::counter, "Agents that were started.");
   out.sample(pool.stats().starts);
   out.family("berth_agent_starts_refused", Kind::counter, "Starts for which there was no place.");
   out.sample(pool.stats().refused);
   out.family("berth_agents_evicted", Kind::counter, "Idle agents that were ended, by limit.");
   for (const auto& [limit, times] : pool.stats().evicted) out.sample(times, {{"limit", limit}});
+}
+
+void add_spans(OpenMetrics& out, const Tracer* tracer) {
+  if (tracer == nullptr) return;
+  out.family("berth_spans", Kind::counter, "Spans for the collector of traces, by outcome.");
+  out.sample(tracer->stats().sent, {{"outcome", "sent"}});
+  out.sample(tracer->stats().dropped, {{"outcome", "dropped"}});
+}
+
+void add_times(OpenMetrics& out, const Metrics& metrics) {
+  struct Family {
+    const char* name;
+    const char* help;
+    const Histogram& times;
+  };
+  const Family families[] = {
+      {"berth_turn_duration_seconds", "From accepting a turn to its end.", metrics.turn},
+      {"berth_agent_start_duration_seconds", "From a start to an agent that takes prompts.",
+       metrics.agent_start},
+      {"berth_commit_duration_seconds", "Of commits of the store.", metrics.commit},
+      {"berth_shown_delay_seconds", "From an event's being read to its being shown.",
+       metrics.shown},
+      {"berth_snapshot_duration_seconds", "Of snapshots of worktrees.", metrics.snapshot},
+      {"berth_loop_delay_seconds", "How late a timer runs, once a second.", metrics.loop_lag},
+  };
+  for (const Family& family : families) {
+    out.family(family.name, Kind::histogram, family.help);
+    out.histogram(family.times);
+  }
+}
+
+void add_requests(OpenMetrics& out, const std::vector<ApiRoute>& routes,
+                  const std::vector<Histogram>& times) {
+  out.family("berth_request_duration_seconds", Kind::histogram, "Of requests, by route.");
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    if (times[i].total() == 0) continue;
+    const bool known = i < routes.size();
+    out.histogram(times[i], {{"method", known ? routes[i].method : "other"},
+                             {"route", known ? routes[i].pattern : "none"}});
+  }
 }
 
 void add_door(OpenMetrics& out, AuthGate& gate) {
@@ -144,6 +190,9 @@ Api::Answer Api::metrics(ApiCall*) {
   if (context_.launches != nullptr && context_.launches->egress_stats() != nullptr) {
     add_egress(out, *context_.launches->egress_stats());
   }
+  add_times(out, context_.metrics);
+  add_requests(out, routes(), times_);
+  add_spans(out, context_.tracer);
   out.family("berth_draining", Kind::gauge, "1 while the server is shutting down.");
   out.sample(std::uint64_t{draining_});
   const io::ProcessTable::Usage usage = context_.platform.process_table().self();

@@ -28,6 +28,8 @@ std::string_view type_of(OpenMetrics::Kind kind) {
       return "counter";
     case OpenMetrics::Kind::info:
       return "info";
+    case OpenMetrics::Kind::histogram:
+      return "histogram";
   }
   return "unknown";
 }
@@ -40,6 +42,8 @@ std::string_view suffix_of(OpenMetrics::Kind kind) {
       return "_total";
     case OpenMetrics::Kind::info:
       return "_info";
+    case OpenMetrics::Kind::histogram:
+      return "";  // each of its samples has one of its own
   }
   return "";
 }
@@ -57,14 +61,40 @@ void OpenMetrics::family(std::string_view name, Kind kind, std::string_view help
 }
 
 void OpenMetrics::sample(double value, Labels labels) {
+  put(suffix_of(kind_), labels, {}, value);
+}
+
+void OpenMetrics::histogram(const Histogram& times, Labels labels) {
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i <= times.bounds().size(); ++i) {
+    below += times.count(i);
+    std::string bound = "+Inf";
+    if (i < times.bounds().size()) {
+      bound.clear();
+      JsonWriter(bound).number(times.bounds()[i]);
+    }
+    put("_bucket", labels, bound, static_cast<double>(below));
+  }
+  put("_sum", labels, {}, times.sum_seconds());
+  put("_count", labels, {}, static_cast<double>(below));
+}
+
+void OpenMetrics::put(std::string_view suffix, Labels labels, std::string_view bound,
+                      double value) {
   out_ += name_;
-  out_ += suffix_of(kind_);
+  out_ += suffix;
   char before = '{';
   for (const auto& [name, text] : labels) {
     out_ += std::exchange(before, ',');
     out_ += name;
     out_ += "=\"";
     append_escaped(out_, text);
+    out_ += '"';
+  }
+  if (!bound.empty()) {
+    out_ += std::exchange(before, ',');
+    out_ += "le=\"";
+    out_ += bound;
     out_ += '"';
   }
   if (before == ',') out_ += '}';

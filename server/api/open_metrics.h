@@ -1,6 +1,8 @@
 // server/api/open_metrics.h — figures as OpenMetrics text (version 1.0.0), for scrapers.
 #pragma once
 
+#include <berth/core/histogram.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -14,7 +16,7 @@ namespace berth::server {
 class OpenMetrics {
  public:
   using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
-  enum class Kind { gauge, counter, info };
+  enum class Kind { gauge, counter, info, histogram };
 
   /// Begins a family: `name` without the suffix that samples of its kind have.
   void family(std::string_view name, Kind kind, std::string_view help);
@@ -23,6 +25,8 @@ class OpenMetrics {
   void sample(std::uint64_t value, Labels labels = {}) {
     sample(static_cast<double>(value), labels);
   }
+  /// The samples of one histogram, in the family that was begun last.
+  void histogram(const Histogram& times, Labels labels = {});
 
   /// The whole text.
   std::string finish();
@@ -31,6 +35,8 @@ class OpenMetrics {
       "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
  private:
+  void put(std::string_view suffix, Labels labels, std::string_view bound, double value);
+
   std::string out_;
   std::string name_;
   Kind kind_ = Kind::gauge;

@@ -1,5 +1,6 @@
 #include <berth/server/api/problem.h>
 
+#include <berth/core/assert.h>
 #include <berth/core/json_writer.h>
 
 #include <optional>
@@ -138,7 +139,7 @@ std::optional<std::string> field_of(const Error& error) {
 io::HttpResponse problem(int status, const Error& error, std::string_view body) {
   io::HttpResponse response;
   response.status = status;
-  response.content_type = "application/problem+json";
+  response.content_type = kProblemType;
   JsonWriter writer(response.body);
   writer.begin_object()
       .member("type", std::string("https://berth.example/problems/") + error.code)
@@ -158,6 +159,13 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
   if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
+}
+
+void add_to_problem(io::HttpResponse& response, std::string_view members) {
+  BERTH_ASSERT(response.body.ends_with('}') && members.size() > 2);
+  response.body.pop_back();
+  response.body += ',';
+  response.body += members.substr(1);
 }
 
 io::HttpResponse json_response(int status, std::string body) {

@@ -35,7 +35,8 @@ io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& s
   return response;
 }
 
-Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const Body* body) {
+Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const TraceContext& trace,
+                                      const Body* body) {
   TurnRequest turn;
   Result<std::string> blocks = prompt_blocks(body->root().find("prompt"));
   if (!blocks.has_value()) return fail(std::move(blocks.error()));
@@ -55,6 +56,7 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const Body
   if (!key.has_value()) return fail(std::move(key.error()));
   turn.idempotency_key = std::move(key->key);
   turn.body_hash = std::move(key->body_hash);
+  turn.trace = trace;
   return turn;
 }
 
@@ -68,7 +70,7 @@ Api::Answer Api::post_turn(ApiCall* call) {
   if (!found.has_value()) co_return problem(found.error());
   const Result<Body> body = Body::parse(call->request->body, {"prompt", "agent", "on_busy"});
   if (!body.has_value()) co_return problem(body.error());
-  Result<TurnRequest> request = read_turn_request(*call->request, &*body);
+  Result<TurnRequest> request = read_turn_request(*call->request, call->trace, &*body);
   if (!request.has_value()) co_return problem(request.error());
   co_return co_await take_turn(call, *found, std::move(*request));
 }
@@ -80,7 +82,7 @@ Api::Answer Api::post_turn_in_new_session(ApiCall* call) {
       Body::parse(call->request->body, {"session", "prompt", "agent", "on_busy"});
   if (!body.has_value()) co_return problem(body.error());
   // Before anything is made.
-  Result<TurnRequest> request = read_turn_request(*call->request, &*body);
+  Result<TurnRequest> request = read_turn_request(*call->request, call->trace, &*body);
   if (!request.has_value()) co_return problem(request.error());
   if (!request->agent.empty() &&
       context_.find_profile(request->agent, call->caller.project) == nullptr) {

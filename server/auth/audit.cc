@@ -89,6 +89,7 @@ std::string audit_line(const AuditEntry& entry, WallTime now) {
   }
   writer.member_int64("status", entry.status);
   if (!entry.code.empty()) writer.member("code", entry.code);
+  if (!entry.trace_id.empty()) writer.member("trace_id", entry.trace_id);
   writer.end_object();
   line += '\n';
   return line;

@@ -31,6 +31,7 @@ struct AuditEntry {
   const std::vector<std::string>* arguments = nullptr;  ///< What stood at its `{}`.
   int status = 0;
   std::string_view code;  ///< Why it was refused; empty when it was not.
+  std::string_view trace_id;
 };
 
 /// One line, with its end.

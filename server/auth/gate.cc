@@ -39,9 +39,10 @@ AuthGate::AuthGate(SessionContext& context, GateConfig config, std::string file_
              config_.audit) {}
 
 // A page cannot connect to a UNIX socket, and this very program is no page.
-Result<void> AuthGate::check_page(const io::HttpRequest& request) {
-  const bool reachable = !request.peer.empty() && !request.peer.starts_with(kUnixPeer);
-  const std::string_view host = request.header("host");
+Result<void> AuthGate::check_page(const io::HttpRequest& request, const Client& client) {
+  const std::string& peer = client.address;
+  const bool reachable = !peer.empty() && !peer.starts_with(kUnixPeer);
+  const std::string_view host = client.host;
   if (reachable && !host.empty() && !is_own_host(host, config_.allowed_hosts)) {
     ++stats_.hosts_refused;
     return fail(ErrorKind::denied, "forbidden_host",
@@ -56,8 +57,8 @@ Result<void> AuthGate::check_page(const io::HttpRequest& request) {
   return {};
 }
 
-bool AuthGate::cors(const io::HttpRequest& request) const {
-  return judge_origin(request.header("origin"), request.header("host"), config_.allowed_origins) ==
+bool AuthGate::cors(const io::HttpRequest& request, const Client& client) const {
+  return judge_origin(request.header("origin"), client.host, config_.allowed_origins) ==
          OriginVerdict::listed;
 }
 
@@ -105,10 +106,10 @@ Result<Caller> AuthGate::in_project(Caller caller, const io::HttpRequest& reques
   return caller;
 }
 
-Result<Caller> AuthGate::authenticate(const io::HttpRequest& request, std::string_view path,
-                                      std::string_view ticket, bool early) {
+Result<Caller> AuthGate::authenticate(const io::HttpRequest& request, const Client& client,
+                                      std::string_view path, std::string_view ticket, bool early) {
   std::optional<Caller> caller = identify(request, path, ticket, early);
-  if (!caller.has_value()) return fail(turned_away(request.peer));
+  if (!caller.has_value()) return fail(turned_away(client.address));
   if (!early && caller->token_id != kFileToken &&
       !requests_.take(caller->token_id, context_.reactor().clock().now())) {
     ++stats_.token_requests_refused;

@@ -4,6 +4,7 @@
 #include <berth/io/http_server.h>
 #include <berth/server/auth/audit.h>
 #include <berth/server/auth/caller.h>
+#include <berth/server/auth/client.h>
 #include <berth/server/auth/rate.h>
 #include <berth/server/auth/tickets.h>
 #include <berth/server/auth/tokens.h>
@@ -19,6 +20,8 @@ namespace berth::server {
 struct GateConfig {
   std::vector<std::string> allowed_hosts;    ///< Names of this server beside localhost.
   std::vector<std::string> allowed_origins;  ///< Pages that may ask: CORS.
+  TrustedProxies trusted_proxies;            ///< Whose word about clients is taken.
+  ProxyHeader proxy_header = ProxyHeader::x_forwarded;
   /// Failed authentications of one address in a minute; good ones are not counted.
   std::size_t auth_failures_max = 60;
   /// Requests of one token of the store in a second, twice as many at once; those of the file's
@@ -43,15 +46,15 @@ class AuthGate {
   AuthGate(SessionContext& context, GateConfig config, std::string file_token);
 
   /// Errors: `denied` ("forbidden_host", "forbidden_origin").
-  Result<void> check_page(const io::HttpRequest& request);
+  Result<void> check_page(const io::HttpRequest& request, const Client& client);
   /// Whether an answer to it may be read by the page that asks, which is not ours.
-  bool cors(const io::HttpRequest& request) const;
+  bool cors(const io::HttpRequest& request, const Client& client) const;
 
   /// By `Authorization`, else by a ticket, which is good for this path and used up unless `early`.
   /// Errors: `denied` ("unauthorized", "forbidden_project"), `invalid` ("bad_field"), `overloaded`
   /// naming auth_failures_max or token_requests_max.
-  Result<Caller> authenticate(const io::HttpRequest& request, std::string_view path,
-                              std::string_view ticket, bool early);
+  Result<Caller> authenticate(const io::HttpRequest& request, const Client& client,
+                              std::string_view path, std::string_view ticket, bool early);
 
   Tokens& tokens() { return tokens_; }
   Tickets& tickets() { return tickets_; }

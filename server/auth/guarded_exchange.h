@@ -4,7 +4,9 @@
 
 #include <berth/core/stop.h>
 #include <berth/io/http_server.h>
+#include <berth/server/api/problem.h>
 
+#include <functional>
 #include <utility>
 
 namespace berth::server {
@@ -17,6 +19,8 @@ class GuardedExchange final : public io::HttpExchange, private StopListener {
   /// gone() stops when `token` does, too.
   void end_with(StopToken token) { token.listen(*this); }
   void add_headers(HttpHeaders headers) { added_ = std::move(headers); }
+  /// `add` completes every problem document before it is answered.
+  void on_problem(std::function<void(io::HttpResponse&)> add) { on_problem_ = std::move(add); }
   /// Of the answer that was given; 0 before.
   int status() const { return status_; }
 
@@ -40,6 +44,7 @@ class GuardedExchange final : public io::HttpExchange, private StopListener {
   void on_stop() override { gone_.request_stop(); }
   io::HttpResponse with_headers(io::HttpResponse response) {
     status_ = response.status;
+    if (on_problem_ && response.content_type == kProblemType) on_problem_(response);
     response.headers.insert(response.headers.end(), added_.begin(), added_.end());
     return response;
   }
@@ -47,6 +52,7 @@ class GuardedExchange final : public io::HttpExchange, private StopListener {
   io::HttpExchange& inner_;
   StopSource gone_;
   HttpHeaders added_;
+  std::function<void(io::HttpResponse&)> on_problem_;
   int status_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
+#include <berth/core/trace.h>
 #include <berth/git/library.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/platform_linux.h>
@@ -49,14 +50,16 @@ class JsonLog final : public LogSink {
     ::clock_gettime(CLOCK_REALTIME, &now);
     std::string time;
     append_rfc3339(time, WallTime(now.tv_sec * 1000 + now.tv_nsec / 1'000'000));
+    const std::string_view trace_id = split_trace(message).trace_id;
     std::string line;
-    JsonWriter(line)
-        .begin_object()
+    JsonWriter writer(line);
+    writer.begin_object()
         .member("time", time)
         .member("level", names[static_cast<unsigned char>(level)])
         .member("component", component)
-        .member("message", message)
-        .end_object();
+        .member("message", split_trace(message).message);
+    if (!trace_id.empty()) writer.member("trace_id", trace_id);
+    writer.end_object();
     line += '\n';
     std::fwrite(line.data(), 1, line.size(), stderr);
   }

@@ -41,11 +41,11 @@ void Binding::save() {
 
 // --- commands ---
 
-void Binding::prompt(std::string_view turn, std::string blocks) {
-  prompted_turn_ = turn;
+void Binding::prompt(const TurnRow& turn, std::string blocks) {
+  prompted_turn_ = turn.id;
   tool_calls_.clear();
   heard_ = context_.reactor().clock().now();
-  port_->prompt(std::string(turn), std::move(blocks));
+  port_->prompt(turn.id, std::move(blocks), prompt_meta_json(turn));
 }
 
 bool Binding::steer(std::string_view turn, std::string_view blocks) {

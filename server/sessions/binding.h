@@ -60,7 +60,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   /// True when the agent must be told something before turn `number`: all of it, or what it missed.
   bool owes_story(std::int64_t number) const;
   /// Sends the prompt; live() only.
-  void prompt(std::string_view turn, std::string blocks);
+  void prompt(const TurnRow& turn, std::string blocks);
   /// Adds to the running prompt; false when this agent cannot.
   bool steer(std::string_view turn, std::string_view blocks);
   /// Asks the agent to end its turn; open questions are answered `cancelled`.
@@ -135,6 +135,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   bool wanted() const;
   void save();
   void give_back_native_session();
+  void tell_start(std::string_view rung, std::string_view error);
   void note_failure(const AttachFailure& failure);
   void tell_failure(std::string_view type, const AttachFailure& failure, Duration retry_in);
   void after_end(std::string_view why);

@@ -5,6 +5,7 @@
 #include <berth/server/sessions/continuation.h>
 #include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/session.h>
+#include <berth/server/sessions/spans.h>
 
 #include <utility>
 
@@ -148,9 +149,17 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
       context_.reactor().clock().now() - attach_began_);
   writer.end_array().member_int64("attach_ms", took.count()).end_object();
+  tell_start(to_string(rung), {});
   session_.append("agent.attached", row_.agent, data);
   session_.on_agent_ready(*this);
   if (!session_.needs(row_.agent)) rest();
+}
+
+void Binding::tell_start(std::string_view rung, std::string_view error) {
+  const TurnRow* turn = session_.current_turn();
+  const bool its = turn != nullptr && turn->agent == row_.agent;
+  on_start_over(context_, session_.row(), its ? turn : nullptr,
+                {row_.agent, rung, attach_began_, error});
 }
 
 void Binding::forget() {
@@ -209,6 +218,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
   row_.state = BindingState::crashed;
   ++failures_;
   if (failure.error.kind == ErrorKind::timed_out) ++timeouts_;
+  tell_start({}, failure.error.code);
   AttachPlan plan = plan_after_failure(failure, failures_, timeouts_,
                                        !row_.native_session_id.empty(), context_.limits.retries);
   // Nobody waits for a start that was ended on purpose, or whose turn is gone.

@@ -139,7 +139,11 @@ Task<Result<WorkspaceChange>> Changes::take_snapshot(std::string name) {
   // Who asks outside of turns wants to know, or is about to do something with the files.
   order.thorough = order.name == kOutside;
   order.give_up = give_up_;
-  co_return co_await context_.workspaces.record(workspace_of(session), std::move(order));
+  const TimePoint began = context_.reactor().clock().now();
+  Result<WorkspaceChange> change =
+      co_await context_.workspaces.record(workspace_of(session), std::move(order));
+  context_.metrics.snapshot.add(context_.reactor().clock().now() - began);
+  co_return change;
 }
 
 Task<void> Changes::record(TurnRow turn) {

@@ -5,6 +5,8 @@
 #include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/drivers.h>
+#include <berth/server/ops/metrics.h>
+#include <berth/server/ops/tracer.h>
 #include <berth/server/sessions/feed.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/ladder.h>
@@ -68,6 +70,8 @@ struct SessionContext {
   const LaunchPolicy* launches = nullptr;
   /// Since the start, by ending: completed, refused, ... as in TurnState.
   std::array<std::uint64_t, 6> turns_ended = {};
+  Metrics metrics = {};
+  Tracer* tracer = nullptr;  ///< Null: nobody collects spans.
 
   io::Reactor& reactor() const { return platform.reactor(); }
   void count_ending(TurnState state) {

@@ -58,6 +58,7 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   if (run.count == 0) {
     run.frames.reserve(std::max(writer.last_run_bytes_, data.size() + kFrameOverhead));
   }
+  if (filling_->event_count == 0) filling_since_ = reactor_.clock().now();
   const std::size_t before = run.frames.size();
   head.seq = ++writer.last_seq_;
   head.time = time_text();
@@ -106,11 +107,13 @@ void Journal::on_timer() {
 bool Journal::commit_at_once() {
   if (job_running_ || stopped_ || in_flight_ || filling_->runs.empty()) return false;
   if (!filling_->records.empty() || filling_->event_bytes > limits_.at_once_bytes_max) return false;
+  const TimePoint now = reactor_.clock().now();
   const Taken taken = store_.commit_now(*filling_, epoch_);
   if (taken == Taken::no) return false;
   ++stats_.at_once;
   if (taken == Taken::yes_fold && !fold_.running()) fold_.start();
   seal();
+  in_flight_began_ = now;
   publish();
   return true;
 }
@@ -132,6 +135,7 @@ void Journal::Fold::on_done() {
 void Journal::seal() {
   in_flight_ = std::exchange(filling_, std::make_unique<CommitBatch>());
   filling_->number = in_flight_->number + 1;
+  in_flight_since_ = filling_since_;
   in_flight_writers_ = std::exchange(filling_writers_, {});
   run_full_ = false;
   for (LogWriter* writer : in_flight_writers_) {
@@ -142,7 +146,7 @@ void Journal::seal() {
 
 void Journal::submit() {
   if (!in_flight_) seal();
-  last_submit_ = reactor_.clock().now();
+  last_submit_ = in_flight_began_ = reactor_.clock().now();
   job_running_ = true;
   Result<void> queued = offload_.submit(io::Lane::store, reactor_, *this);
   if (!queued.has_value()) {
@@ -215,6 +219,11 @@ void Journal::publish() {
   }
   for (LogWriter* writer : writers) writer->on_visible();
   wake_waiters(batch->number, true);
+  if (watcher_ != nullptr) {
+    const TimePoint first = batch->event_count == 0 ? in_flight_began_ : in_flight_since_;
+    watcher_->on_commit(
+        {first, in_flight_began_, reactor_.clock().now(), batch->event_count, batch->event_bytes});
+  }
   if (stopped_) {
     stop();
     return;

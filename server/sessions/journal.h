@@ -91,6 +91,24 @@ struct JournalStats {
   std::uint64_t retries = 0;
 };
 
+/// How a batch came into the log.
+struct CommitTimes {
+  TimePoint first_event;  ///< When its oldest event was appended; as `began` when it has none.
+  TimePoint began;        ///< When it was handed to the store the last time.
+  TimePoint ended;
+  std::size_t events = 0;
+  std::size_t bytes = 0;  ///< Of these.
+};
+
+/// Told of each commit once it is visible.
+class CommitWatcher {
+ public:
+  virtual void on_commit(const CommitTimes& times) = 0;
+
+ protected:
+  ~CommitWatcher() = default;
+};
+
 /// One batch fills while one is in flight on the store's lane. Single-threaded; outlives its
 /// writers.
 class Journal final : private io::TurnHook, private io::OffloadJob, private io::TimerOp {
@@ -112,6 +130,8 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   bool full() const;
   /// The same for one session: it may have had its share.
   bool full_for(const LogWriter& writer) const;
+  /// `watcher` outlives the journal.
+  void set_watcher(CommitWatcher& watcher) { watcher_ = &watcher; }
   void call_when_room(RoomListener& listener) { room_waiters_.push_back(listener); }
 
   /// `co_await journal.committed()` -> Result<void>: waits until everything appended and added so
@@ -216,6 +236,10 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   WallTime time_cached_{-1};
   std::string time_text_;
   JournalStats stats_;
+  CommitWatcher* watcher_ = nullptr;
+  TimePoint filling_since_{};  // when the first event of the batch came
+  TimePoint in_flight_since_{};
+  TimePoint in_flight_began_{};  // when the store got it; last_submit_ is of the lane alone
 };
 
 class Journal::Committed {

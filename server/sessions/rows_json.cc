@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/core/trace.h>
 #include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/repository_url.h>
 
@@ -127,6 +128,7 @@ void put_turn_members(JsonWriter& writer, const TurnRow& turn, std::string_view 
   put_time(writer, "created_at", turn.created_ms);
   put_time(writer, "started_at", turn.started_ms);
   put_time(writer, "ended_at", turn.ended_ms);
+  put_text(writer, "trace_id", trace_id_of(turn.traceparent));
 }
 
 void put_turn(JsonWriter& writer, const TurnRow& turn, std::string_view session_id) {
@@ -204,6 +206,25 @@ std::string turn_json(const TurnRow& turn, std::string_view session_id) {
   std::string out;
   JsonWriter writer(out);
   put_turn(writer, turn, session_id);
+  return out;
+}
+
+std::string prompt_meta_json(const TurnRow& turn) {
+  std::string out;
+  if (turn.traceparent.empty()) return out;
+  JsonWriter writer(out);
+  writer.begin_object().member("traceparent", turn.traceparent);
+  if (!turn.tracestate.empty()) writer.member("tracestate", turn.tracestate);
+  writer.end_object();
+  return out;
+}
+
+std::string turn_started_json(const TurnRow& turn) {
+  std::string out;
+  JsonWriter writer(out);
+  writer.begin_object().member_int64("number", turn.number);
+  put_text(writer, "trace_id", trace_id_of(turn.traceparent));
+  writer.end_object();
   return out;
 }
 

@@ -29,6 +29,10 @@ std::string session_json(const SessionRow& row, const SessionView& view);
 /// A line of a list of sessions: what changes seldom, and how its turns stand.
 std::string session_summary_json(const SessionRow& row, const SessionView& view);
 std::string turn_json(const TurnRow& turn, std::string_view session_id);
+/// What its agent is told in `_meta` of the prompt: {"traceparent","tracestate"}, the names that
+/// ACP keeps for W3C's trace context. Empty without a trace.
+std::string prompt_meta_json(const TurnRow& turn);
+std::string turn_started_json(const TurnRow& turn);
 /// A turn that waits, with its prompt.
 std::string input_json(const TurnRow& turn, std::string_view session_id);
 std::string interaction_json(const InteractionRow& row);

@@ -3,6 +3,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/continuation.h>
 #include <berth/server/sessions/rows_json.h>
+#include <berth/server/sessions/spans.h>
 
 #include <algorithm>
 #include <utility>
@@ -157,6 +158,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   turn.idempotency_key = std::move(request.idempotency_key);
   turn.body_hash = std::move(request.body_hash);
   turn.created_ms = context_.now_ms();
+  put_trace(context_, request.trace, turn);
   const std::uint64_t seq = append_to(turn.id, "turn.queued", turn.agent, turn_queued_json(turn));
   if (request.on_busy == OnBusy::steer && can_steer(turn.agent)) {
     turn.state = TurnState::starting;
@@ -195,9 +197,7 @@ void Session::start_turn(TurnRow turn) {
   expired_ = false;
   gates_ = taken_back_ = 0;
   stalled_ = false;
-  std::string data;
-  JsonWriter(data).begin_object().member_int64("number", current_->number).end_object();
-  current_->started_seq = append("turn.started", current_->agent, data);
+  current_->started_seq = append("turn.started", current_->agent, turn_started_json(*current_));
   current_->snapshot_before = changes_.turn_starts(*current_);
   save_turn(*current_);
   // The process may start while the commit is on its way; the prompt itself waits for it
@@ -238,13 +238,13 @@ void Session::send(const Story* story) {
   save_turn(*current_);
   turn_time_left_ = context_.agents.find(current_->agent)->turn_time_max;
   count_turn_time();
-  if (story == nullptr) return target.prompt(current_->id, current_->prompt);
+  if (story == nullptr) return target.prompt(*current_, current_->prompt);
   const bool own_only = story->own == story->whole + story->digested + story->left_out;
   append("agent.told", current_->agent,
          agent_told_json(*story, target.row().continuation_owed ? "continuation"
                                  : own_only                     ? "interrupted"
                                                                 : "missed"));
-  target.prompt(current_->id, with_story(story->text, current_->prompt));
+  target.prompt(*current_, with_story(story->text, current_->prompt));
 }
 
 Task<void> Session::tell_and_send(Binding* target, std::string turn) {
@@ -365,6 +365,7 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   if (dispatched_) current_->usage = target.end_turn(usage);
   current_->ended_ms = context_.now_ms();
   context_.count_ending(state);
+  on_turn_over(context_, row_, *current_);
   append("turn.ended", current_->agent, turn_ended_json(*current_, target.take_open_tool_calls()));
   save_turn(*current_);
   save();  // when something was done last is in the row
@@ -422,6 +423,7 @@ TurnRow Session::end_unsent(TurnRow turn, TurnState state, std::string_view reas
   turn.reason = reason;
   turn.ended_ms = context_.now_ms();
   context_.count_ending(state);
+  on_turn_over(context_, row_, turn);
   append_to(turn.id, "turn.ended", turn.agent, turn_ended_json(turn, {}));
   save_turn(turn);
   TurnRow answer = turn;

@@ -5,6 +5,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/semaphore.h>
 #include <berth/core/sync.h>
+#include <berth/core/trace.h>
 #include <berth/io/member_timer.h>
 #include <berth/server/sessions/binding.h>
 #include <berth/server/sessions/changes.h>
@@ -36,6 +37,7 @@ struct TurnRequest {
   std::string idempotency_key;
   std::string body_hash;
   OnBusy on_busy = OnBusy::queue;
+  TraceContext trace = {};  ///< Of who asks; empty: the turn begins one.
 };
 
 /// What shall be different of a prompt that waits; what is empty stays.

@@ -91,6 +91,9 @@ struct TurnRow {
   std::int64_t created_ms = 0;
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
+  std::string traceparent;   ///< Its span, as W3C writes it; empty in stores of old.
+  std::string tracestate;    ///< Passed on as it came, empty without.
+  std::string trace_parent;  ///< Id of the span that asked for it, empty without.
 };
 
 enum class BindingState : std::uint8_t { sleeping, live, crashed, needs_decision };

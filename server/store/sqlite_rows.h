@@ -46,7 +46,8 @@ struct Columns<TurnRow> {
     f("body_hash", row.body_hash), f("reason", row.reason), f("usage", row.usage);
     f("snapshot", row.snapshot), f("started_seq", row.started_seq);
     f("created_ms", row.created_ms), f("started_ms", row.started_ms), f("ended_ms", row.ended_ms);
-    f("snapshot_before", row.snapshot_before);
+    f("snapshot_before", row.snapshot_before), f("traceparent", row.traceparent);
+    f("tracestate", row.tracestate), f("trace_parent", row.trace_parent);
   }
 };
 

@@ -103,6 +103,11 @@ CREATE INDEX sessions_by_key ON sessions(project, idempotency_key) WHERE idempot
 ALTER TABLE owner ADD COLUMN log_salt INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE owner ADD COLUMN log_folded INTEGER NOT NULL DEFAULT 0;
 )sql",
+    R"sql(
+ALTER TABLE turns ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
+ALTER TABLE turns ADD COLUMN tracestate TEXT NOT NULL DEFAULT '';
+ALTER TABLE turns ADD COLUMN trace_parent TEXT NOT NULL DEFAULT '';
+)sql",
 };
 
 }  // namespace

@@ -127,7 +127,9 @@ class Auth(unittest.TestCase):
         one.open(id="only-one")
         self.assertEqual(turn["state"], "completed")
         for theirs, missing in (("only-one", "absent--"), ("same/turns/" + turn["id"], "same/turns/trn_absent")):
-            answers = [two.raw("GET", "/v1/sessions/" + path) for path in (theirs, missing)]
+            # In one trace, whose id every problem names.
+            trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+            answers = [two.raw("GET", "/v1/sessions/" + path, headers=trace) for path in (theirs, missing)]
             self.assertEqual([answer.status for answer in answers], [404, 404])
             bodies = [answer.body.replace(path.rpartition("/")[2].encode(), b"X")
                       for answer, path in zip(answers, (theirs, missing))]

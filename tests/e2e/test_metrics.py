@@ -56,6 +56,25 @@ class Metrics(unittest.TestCase):
         self.assertGreater(after[("process_resident_memory_bytes", ())], 1 << 20)
         wait_until(lambda: self.scrape()[("berth_sse_closed_total", (("reason", "client_gone"),))] == 1)
 
+    def test_histograms_say_how_long_things_take(self):
+        client = self.server.client
+        client.post("/v1/sessions", {"id": "timed"})
+        client.prompt("timed", "sleep 300", wait=30)
+        for _ in range(5):
+            client.get("/v1/sessions/timed")
+        wait_until(lambda: self.scrape()[("berth_loop_delay_seconds_count", ())] > 0)
+        figures = self.scrape()  # its parser refuses buckets that do not add up
+        asked = (("method", "GET"), ("route", "/v1/sessions/{}"))
+        self.assertEqual(figures[("berth_request_duration_seconds_count", asked)], 5)
+        self.assertEqual(figures[("berth_turn_duration_seconds_count", ())], 1)
+        self.assertEqual(figures[("berth_turn_duration_seconds_bucket", (("le", "0.1"),))], 0)
+        self.assertGreater(figures[("berth_turn_duration_seconds_sum", ())], 0.29)
+        self.assertEqual(figures[("berth_agent_start_duration_seconds_count", ())], 1)
+        self.assertEqual(figures[("berth_commit_duration_seconds_count", ())], figures[("berth_commits_total", ())])
+        shown = figures[("berth_shown_delay_seconds_count", ())]
+        self.assertTrue(0 < shown <= figures[("berth_commits_total", ())])
+        self.assertGreaterEqual(figures[("berth_agent_memory_max_bytes", ())], 0)
+
     def test_nobody_scrapes_without_a_token(self):
         client, failures = self.server.client, ("berth_auth_failures_total", ())
         before = self.scrape()[failures]

@@ -213,7 +213,7 @@ Result<std::string> plain_words(std::string_view blocks) {
 
 }  // namespace
 
-void CommandAgent::prompt(std::string turn, std::string blocks) {
+void CommandAgent::prompt(std::string turn, std::string blocks, std::string) {
   BERTH_ASSERT(state_ == State::live && turn_.empty());
   turn_ = std::move(turn);
   cancelled_ = false;

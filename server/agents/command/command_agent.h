@@ -33,7 +33,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   ~CommandAgent() override;
 
   void attach(AttachSpec spec) override;
-  void prompt(std::string turn, std::string blocks) override;
+  void prompt(std::string turn, std::string blocks, std::string meta) override;
   void cancel(std::string_view turn) override;
   void answer(std::uint64_t reply_id, const AgentAnswer& answer) override;
   void set_mode(std::string_view mode) override;

@@ -45,7 +45,7 @@ void Agent::attach(AttachSpec spec) {
 
 // --- commands ---
 
-void Agent::prompt(std::string turn, std::string blocks) {
+void Agent::prompt(std::string turn, std::string blocks, std::string) {
   BERTH_ASSERT(state_ == State::live && !tracker_->running());
   std::string message_id = ids_.mint(platform_.clock().wall());
   tracker_->begin_turn(std::move(turn), message_id, now());

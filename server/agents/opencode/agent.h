@@ -31,7 +31,7 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   ~Agent() override;
 
   void attach(AttachSpec spec) override;
-  void prompt(std::string turn, std::string blocks) override;
+  void prompt(std::string turn, std::string blocks, std::string meta) override;
   bool steer(std::string_view turn, std::string_view blocks) override;
   void cancel(std::string_view turn) override;
   void answer(std::uint64_t reply_id, const AgentAnswer& answer) override;

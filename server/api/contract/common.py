@@ -19,6 +19,8 @@ SCHEMAS = {
         "field": described(STRING, "The field of the body, the query parameter or the header that does not fit."),
         "limit": described(STRING, "The limit that was reached."),
         "body": described({}, "What a conflict is about."),
+        "instance": described({"type": "string", "format": "uri-reference"}, "The path that was asked for."),
+        "trace_id": described(STRING, "The trace of the request (W3C), as in the log."),
     }, "RFC 9457, as application/problem+json."),
     "ContentBlock": {
         "type": "object", "required": ["type"], "additionalProperties": True,

@@ -28,7 +28,7 @@ EVENTS = {
     "session.unarchived": NOTHING,
     "turn.queued": answer({"number": INTEGER, "prompt": array(ref("ContentBlock"))}),
     "turn.edited": answer({"number": INTEGER}, {"prompt": array(ref("ContentBlock"))}),
-    "turn.started": answer({"number": INTEGER}),
+    "turn.started": answer({"number": INTEGER}, {"trace_id": or_null(STRING)}),
     "turn.steered": answer({"turn": STRING, "number": INTEGER, "prompt": array(ref("ContentBlock"))}),
     "turn.stalled": answer({"stalled": BOOLEAN, "why": STRING}),
     "turn.ended": answer({"number": INTEGER, "state": ref("TurnState"), "reason": or_null(STRING),

@@ -14,6 +14,7 @@ TURN = {
     "snapshot": described(or_null(STRING), "The commit that holds the files after it."),
     "started_seq": described(or_null(COUNT), "The number of its `turn.started` event."),
     "created_at": or_null(TIME), "started_at": or_null(TIME), "ended_at": or_null(TIME),
+    "trace_id": described(or_null(STRING), "Its trace (W3C); null for turns of old."),
 }
 
 POST = {

@@ -291,7 +291,7 @@ struct Acp2Driver : testing::Test {
     rig.sink.heard.clear();
   }
   void prompt() {
-    rig.agent->prompt("t1", R"([{"type":"text","text":"hi"}])");
+    rig.agent->prompt("t1", R"([{"type":"text","text":"hi"}])", {});
     rig.settle();
   }
   AcpRig rig;

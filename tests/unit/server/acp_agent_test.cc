@@ -33,7 +33,7 @@ struct Prompted : AcpRig {
     sink.heard.clear();
   }
   void run(std::string blocks = kBlocks) {
-    agent->prompt("t1", std::move(blocks));
+    agent->prompt("t1", std::move(blocks), {});
     settle();
   }
 };
@@ -229,7 +229,7 @@ TEST(AcpAgent, CutsMarkersOutOfTextAndKeepsWhatTheAgentWrote) {
              }));
   rig.settle();
   rig.sink.heard.clear();
-  rig.agent->prompt("t1", kBlocks);
+  rig.agent->prompt("t1", kBlocks, {});
   rig.settle();
   ASSERT_EQ(rig.sink.heard.size(), 5U);
   std::string shown;

@@ -95,9 +95,9 @@ TEST_F(AcpShared, EachHearsItsOwnWordsOnlyAlsoThoseThatComeLate) {
     return {says("n1", "late one"), says("n2", "two"), kEndTurn, says("n1", "later one")};
   });
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
   rig.settle();
-  agents[1]->prompt("t2", kBlocks);
+  agents[1]->prompt("t2", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].count("update"), 3);
   EXPECT_EQ(sinks[1].count("update"), 1);
@@ -125,7 +125,7 @@ TEST_F(AcpShared, WhatNamesNoSessionOfOursIsHeardByNobody) {
     return {says("stranger", "secret"), asks(70, "stranger"), kEndTurn};
   });
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].heard, Lines{"ended t1 end_turn"});
   EXPECT_TRUE(sinks[1].heard.empty());
@@ -140,9 +140,9 @@ TEST_F(AcpShared, QuestionsAndTheirWithdrawalReachTheSessionThatAsked) {
                            R"("params":{"requestId":5}})"};
   });
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
   rig.settle();
-  agents[1]->prompt("t2", kBlocks);
+  agents[1]->prompt("t2", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].questions.size(), 1U);
   EXPECT_EQ(sinks[0].count("withdrawn"), 1);
@@ -158,8 +158,8 @@ TEST_F(AcpShared, AFormInTheMiddleOfACallGoesToWhoseCallItIs) {
             message.raw("id") + "}}"};
   });
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
-  agents[1]->prompt("t2", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
+  agents[1]->prompt("t2", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].count("question"), 0);
   EXPECT_EQ(sinks[1].count("question elicitation"), 1);
@@ -172,8 +172,8 @@ TEST_F(AcpShared, ACancelAndACloseAreOfOneSession) {
       },
       R"("sessionCapabilities":{"close":{}})");
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
-  agents[1]->prompt("t2", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
+  agents[1]->prompt("t2", kBlocks, {});
   rig.settle();
   agents[0]->cancel("t1");
   rig.settle();
@@ -227,7 +227,7 @@ TEST_F(AcpShared, ASessionThatRestsLeavesItsSeatToAnother) {
   EXPECT_EQ(sinks[0].attached.rung, Rung::resume);
   EXPECT_EQ(rig.sent_of("initialize").size(), 1U);
   sinks[0].heard.clear();
-  agents[0]->prompt("t", kBlocks);
+  agents[0]->prompt("t", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].count("update"), 1);
 }
@@ -244,8 +244,8 @@ TEST_F(AcpShared, TheDeathOfTheProcessIsToldToEachAndEachComesBackToItsOwn) {
       },
       R"("sessionCapabilities":{"resume":{}})");
   attach_all(2);
-  agents[0]->prompt("t1", kBlocks);
-  agents[1]->prompt("t2", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
+  agents[1]->prompt("t2", kBlocks, {});
   rig.settle();
   dead = true;
   agents[0]->set_mode("deadly");
@@ -263,7 +263,7 @@ TEST_F(AcpShared, TheDeathOfTheProcessIsToldToEachAndEachComesBackToItsOwn) {
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_EQ(sinks.at(i).attached.rung, Rung::resume);
     sinks.at(i).heard.clear();
-    agents.at(i)->prompt("again", kBlocks);
+    agents.at(i)->prompt("again", kBlocks, {});
   }
   rig.settle();
   for (std::size_t i = 0; i < 2; ++i) {
@@ -299,7 +299,7 @@ TEST_F(AcpShared, OneThatCannotBeOpenedCostsTheOthersNothing) {
   rig.settle();
   EXPECT_EQ(sinks[1].failed_count, 1);
   EXPECT_EQ(rig.machine.live_processes(), 1U);
-  agents[0]->prompt("t1", kBlocks);
+  agents[0]->prompt("t1", kBlocks, {});
   rig.settle();
   EXPECT_EQ(sinks[0].end.stop_reason, "end_turn");
 }

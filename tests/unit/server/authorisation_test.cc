@@ -135,6 +135,12 @@ TEST_F(Authorisation, LetsEachScopeIntoItsOwnRoutesOnly) {
   }
 }
 
+/// Every problem names the trace of its own request.
+std::string without_trace(std::string body) {
+  const std::size_t at = body.find("\"trace_id\":");
+  return at == std::string::npos ? body : body.substr(0, at);
+}
+
 TEST_F(Authorisation, AForeignSessionIsAnsweredAsOneThatDoesNotExist) {
   const std::string foreign =
       token({AuthScope::sessions_view, AuthScope::sessions_edit, AuthScope::sessions_run}, "other");
@@ -153,7 +159,7 @@ TEST_F(Authorisation, AForeignSessionIsAnsweredAsOneThatDoesNotExist) {
       missing.body.replace(at, 6, "theirs");
     }
     EXPECT_EQ(theirs.status, missing.status) << name_of(route);
-    EXPECT_EQ(theirs.body, missing.body) << name_of(route);
+    EXPECT_EQ(without_trace(theirs.body), without_trace(missing.body)) << name_of(route);
     EXPECT_GE(theirs.status, 400) << name_of(route);
     compared += theirs.status == 404 ? 1 : 0;
   }

@@ -24,10 +24,11 @@ class Puppet final : public AgentPort {
     attaching = true;
     specs.push_back(std::move(spec));
   }
-  void prompt(std::string turn, std::string blocks) override {
+  void prompt(std::string turn, std::string blocks, std::string meta) override {
     BERTH_ASSERT(live_ && running.empty());
     running = std::move(turn);
     prompts.push_back(std::move(blocks));
+    metas.push_back(std::move(meta));
   }
   bool steer(std::string_view turn, std::string_view blocks) override {
     if (!can_steer || running != turn) return false;
@@ -124,6 +125,7 @@ class Puppet final : public AgentPort {
 
   std::vector<AttachSpec> specs;
   std::vector<std::string> prompts;
+  std::vector<std::string> metas;  // of these
   std::vector<std::string> steered;
   std::vector<std::string> cancelled;
   std::map<std::uint64_t, std::vector<AgentAnswer>> answers;

@@ -72,7 +72,7 @@ class LateReplay : public testing::Test {
   }
 
   void prompt(const std::string& text) {
-    rig.agent->prompt(text, R"([{"type":"text","text":")" + text + "\"}]");
+    rig.agent->prompt(text, R"([{"type":"text","text":")" + text + "\"}]", {});
     rig.settle();
   }
 
