@@ -51,6 +51,10 @@ ELSEWHERE = {
     "systemctl enable --now berth": "tests/install/test_debian.py",
     "build/bench/reactor/berth-reactor-bench --json bench/reactor/result.json": "tests/e2e/test_reactor_bench.py",
     "bench/reactor/tables.py bench/reactor/result.json --write docs/performance.md": "tests/e2e/test_reactor_bench.py",
+    "berth bench --runs 3 --json bench/load/result.json": "tests/e2e/test_bench.py",
+    "berth bench --scenario full-100,paced-500 --against bare,node --runs 3": "tests/e2e/test_bench.py",
+    "bench/load/server_tables.py bench/load/result.json --write docs/performance.md": "tests/e2e/test_bench.py",
+    "tests/real_agents/install.sh bench/peers": "tests/e2e/test_bench.py",
 }
 # Figures take minutes; that the programs work is seen in less.
 SMALLER = {
