@@ -10,6 +10,34 @@ constexpr Duration kRetryFirst = std::chrono::milliseconds(10);
 constexpr Duration kRetryMax = std::chrono::seconds(2);
 /// Bytes of head and envelope around the data of an event, about.
 constexpr std::size_t kFrameOverhead = 200;
+/// Rows of the filling batch that add() looks through, newest first: those of one session come
+/// close together.
+constexpr std::size_t kRowsLookedAt = 16;
+
+bool is_same_row(const SessionRow& a, const SessionRow& b) {
+  return a.no == b.no;
+}
+bool is_same_row(const TurnRow& a, const TurnRow& b) {
+  return a.session == b.session && a.number == b.number;
+}
+bool is_same_row(const BindingRow& a, const BindingRow& b) {
+  return a.session == b.session && a.agent == b.agent;
+}
+bool is_same_row(const InteractionRow& a, const InteractionRow& b) {
+  return a.session == b.session && a.id == b.id;
+}
+bool is_same_row(const ChangeRow& a, const ChangeRow& b) {
+  return a.session == b.session;
+}
+/// Of everything else each is a step of its own.
+template <typename A, typename B>
+bool is_same_row(const A&, const B&) {
+  return false;
+}
+bool is_same_row(const Record& a, const Record& b) {
+  if (a.index() != b.index()) return false;
+  return std::visit([](const auto& x, const auto& y) { return is_same_row(x, y); }, a, b);
+}
 }  // namespace
 
 Journal::Journal(io::Reactor& reactor, io::Offload& offload, Store& store, OwnerEpoch epoch,
@@ -70,8 +98,18 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   return head.seq;
 }
 
+// In place of an earlier state of the same row, which is then never written.
 void Journal::add(Record record) {
-  filling_->records.push_back(std::move(record));
+  std::vector<Record>& records = filling_->records;
+  const std::size_t last = records.size() - std::min(records.size(), kRowsLookedAt);
+  for (std::size_t i = records.size(); i > last; --i) {
+    Record& earlier = records[i - 1];
+    if (std::holds_alternative<Erasure>(earlier)) break;
+    if (!is_same_row(earlier, record)) continue;
+    earlier = std::move(record);
+    return;
+  }
+  records.push_back(std::move(record));
 }
 
 bool Journal::full() const {

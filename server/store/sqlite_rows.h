@@ -4,14 +4,17 @@
 #include <berth/server/store/records.h>
 #include <berth/server/store/sqlite_db.h>
 
+#include <algorithm>
+#include <array>
 #include <concepts>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace berth::server::detail {
 
-/// A record's table, its key, and all fields in the order of their columns. Enough for SQL of every
-/// kind.
+/// A record's table, its key, what else of it never changes, and all fields in the order of their
+/// columns. Enough for SQL of every kind.
 template <typename Row>
 struct Columns;
 
@@ -19,6 +22,7 @@ template <>
 struct Columns<SessionRow> {
   static constexpr const char* kTable = "sessions";
   static constexpr const char* kKey = "no";
+  static constexpr std::array<std::string_view, 3> kFixed = {"project", "id", "idempotency_key"};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("no", row.no), f("project", row.project), f("id", row.id), f("key", row.key);
@@ -39,6 +43,8 @@ template <>
 struct Columns<TurnRow> {
   static constexpr const char* kTable = "turns";
   static constexpr const char* kKey = "session, number";
+  /// Not the id: turns that wait can change places, and with them their numbers.
+  static constexpr std::array<std::string_view, 0> kFixed = {};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("session", row.session), f("number", row.number), f("id", row.id), f("state", row.state);
@@ -55,6 +61,7 @@ template <>
 struct Columns<BindingRow> {
   static constexpr const char* kTable = "bindings";
   static constexpr const char* kKey = "session, agent";
+  static constexpr std::array<std::string_view, 0> kFixed = {};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("session", row.session), f("agent", row.agent), f("state", row.state);
@@ -71,6 +78,7 @@ template <>
 struct Columns<InteractionRow> {
   static constexpr const char* kTable = "interactions";
   static constexpr const char* kKey = "session, id";
+  static constexpr std::array<std::string_view, 0> kFixed = {};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("session", row.session), f("id", row.id), f("turn", row.turn), f("kind", row.kind);
@@ -85,6 +93,7 @@ template <>
 struct Columns<ChangeRow> {
   static constexpr const char* kTable = "changes";
   static constexpr const char* kKey = "session";
+  static constexpr std::array<std::string_view, 0> kFixed = {};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("session", row.session), f("turn_number", row.turn_number), f("base", row.base);
@@ -97,6 +106,7 @@ template <>
 struct Columns<TokenRow> {
   static constexpr const char* kTable = "tokens";
   static constexpr const char* kKey = "id";
+  static constexpr std::array<std::string_view, 0> kFixed = {};
   template <typename Row, typename F>
   static void each(Row& row, F&& f) {
     f("id", row.id), f("name", row.name), f("project", row.project), f("scopes", row.scopes);
@@ -122,15 +132,28 @@ std::string select_from() {
   return "SELECT " + column_list<Row>() + " FROM " + Columns<Row>::kTable;
 }
 
-/// Insert, or replace all columns of the row with the same key.
+/// Whether `name` is in the key, or fixed.
+template <typename Row>
+bool never_changes(std::string_view name) {
+  const std::string key = std::string(Columns<Row>::kKey) + ",";
+  if (key.starts_with(std::string(name) + ",")) return true;
+  if (key.find(" " + std::string(name) + ",") != std::string::npos) return true;
+  return std::find(Columns<Row>::kFixed.begin(), Columns<Row>::kFixed.end(), name) !=
+         Columns<Row>::kFixed.end();
+}
+
+/// Insert, or replace the columns of the row with the same key. Those that never change are not
+/// named again: SQLite would write each index that they are in, and of a key the whole row, anew.
 template <typename Row>
 std::string upsert_into() {
   std::string marks;
   std::string sets;
   Row row;
   Columns<Row>::each(row, [&](const char* name, auto&) {
-    if (!marks.empty()) marks += ", ", sets += ", ";
+    if (!marks.empty()) marks += ", ";
     marks += '?';
+    if (never_changes<Row>(name)) return;
+    if (!sets.empty()) sets += ", ";
     sets += std::string(name) + "=excluded." + name;
   });
   return std::string("INSERT INTO ") + Columns<Row>::kTable + "(" + column_list<Row>() +

@@ -193,36 +193,37 @@ Result<void> SqliteStore::configure() {
 Result<void> SqliteStore::prepare_writes() {
   Statements& sql = *sql_;
   return prepare_all(
-      *db_, {{&sql.begin, "BEGIN IMMEDIATE"},
-             {&sql.end, "COMMIT"},
-             {&sql.add_run,
-              "INSERT INTO events(session, first_seq, count, frames) VALUES(?1, ?2, ?3, ?4) "
-              "ON CONFLICT(session, first_seq) DO NOTHING"},
-             {&sql.find_run,
-              "SELECT count, length(frames) FROM events WHERE session=?1 AND first_seq=?2"},
-             {&sql.mark_folded, "UPDATE owner SET log_folded=?1"},
-             {&sql.put[0], detail::upsert_into<SessionRow>()},
-             {&sql.put[1], detail::upsert_into<TurnRow>()},
-             {&sql.put[2], detail::upsert_into<BindingRow>()},
-             {&sql.put[3], detail::upsert_into<InteractionRow>()},
-             {&sql.put[4], detail::upsert_into<ChangeRow>()},
-             {&sql.put[6], detail::upsert_into<TokenRow>()},
-             {&sql.erase_token, "DELETE FROM tokens WHERE id=?1"},
-             {&sql.erase[0], "DELETE FROM events WHERE session=?1"},
-             {&sql.erase[1], "DELETE FROM turns WHERE session=?1"},
-             {&sql.erase[2], "DELETE FROM bindings WHERE session=?1"},
-             {&sql.erase[3], "DELETE FROM interactions WHERE session=?1"},
-             {&sql.erase[4], "DELETE FROM changes WHERE session=?1"},
-             {&sql.erase[5],
-              "UPDATE sessions SET title='', options='', rules='', mcp_servers='', "
-              "additional_directories='', repository='', directory='', branch='', client_state='', "
-              "idempotency_key='', body_hash='' WHERE no=?1"},
-             {&sql.raise_session_no, "UPDATE owner SET last_session_no=max(last_session_no, ?1)"},
-             {&sql.run_sizes,
-              "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
-              "ORDER BY first_seq"},
-             {&sql.run_frames, "SELECT frames FROM events WHERE rowid=?1"},
-             {&sql.drop_run, "DELETE FROM events WHERE rowid=?1"}});
+      *db_,
+      {{&sql.begin, "BEGIN IMMEDIATE"},
+       {&sql.end, "COMMIT"},
+       {&sql.add_run,
+        "INSERT INTO events(session, first_seq, count, frames) VALUES(?1, ?2, ?3, ?4) "
+        "ON CONFLICT(session, first_seq) DO NOTHING"},
+       {&sql.find_run,
+        "SELECT count, length(frames) FROM events WHERE session=?1 AND first_seq=?2"},
+       {&sql.mark_folded, "UPDATE owner SET log_folded=?1"},
+       {&sql.put[0], detail::upsert_into<SessionRow>()},
+       {&sql.put[1], detail::upsert_into<TurnRow>()},
+       {&sql.put[2], detail::upsert_into<BindingRow>()},
+       {&sql.put[3], detail::upsert_into<InteractionRow>()},
+       {&sql.put[4], detail::upsert_into<ChangeRow>()},
+       {&sql.put[6], detail::upsert_into<TokenRow>()},
+       {&sql.erase_token, "DELETE FROM tokens WHERE id=?1"},
+       {&sql.erase[0], "DELETE FROM events WHERE session=?1"},
+       {&sql.erase[1], "DELETE FROM turns WHERE session=?1"},
+       {&sql.erase[2], "DELETE FROM bindings WHERE session=?1"},
+       {&sql.erase[3], "DELETE FROM interactions WHERE session=?1"},
+       {&sql.erase[4], "DELETE FROM changes WHERE session=?1"},
+       {&sql.erase[5],
+        "UPDATE sessions SET title='', options='', rules='', mcp_servers='', "
+        "additional_directories='', repository='', directory='', branch='', client_state='', "
+        "idempotency_key='', body_hash='' WHERE no=?1"},
+       {&sql.raise_session_no, "UPDATE owner SET last_session_no=?1 WHERE last_session_no<?1"},
+       {&sql.run_sizes,
+        "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
+        "ORDER BY first_seq"},
+       {&sql.run_frames, "SELECT frames FROM events WHERE rowid=?1"},
+       {&sql.drop_run, "DELETE FROM events WHERE rowid=?1"}});
 }
 
 Result<void> SqliteStore::prepare_reads() {

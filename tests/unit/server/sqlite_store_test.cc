@@ -152,6 +152,21 @@ TEST(SqliteStore, TheSimulatedDiskKeepsASecondProcessOutUntilTheFirstDies) {
   opened(world.restart());
 }
 
+TEST(SqliteStore, ARowThatIsPutAgainWritesNoIndexAnew) {
+  SimWorld world;
+  Store& store = world.restart();
+  const OwnerEpoch epoch = opened(store);
+  CommitBatch batch;
+  batch.records = {SessionRow{.no = 1, .project = "p", .id = "a"}};
+  ASSERT_EQ(store.commit(batch, epoch).outcome, CommitOutcome::committed);
+  std::get<SessionRow>(batch.records[0]).title = "new";
+  const std::uint64_t before = world.vfs().operations();
+  ASSERT_EQ(store.commit(batch, epoch).outcome, CommitOutcome::committed);
+  // One page, which is two writes to the WAL: its head and itself.
+  EXPECT_EQ(world.vfs().operations() - before, 2U);
+  EXPECT_EQ(store.load_session(1)->session.title, "new");
+}
+
 TEST(SqliteStore, SaysThatAFolderIsMissing) {
   SqliteStore store(SqliteOptions{"/nonexistent/folder/store.db"});
   Result<OwnerEpoch> epoch = store.open();
