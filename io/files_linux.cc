@@ -45,6 +45,14 @@ Result<void> sync_folder(const std::string& folder) {
   return {};
 }
 
+/// mkdir(2) takes the umask off.
+Result<void> set_mode(const std::string& folder, unsigned mode) {
+  struct stat info;
+  if (::stat(folder.c_str(), &info) == 0 && (info.st_mode & 07777) == mode) return {};
+  if (::chmod(folder.c_str(), mode) != 0) return fail(errno_error(errno, folder));
+  return {};
+}
+
 /// Removes a half-written file unless the rename has given it its name.
 class Temporary {
  public:
@@ -104,11 +112,13 @@ Result<void> LinuxFiles::write_atomic(const std::string& path, std::string_view 
 }
 
 Result<void> LinuxFiles::make_directories(const std::string& path, unsigned mode) {
+  // Mostly only the last one is missing.
+  if (::mkdir(path.c_str(), mode) == 0) return set_mode(path, mode);
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     const std::string folder = path.substr(0, end);
     if (::mkdir(folder.c_str(), mode) == 0) {
-      // mkdir takes the umask off.
-      if (::chmod(folder.c_str(), mode) != 0) return fail(errno_error(errno, folder));
+      Result<void> set = set_mode(folder, mode);
+      if (!set.has_value()) return set;
     } else {
       struct stat info;
       const int error = errno;

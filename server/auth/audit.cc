@@ -46,10 +46,12 @@ std::size_t fitting(std::string_view lines, std::uint64_t size, std::size_t byte
   return size == 0 ? lines.find('\n') + 1 : 0;
 }
 
-Result<void> write_lines(io::Files& files, const std::string& path, const std::string& lines,
-                         const AuditLimits& limits) {
-  Result<std::uint64_t> size = size_of(files, path);
-  if (!size.has_value()) return fail(std::move(size.error()));
+/// The file's size then; `known` is its size now, if that is known.
+Result<std::uint64_t> write_lines(io::Files& files, const std::string& path,
+                                  const std::string& lines, const AuditLimits& limits,
+                                  std::optional<std::uint64_t> known) {
+  Result<std::uint64_t> size = known ? Result<std::uint64_t>(*known) : size_of(files, path);
+  if (!size.has_value()) return size;
   Result<void> done;
   for (std::string_view rest = lines; done.has_value() && !rest.empty();) {
     const std::size_t cut = fitting(rest, *size, limits.audit_bytes_max);
@@ -62,7 +64,8 @@ Result<void> write_lines(io::Files& files, const std::string& path, const std::s
     *size += cut;
     rest.remove_prefix(cut);
   }
-  return done;
+  if (!done.has_value()) return fail(std::move(done.error()));
+  return size;
 }
 
 }  // namespace
@@ -120,11 +123,14 @@ Task<void> Audit::flush() {
 Task<void> Audit::write_pending() {
   const std::string lines = std::exchange(pending_, {});
   const std::uint64_t count = std::exchange(pending_lines_, 0);
+  // Whoever writes meanwhile looks for itself, and so does everybody after a failure.
+  const std::optional<std::uint64_t> known = std::exchange(size_, std::nullopt);
   io::Files* const files = &platform_.files();
-  const Result<void> done = co_await platform_.offload().run(
-      io::Lane::files, platform_.reactor(), [files, &lines, path = path_, limits = limits_] {
-        return write_lines(*files, path, lines, limits);
+  const Result<std::uint64_t> done = co_await platform_.offload().run(
+      io::Lane::files, platform_.reactor(), [files, &lines, path = path_, limits = limits_, known] {
+        return write_lines(*files, path, lines, limits, known);
       });
+  if (done.has_value()) size_ = *done;
   (done.has_value() ? stats_.written : stats_.dropped) += count;
   if (!done.has_value() && !failing_) {
     log_.write(LogLevel::error, "audit", "lines are lost: " + done.error().message);

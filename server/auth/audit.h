@@ -10,6 +10,7 @@
 #include <berth/server/auth/caller.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,6 +72,7 @@ class Audit {
   Event wake_;
   std::string pending_;
   std::uint64_t pending_lines_ = 0;
+  std::optional<std::uint64_t> size_;  // of the file, while nobody writes
   bool failing_ = false;
   AuditStats stats_;
 };
