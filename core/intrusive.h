@@ -81,14 +81,30 @@ class IntrusiveList {
   /// Calls `fn(T&)` for each element; `fn` may unlink the element that it was given, no other.
   template <typename Fn>
   void for_each(Fn fn) {
-    for (ListNode* node = head_.next_; node != &head_;) {
+    for_each_from(head_.next_, fn);
+  }
+
+  /// As for_each(), for the elements behind the last one for which `wanted(const T&)` does not
+  /// hold. Costs nothing for those before it.
+  template <typename Wanted, typename Fn>
+  void for_each_of_end(Wanted wanted, Fn fn) {
+    ListNode* first = &head_;
+    while (first->prev_ != &head_ && wanted(*static_cast<const T*>(first->prev_))) {
+      first = first->prev_;
+    }
+    for_each_from(first, fn);
+  }
+
+ private:
+  template <typename Fn>
+  void for_each_from(ListNode* node, Fn& fn) {
+    while (node != &head_) {
       ListNode* next = node->next_;
       fn(*static_cast<T*>(node));
       node = next;
     }
   }
 
- private:
   ListNode head_;
 };
 

@@ -79,6 +79,39 @@ TEST(IntrusiveList, ForEachMayUnlinkWhatItIsGiven) {
   EXPECT_EQ(values(list), (std::vector<int>{2}));
 }
 
+TEST(IntrusiveList, ForEachOfTheEndStopsBeforeTheLastThatIsNotWanted) {
+  Number one(1);
+  Number two(2);
+  Number three(3);
+  Number four(4);
+  IntrusiveList<Number> list;
+  std::vector<int> asked;
+  std::vector<int> found;
+  const auto from = [&](int least) {
+    asked.clear();
+    found.clear();
+    list.for_each_of_end(
+        [&](const Number& number) {
+          asked.push_back(number.value);
+          return number.value >= least;
+        },
+        [&](Number& number) {
+          found.push_back(number.value);
+          number.unlink();
+        });
+  };
+  from(0);
+  EXPECT_TRUE(found.empty()) << "the list is";
+  for (Number* number : {&four, &one, &two, &three}) list.push_back(*number);
+  from(4);
+  EXPECT_TRUE(found.empty()) << "the last is not wanted";
+  from(2);
+  EXPECT_EQ(asked, (std::vector<int>{3, 2, 1})) << "none before the first that is not";
+  EXPECT_EQ(found, (std::vector<int>{2, 3})) << "in the order of the list";
+  from(0);
+  EXPECT_EQ(found, (std::vector<int>{4, 1})) << "all";
+}
+
 TEST(IntrusiveList, ElementsOutliveTheListUnlinked) {
   Number one(1);
   {
