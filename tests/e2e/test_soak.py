@@ -172,7 +172,7 @@ class Soak(unittest.TestCase):
             wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0, 60,
                        lambda: f"sessions stay in memory: {client.get('/v1/info')}")
             wait_until(lambda: self._held(server) == held, 60, lambda: f"{self._held(server)}, and not {held}")
-            self._check_log(server)
+            self._check_log(server, states)
 
     def _held(self, server):
         """Descriptors and processes, as at the beginning when all is over."""
@@ -193,10 +193,14 @@ class Soak(unittest.TestCase):
         late = [rss for at, rss in samples if SECONDS - WARM_SECONDS <= at < SECONDS]
         self.assertLess(statistics.median(late), GROWTH_MAX * statistics.median(early), "memory grows")
 
-    def _check_log(self, server):
-        """Agents that crash and readers that stall are told in the log of their session, and are no trouble of berth's."""
+    def _check_log(self, server, states):
+        """A line for each turn that went wrong, and no complaint else: readers that stall are no trouble of berth's."""
         with open(server.log_path, encoding="utf-8") as log:
-            self.assertEqual([line for line in log if not re.match(r"berth info|\{", line)], [])
+            lines = [line for line in log if not re.match(r"berth info|\{", line)]
+        told = [re.search(r"\bturn \S+ of \S+ by scripted ended (interrupted|failed) ", line) for line in lines]
+        self.assertEqual([line for line, turn in zip(lines, told) if not turn], [])
+        for state in ("interrupted", "failed"):
+            self.assertEqual(sum(turn[1] == state for turn in told), states.get(state, 0), state)
 
 
 if __name__ == "__main__":
