@@ -141,7 +141,7 @@ class Soak(unittest.TestCase):
             first = client.open(repository=repository)["id"]  # opens what stays open
             client.prompt(first, "say hello", wait=60)
             client.post(f"/v1/sessions/{first}/close")
-            wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0)
+            wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0, 60)
             held = self._held(server)
             residents = [Resident(client, repository, seed) for seed in range(RESIDENTS)]
             staller = Staller(client)
