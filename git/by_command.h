@@ -16,6 +16,7 @@
 #include <berth/git/worktree.h>
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,11 @@ struct ListedEntry {
 };
 /// Through a copy: an index that is split or sparse is read whole.
 Result<std::vector<ListedEntry>> user_index(const HardenedGit& git, const Location& worktree);
+
+/// Those of `ids` (full ones, of blobs) that are pointers of git-lfs: two runs of git, however many
+/// there are (more beyond 10,000 of a pointer's size). One whose object is missing, as in a partial
+/// clone, is none.
+Result<std::set<std::string>> lfs_pointers(const BorrowedObjects& objects,
+                                           const std::vector<std::string>& ids);
 
 }  // namespace berth::git::detail

@@ -1,12 +1,10 @@
 #include <berth/git/by_command.h>
 #include <berth/git/index_entries.h>
-#include <berth/git/lfs_pointer.h>
 #include <berth/git/names.h>
 
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <set>
 
 namespace berth::git::detail {
 namespace {
@@ -162,32 +160,17 @@ class DiffByCommand {
     for (const std::size_t i : order_) change_.files.push_back(listed_[i]);
   }
 
-  /// Those that have the size of a pointer are read. What cannot be read, such as in a partial
-  /// clone, is no pointer.
   Result<void> mark_pointers() {
-    std::string wanted;
-    for (const std::size_t i : order_) wanted += ids_[i] + "\n";
-    Result<GitOutput> sizes = objects_.try_run(
-        {"cat-file", "--batch-check=%(objectname) %(objecttype) %(objectsize)"}, wanted);
-    if (!sizes) return fail(std::move(sizes).error());
-    std::set<std::string> small;
-    std::string_view rest = sizes->output;
-    while (!rest.empty()) {
-      const std::string_view line = rest.substr(0, rest.find('\n'));
-      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-      const std::size_t type = line.find(" blob ");
-      std::uint64_t size = 0;
-      if (type == std::string_view::npos) continue;
-      std::from_chars(line.data() + type + 6, line.data() + line.size(), size);
-      if (may_be_lfs_pointer(size)) small.emplace(line.substr(0, type));
+    std::vector<std::string> wanted;
+    for (std::size_t n = 0; n < order_.size(); ++n) {
+      if (change_.files[n].kind == FileKind::plain) wanted.push_back(ids_[order_[n]]);
     }
+    Result<std::set<std::string>> pointers = lfs_pointers(objects_, wanted);
+    if (!pointers) return fail(std::move(pointers).error());
     for (std::size_t n = 0; n < order_.size(); ++n) {
       FileChange& file = change_.files[n];
-      const std::string& id = ids_[order_[n]];
-      if (file.kind != FileKind::plain || !small.contains(id)) continue;
-      Result<GitOutput> content = objects_.try_run({"cat-file", "blob", id});
-      if (!content) return fail(std::move(content).error());
-      if (is_lfs_pointer(content->output)) file.kind = FileKind::lfs_pointer;
+      const bool is_one = file.kind == FileKind::plain && pointers->contains(ids_[order_[n]]);
+      if (is_one) file.kind = FileKind::lfs_pointer;
     }
     return {};
   }

@@ -1,3 +1,4 @@
+#include <berth/git/by_command.h>
 #include <berth/git/failure.h>
 #include <berth/git/hardened.h>
 #include <berth/git/lfs_pointer.h>
@@ -8,9 +9,9 @@
 #include <git2.h>
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <map>
+#include <set>
 
 namespace berth::git {
 
@@ -24,9 +25,7 @@ class ContentsReader {
  public:
   explicit ContentsReader(std::size_t names_max) : names_max_(names_max) {}
 
-  /// `is_pointer` is asked only of files whose size fits.
-  void add(const std::string& path, bool submodule, std::uint64_t bytes,
-           const std::function<bool()>& is_pointer) {
+  void add(const std::string& path, bool submodule, const std::function<bool()>& is_pointer) {
     contents.longest_path = std::max<std::uint64_t>(contents.longest_path, path.size());
     std::string lower = path;
     std::transform(lower.begin(), lower.end(), lower.begin(),
@@ -34,9 +33,7 @@ class ContentsReader {
     if (!seen_.emplace(std::move(lower), path).second) note(contents.case_collisions, path);
     if (submodule) return note(contents.submodules, path);
     ++contents.files;
-    if (detail::may_be_lfs_pointer(bytes) && is_pointer()) {
-      note(contents.lfs_pointers, path);
-    }
+    if (is_pointer()) note(contents.lfs_pointers, path);
   }
 
   RepositoryContents contents;
@@ -60,38 +57,53 @@ int visit(const char* root, const git_tree_entry* entry, void* payload) {
   const git_object_t type = git_tree_entry_type(entry);
   if (type == GIT_OBJECT_TREE) return 0;
   const git_oid* id = git_tree_entry_id(entry);
-  std::size_t bytes = 0;
-  git_object_t stored = GIT_OBJECT_INVALID;
-  if (type == GIT_OBJECT_BLOB) git_odb_read_header(&bytes, &stored, walk.odb, id);
-  walk.reader.add(
-      std::string(root) + git_tree_entry_name(entry), type == GIT_OBJECT_COMMIT, bytes, [&] {
-        Handle<git_odb_object> blob;
-        if (git_odb_read(out(blob), walk.odb, id) != 0) return false;
-        const std::string_view text(static_cast<const char*>(git_odb_object_data(blob.get())),
-                                    git_odb_object_size(blob.get()));
-        return detail::is_lfs_pointer(text);
-      });
+  walk.reader.add(std::string(root) + git_tree_entry_name(entry), type == GIT_OBJECT_COMMIT, [&] {
+    std::size_t bytes = 0;
+    git_object_t stored = GIT_OBJECT_INVALID;
+    if (git_odb_read_header(&bytes, &stored, walk.odb, id) != 0) return false;
+    Handle<git_odb_object> blob;
+    if (!detail::may_be_lfs_pointer(bytes)) return false;
+    if (git_odb_read(out(blob), walk.odb, id) != 0) return false;
+    const std::string_view text(static_cast<const char*>(git_odb_object_data(blob.get())),
+                                git_odb_object_size(blob.get()));
+    return detail::is_lfs_pointer(text);
+  });
   return 0;
 }
 
+struct ListedFile {
+  std::string path;
+  std::string id;
+  bool submodule = false;
+};
+
 Result<RepositoryContents> contents_by_command(const detail::HardenedGit& git,
                                                const std::string& commit, std::size_t names_max) {
-  Result<std::string> listed = git.run({"ls-tree", "-r", "-z", "-l", "--full-tree", commit});
+  // Without the repository's configuration: by it, git would ask a remote for what is missing, and
+  // end at the first object that it cannot get.
+  Result<detail::BorrowedObjects> objects =
+      detail::BorrowedObjects::make(git, git.location().common_dir, {});
+  if (!objects) return fail(std::move(objects).error());
+  objects->use_own_index();
+  Result<std::string> listed = objects->run({"ls-tree", "-r", "-z", "--full-tree", commit});
   if (!listed) return fail(std::move(listed).error());
-  ContentsReader reader(names_max);
+  std::vector<ListedFile> files;
+  std::vector<std::string> ids;
   for (const std::string& line : detail::split_at_zero(*listed)) {
-    // "100644 blob <id>    1234\t<path>"
+    // "100644 blob <id>\t<path>"
     const std::size_t tab = line.find('\t');
-    const std::size_t id = line.find(' ', 7) + 1;
-    const std::size_t id_end = line.find(' ', id);
-    const std::size_t size = line.rfind(' ', tab) + 1;
-    if (tab == std::string::npos || id_end == std::string::npos || size > tab) continue;
-    std::uint64_t bytes = 0;
-    std::from_chars(line.data() + size, line.data() + tab, bytes);
-    reader.add(line.substr(tab + 1), line.starts_with("160000"), bytes, [&] {
-      return detail::is_lfs_pointer(
-          git.run({"cat-file", "blob", line.substr(id, id_end - id)}).value_or(""));
-    });
+    if (tab == std::string::npos) continue;
+    const std::size_t id = line.rfind(' ', tab) + 1;
+    files.push_back({.path = line.substr(tab + 1),
+                     .id = line.substr(id, tab - id),
+                     .submodule = line.starts_with("160000")});
+    if (!files.back().submodule) ids.push_back(files.back().id);
+  }
+  Result<std::set<std::string>> pointers = detail::lfs_pointers(*objects, ids);
+  if (!pointers) return fail(std::move(pointers).error());
+  ContentsReader reader(names_max);
+  for (const ListedFile& file : files) {
+    reader.add(file.path, file.submodule, [&] { return pointers->contains(file.id); });
   }
   return std::move(reader.contents);
 }

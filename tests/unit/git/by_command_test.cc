@@ -10,6 +10,7 @@
 #include <berth/git/removal.h>
 #include <berth/git/repository.h>
 
+#include <algorithm>
 #include <filesystem>
 
 namespace berth::git::test {
@@ -358,6 +359,49 @@ TEST_P(ByCommand, ADiffMarksWhatGitItselfDoesNotHold) {
     EXPECT_EQ(kinds,
               from == with.tree ? "inside 1\nnew.bin 2\n" : "inside 1\nnew.bin 2\nplain.bin 0\n");
   }
+}
+
+TEST_P(ByCommand, PointersAreFoundByTheSameFewRunsHoweverManyFilesThereAre) {
+  const CreatedWorktree made = make();
+  int runs_of_few = 0;
+  std::string snapshot;
+  for (const int files : {3, 300}) {
+    for (int i = 0; i < files; ++i) {
+      const std::string name = tree() + "/few/" + std::to_string(i);
+      write(name + ".bin", lfs_pointer_of(i));
+      write(name + ".txt", "no pointer, but of its size" + std::string(100, '.'));
+    }
+    snapshot = take(std::to_string(files)).commit;
+    command_.runs = 0;
+    Result<Change> change = diff({.worktree = there(), .from = made.base_commit, .to = snapshot});
+    ASSERT_EQ(code_of(change), "");
+    Result<RepositoryContents> contents = inspect_contents(repo(), snapshot, 1000, &command_);
+    ASSERT_EQ(code_of(contents), "");
+    const auto pointers = static_cast<std::size_t>(files);
+    EXPECT_EQ(contents->lfs_pointers.size(), pointers);
+    EXPECT_EQ(std::count_if(change->files.begin(), change->files.end(),
+                            [](const FileChange& file) {
+                              return file.kind == FileKind::lfs_pointer &&
+                                     file.path.ends_with(".bin");
+                            }),
+              files);
+    if (runs_of_few == 0) runs_of_few = command_.runs;
+    EXPECT_EQ(command_.runs, runs_of_few);
+  }
+  EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
+}
+
+TEST_P(ByCommand, ContentsAreToldAlthoughObjectsAreMissing) {
+  make();
+  write(tree() + "/new.bin", lfs_pointer_of(5));
+  write(tree() + "/old.bin", lfs_pointer_of(6));
+  const std::string snapshot = take("1").commit;
+  const std::string id = git("rev-parse " + snapshot + ":old.bin");
+  ASSERT_TRUE(
+      fs::remove(repo() + "/.git/objects/" + id.substr(0, 2) + "/" + id.substr(2, take_id_ - 2)));
+  Result<RepositoryContents> contents = inspect_contents(repo(), snapshot, 100, &command_);
+  ASSERT_EQ(code_of(contents), "");
+  EXPECT_EQ(contents->lfs_pointers, std::vector<std::string>{"new.bin"});
 }
 
 /// The same with a process that dies before each step; the git command itself is not interrupted.
