@@ -1,3 +1,4 @@
+#include <berth/core/hex.h>
 #include <berth/core/trace.h>
 
 namespace berth::inline v0 {
@@ -30,11 +31,6 @@ std::string_view id_of(std::string_view digits) {
     some = some || c != '0';
   }
   return some ? digits : std::string_view();
-}
-
-void append_hex(std::string& out, std::uint64_t bits) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  for (int shift = 60; shift >= 0; shift -= 4) out += kHex[(bits >> shift) & 15U];
 }
 
 /// What a header and JSON take as it is.

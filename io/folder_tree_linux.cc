@@ -1,6 +1,7 @@
 #include <berth/io/folder_tree_linux.h>
 
 #include <berth/core/hash.h>
+#include <berth/core/hex.h>
 #include <berth/io/fd.h>
 
 #include <dirent.h>
@@ -31,13 +32,6 @@ TreeType type_of(mode_t mode) {
   return S_ISLNK(mode) ? TreeType::link : TreeType::other;
 }
 
-std::string hex_of(std::uint64_t value) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(value >> shift) & 15];
-  return text;
-}
-
 TreeEntry entry_of(std::string name, const struct stat& info) {
   TreeEntry entry;
   entry.name = std::move(name);
@@ -55,7 +49,7 @@ TreeEntry entry_of(std::string name, const struct stat& info) {
           static_cast<std::int64_t>(info.st_ctim.tv_nsec)}) {
       what += std::to_string(part) + "-";
     }
-    entry.version = hex_of(fnv1a(what));
+    append_hex(entry.version, fnv1a(what));
   }
   return entry;
 }

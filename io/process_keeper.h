@@ -18,12 +18,8 @@ struct KeeperOptions {
   std::string program;
 };
 
-/// Where a helper program is: beside this very program, at `build_place` from there ("../io/") in
-/// a build tree, or where `meson install` puts it (../libexec/berth/, ../lib/berth/). Error
-/// `not_found` ("not_installed").
-Result<std::string> find_installed(const std::string& name, const std::string& build_place);
-
-/// Where berth-keeper is. Error `not_found` ("no_keeper").
+/// Where berth-keeper is; blocks for a few looks at the file system. Error `not_found`
+/// ("no_keeper").
 Result<std::string> find_keeper();
 
 /// The server's default: nothing of what it starts survives this program, whatever ends it. The

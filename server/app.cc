@@ -2,6 +2,7 @@
 
 #include <berth/core/assert.h>
 #include <berth/core/hash.h>
+#include <berth/core/hex.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/awaitables.h>
 #include <berth/server/agents/launch_probe.h>
@@ -26,10 +27,8 @@ constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
 /// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
 /// of them.
 std::string tag_of(const std::string& state_directory) {
-  const std::uint64_t hash = fnv1a(state_directory);
-  static constexpr char kHex[] = "0123456789abcdef";
   std::string tag = "berth-";
-  for (int shift = 60; shift >= 0; shift -= 4) tag += kHex[(hash >> shift) & 15];
+  append_hex(tag, fnv1a(state_directory));
   return tag;
 }
 

@@ -1,3 +1,4 @@
+#include <berth/core/hex.h>
 #include <berth/server/auth/secret.h>
 
 #include <openssl/sha.h>
@@ -30,14 +31,10 @@ std::string make_secret(Random& random) {
 }
 
 std::string sha256_hex(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
   std::string hex;
-  for (const unsigned char byte : digest) {
-    hex += kHex[byte >> 4];
-    hex += kHex[byte & 15];
-  }
+  for (const unsigned char byte : digest) append_hex(hex, byte, 2);
   return hex;
 }
 

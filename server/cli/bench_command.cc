@@ -1,5 +1,5 @@
 // berth bench: hands over to the bench, a program of its own.
-#include <berth/io/process_keeper.h>
+#include <berth/io/installed.h>
 #include <berth/server/cli/commands.h>
 #include <berth/server/cli/terminal.h>
 

@@ -1,7 +1,7 @@
 #include <berth/server/cli/serve_config.h>
 
 #include <berth/core/json_writer.h>
-#include <berth/io/process_keeper.h>
+#include <berth/io/installed.h>
 
 #include <algorithm>
 #include <utility>
@@ -13,12 +13,9 @@ namespace {
 constexpr std::size_t kConfigBytesMax = std::size_t{1} << 20;
 
 /// The scripted agent is installed beside this program.
-std::string scripted_agent(io::Files& files) {
-  Result<std::string> self = files.canonical("/proc/self/exe");
-  const std::string folder =
-      self.has_value() ? self->substr(0, self->rfind('/')) : std::string(".");
-  std::string scripted = folder + "/berth-scripted-agent";
-  return files.exists(scripted) ? scripted : folder + "/../bench/agents/berth-scripted-agent";
+std::string scripted_agent() {
+  const char* name = "berth-scripted-agent";
+  return io::find_installed(name, "../bench/agents/").value_or(name);
 }
 
 /// A flag was given for it.
@@ -63,7 +60,7 @@ void find_sandbox_programs(io::Files& files, const io::Environment& environment,
 Result<Config> read_serve_config(io::Files& files, const io::Environment& environment,
                                  const ServeOptions& options, std::vector<ConfigValue>* values) {
   Config config;
-  config.agents = built_in_agents(scripted_agent(files));
+  config.agents = built_in_agents(scripted_agent());
   ConfigSource source;
   source.file =
       options.config.empty() ? environment.get("BERTH_CONFIG").value_or("") : options.config;
@@ -99,7 +96,7 @@ Result<void> settle_state(io::Files& files, Config& config) {
   if (!real.has_value()) return fail(std::move(real.error()));
   config.state_directory = std::move(*real);
   AgentProfile& scripted = config.agents["scripted"];
-  if (scripted.command == scripted_agent(files) && scripted.arguments.empty()) {
+  if (scripted.command == scripted_agent() && scripted.arguments.empty()) {
     const std::string kept = config.state_directory + "/scripted-sessions";
     scripted.arguments = {"--sessions", kept};
     scripted.writable.push_back(kept + "/");

@@ -1,5 +1,7 @@
 #include "model_workspaces.h"
 
+#include <berth/core/hex.h>
+
 #include <algorithm>
 #include <charconv>
 #include <utility>
@@ -29,12 +31,11 @@ constexpr std::size_t kFileMax = std::size_t{1} << 30;
 
 /// 40 hex digits that differ where `text` differs.
 std::string id_of(const std::string& text) {
-  static constexpr char kHex[] = "0123456789abcdef";
   std::string id;
   std::uint64_t hash = 0xcbf29ce484222325ULL;
   while (id.size() < 40) {
     for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-    for (int shift = 60; shift >= 0 && id.size() < 40; shift -= 4) id += kHex[(hash >> shift) & 15];
+    append_hex(id, hash, std::min(16, 40 - static_cast<int>(id.size())));
   }
   return id;
 }

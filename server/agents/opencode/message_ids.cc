@@ -1,3 +1,4 @@
+#include <berth/core/hex.h>
 #include <berth/server/agents/opencode/message_ids.h>
 
 #include <algorithm>
@@ -14,11 +15,10 @@ std::string MessageIds::mint(WallTime now) {
     counter_ = 1;
   }
   const auto value = static_cast<std::uint64_t>(last_ms_ * kPerMillisecond + counter_);
-  static constexpr char kHex[] = "0123456789abcdef";
   static constexpr char kDigits[] =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   std::string id = "msg_";
-  for (int shift = 44; shift >= 0; shift -= 4) id += kHex[(value >> shift) & 15];
+  append_hex(id, value, 12);
   for (int i = 0; i < 14; ++i) id += kDigits[random_.below(62)];
   return id;
 }

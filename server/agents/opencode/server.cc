@@ -1,6 +1,7 @@
 #include <berth/server/agents/opencode/server.h>
 
 #include <berth/io/awaitables.h>
+#include <berth/server/auth/secret.h>
 
 #include <algorithm>
 #include <utility>
@@ -28,17 +29,6 @@ constexpr std::size_t kHeldMax = std::size_t{16} << 20;
 constexpr std::size_t kParentsMax = 65536;
 constexpr std::string_view kReady = "listening on ";
 
-std::string make_password(Random& random) {
-  static constexpr char kDigits[] =
-      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-  std::string password;
-  for (int word = 0; word < 5; ++word) {
-    std::uint64_t bits = random.next();
-    for (int i = 0; i < 8; ++i, bits >>= 6) password += kDigits[bits & 63];
-  }
-  return password;
-}
-
 }  // namespace
 
 Server::Server(io::Platform& platform, const LaunchPolicy& launches, const AgentProfile& profile,
@@ -49,7 +39,7 @@ Server::Server(io::Platform& platform, const LaunchPolicy& launches, const Agent
       profile_(profile),
       directory_(std::move(directory)),
       tag_(std::move(tag)),
-      password_(make_password(platform.random())),
+      password_(make_secret(platform.random())),
       process_(make_process()),
       scope_(reactor_),
       announced_(reactor_),
