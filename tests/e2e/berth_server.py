@@ -108,6 +108,19 @@ def wait_until(condition, timeout=10, what=lambda: "condition"):
     return value
 
 
+def settled(look, seconds=0.5, timeout=30):
+    """What `look()` says once it has said the same for so long: berth sees a moment later that the last call hung up."""
+    last, since = look(), time.monotonic()
+    deadline = since + timeout
+    while time.monotonic() - since < seconds:
+        time.sleep(0.02)
+        if (now := look()) != last:
+            last, since = now, time.monotonic()
+        if time.monotonic() > deadline:
+            raise AssertionError(f"does not settle within {timeout} s: {last}")
+    return last
+
+
 def make_repository(path):
     """A git repository with one commit; returns `path`."""
     def git(*arguments):

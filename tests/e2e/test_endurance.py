@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
 from berth_client import Problem
-from berth_server import RSS_COUNTS, Server, processes_with, wait_until
+from berth_server import RSS_COUNTS, Server, processes_with, settled, wait_until
 from summary import figure, main
 
 FULL = bool(os.environ.get("BERTH_FULL"))
@@ -176,6 +176,7 @@ class Leaks(unittest.TestCase):
             list(pool.map(live, range(warm)))
             wait_until(lambda: client.get("/v1/info")["sse_clients"] == 0)
             time.sleep(1)  # sessions that were closed leave the memory four times in this
+            settled(lambda: held()[1:])
             before = held()
             started = time.monotonic()
             list(pool.map(live, range(count)))

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import text_of
-from berth_server import ROOT, RSS_COUNTS, Server, wait_until
+from berth_server import ROOT, RSS_COUNTS, Server, settled, wait_until
 from summary import figure, main
 
 AGENT = os.path.join(os.path.dirname(os.path.dirname(os.environ.get("BERTH", os.path.join(ROOT, "build/server/berth")))),
@@ -239,17 +238,8 @@ class Faults(unittest.TestCase):
             return len(os.listdir(f"/proc/{pid}/fd")), len(children.read().split()), rss
 
     def settled_counts(self):
-        """Counts that have not moved for half a second: the last answer's connection has closed."""
-        last, since = self.counts(), time.monotonic()
-
-        def settled():
-            nonlocal last, since
-            now = self.counts()
-            if now[:2] != last[:2]:
-                last, since = now, time.monotonic()
-            return time.monotonic() - since >= 0.5
-
-        wait_until(settled, what=lambda: f"the counts keep moving: {last}")
+        """Descriptors, children and KiB at rest."""
+        settled(lambda: self.counts()[:2])
         return self.counts()
 
     def test_faults_leak_no_descriptor_process_or_memory(self):

@@ -14,7 +14,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import Problem, text_of
-from berth_server import RSS_COUNTS, Server, make_repository, processes_with, wait_until
+from berth_server import RSS_COUNTS, Server, make_repository, processes_with, settled, wait_until
 from summary import figure, main
 
 SECONDS = int(os.environ.get("BERTH_SOAK", "15"))
@@ -142,7 +142,7 @@ class Soak(unittest.TestCase):
             client.prompt(first, "say hello", wait=60)
             client.post(f"/v1/sessions/{first}/close")
             wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0, 60)
-            held = self._held_at_rest(server)
+            held = settled(lambda: self._held(server))
             residents = [Resident(client, repository, seed) for seed in range(RESIDENTS)]
             staller = Staller(client)
             began, wrong, samples = time.monotonic(), [], []
@@ -177,14 +177,6 @@ class Soak(unittest.TestCase):
     def _held(self, server):
         """Descriptors and processes, as at the beginning when all is over."""
         return len(os.listdir(f"/proc/{server.pid}/fd")), len(processes_with(f"BERTH_STATE={server.state}"))
-
-    def _held_at_rest(self, server):
-        """The same once nothing has changed for a second: berth sees a moment later that the last call hung up."""
-        looks = []
-        while len(looks) < 10 or len(set(looks[-10:])) > 1:
-            looks.append(self._held(server))
-            time.sleep(0.1)
-        return looks[-1]
 
     @staticmethod
     def _rss_kib(pid):
