@@ -12,40 +12,37 @@ namespace {
 constexpr Duration kTrialMax = std::chrono::seconds(10);
 constexpr std::size_t kWordsMax = 300;
 
-class Deaf final : public LinePeer {
+/// One run of a program of which only the end counts.
+class Trial final : private LinePeer {
  public:
+  explicit Trial(io::Platform& platform)
+      : reactor_(platform.reactor()), process_(platform, *this, {}) {}
+
+  /// Empty when it worked, else why not.
+  Task<std::string> run(const io::LaunchSpec* launch) {
+    const Result<void> started = process_.start(*launch);
+    if (!started.has_value()) co_return started.error().message;
+    reactor_.arm(late_, reactor_.clock().now() + kTrialMax);
+    co_await process_.closed().wait();
+    reactor_.disarm(late_);
+    const io::ExitStatus status = process_.exit_status();
+    if (status.kind == io::ExitStatus::Kind::exited && status.value == 0) co_return std::string();
+    std::string words = process_.stderr_tail().substr(0, kWordsMax);
+    while (words.ends_with('\n')) words.pop_back();
+    co_return words.empty() ? io::describe(status) : words;
+  }
+
+ private:
   void on_line(Line&) override {}
   void on_overlong(std::uint64_t, std::string_view) override {}
   bool wants_more() override { return true; }
   void on_gone() override {}
+  void kill() { process_.end(true); }
+
+  io::Reactor& reactor_;
+  LineProcess process_;
+  io::MemberTimer<&Trial::kill> late_{*this};
 };
-
-class KillLate final : public io::TimerOp {
- public:
-  explicit KillLate(LineProcess& process) : process_(process) {}
-  void on_timer() override { process_.end(true); }
-
- private:
-  LineProcess& process_;
-};
-
-/// Empty when it worked, else why not.
-Task<std::string> try_sandbox(io::Platform* platform, io::LaunchSpec launch) {
-  Deaf peer;
-  LineProcess process(*platform, peer, {});
-  const Result<void> started = process.start(launch);
-  if (!started.has_value()) co_return started.error().message;
-  KillLate late(process);
-  io::Reactor& reactor = platform->reactor();
-  reactor.arm(late, reactor.clock().now() + kTrialMax);
-  co_await process.closed().wait();
-  reactor.disarm(late);
-  const io::ExitStatus status = process.exit_status();
-  if (status.kind == io::ExitStatus::Kind::exited && status.value == 0) co_return std::string();
-  std::string words = process.stderr_tail().substr(0, kWordsMax);
-  while (words.ends_with('\n')) words.pop_back();
-  co_return words.empty() ? io::describe(status) : words;
-}
 
 }  // namespace
 
@@ -59,8 +56,9 @@ Task<LaunchSupport> probe_launches(io::Platform* platform, const LaunchPolicy* p
     co_return support;
   }
   for (const bool user_namespace : {true, false}) {
-    std::string why_not =
-        co_await try_sandbox(platform, policy->trial("/bin/true", user_namespace));
+    const io::LaunchSpec launch = policy->trial("/bin/true", user_namespace);
+    Trial trial(*platform);
+    std::string why_not = co_await trial.run(&launch);
     support.sandbox = why_not.empty();
     support.user_namespace = support.sandbox && user_namespace;
     support.sandbox_reason = support.sandbox ? "bubblewrap" : "bubblewrap: " + why_not;
