@@ -33,8 +33,9 @@ void on_turn_over(SessionContext& context, const SessionRow& session, const Turn
                                              turn.agent, to_string(turn.state)),
                                  trace_id_of(turn.traceparent)));
   }
+  if (context.tracer == nullptr) return;
   const auto trace = parse_trace(turn.traceparent, turn.tracestate);
-  if (context.tracer == nullptr || !trace) return;
+  if (!trace) return;
   constexpr std::int64_t kNanosPerMilli = 1'000'000;
   Span span;
   span.trace = *trace;
