@@ -273,7 +273,9 @@ Task<Result<void>> App::start(StopToken stop) {
   if (ready.has_value()) ready = read_token();
   if (ready.has_value()) ready = read_tls();
   if (!ready.has_value()) co_return ready;
-  co_await learn_launches();
+  // Trying a sandbox takes as long as opening the store. No agent starts before both are done.
+  Scope trials(platform_.reactor());
+  trials.spawn(learn_launches());
   Result<int> orphans = platform_.processes().reap_orphans(tag_);
   if (orphans.has_value() && *orphans > 0) {
     log_.write(LogLevel::warning, "app",
@@ -282,6 +284,7 @@ Task<Result<void>> App::start(StopToken stop) {
   Store* store = &store_;
   Result<OwnerEpoch> epoch = co_await platform_.offload().run(io::Lane::store, platform_.reactor(),
                                                               [store] { return store->open(); });
+  co_await trials.join();
   if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
   running_ = std::make_unique<Running>(*this, *epoch);
   if (egress_ != nullptr)
