@@ -351,6 +351,7 @@ std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& sourc
   reader.number("server_memory_max", profile.server_memory_max);
   reader.boolean("warm", profile.warm);
   reader.boolean("pinned", profile.pinned);
+  reader.boolean("pinged", profile.pinged);
   reader.number("sessions_per_process", profile.sessions_per_process);
   reader.boolean("acp_v2", profile.acp_v2);
   reader.boolean("fifo", profile.fifo);
@@ -418,6 +419,8 @@ std::optional<Error> read_limits(Config& config, const ConfigSource& source,
   reader.seconds("question_expiry", config.sessions.question_expiry);
   reader.seconds("rest_after", config.sessions.rest_after);
   reader.seconds("stall_after", config.sessions.stall_after);
+  reader.seconds("ping_every", config.sessions.ping_every);
+  reader.seconds("ping_max", config.sessions.ping_max);
   reader.number("attach_retries_max", config.sessions.retries.retries_max);
   reader.seconds("attach_retry_first", config.sessions.retries.wait_first);
   reader.seconds("attach_retry_max", config.sessions.retries.wait_max);

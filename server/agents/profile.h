@@ -81,6 +81,7 @@ struct AgentProfile {
   std::vector<std::pair<std::string, std::string>> strip_between;
   bool warm = false;    ///< Started when a session of it is opened, if there is a place.
   bool pinned = false;  ///< Not ended for having idled, nor to make room for others.
+  bool pinged = true;   ///< Asked for a sign of life when idle, if its driver has such a question.
   /// acp: how many sessions one process serves at once. They share its environment, its working
   /// directory (not theirs) and its death; the agent tells them apart.
   std::size_t sessions_per_process = 1;

@@ -127,6 +127,8 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   void hear();
   void judge();
   bool owes_words() const;
+  void ping_when_idle();
+  std::optional<TimePoint> unanswered_since() const;
   void note_crash();
 
   bool is_late(std::int64_t attach_epoch) const { return attach_epoch != row_.attach_epoch; }
@@ -160,6 +162,9 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   TimePoint worked_{};  // last look that found it had used the processor
   std::optional<TimePoint> stopped_since_;
   VitalSigns last_signs_;
+  TimePoint pinged_{};        // or attached
+  int unanswered_looks_ = 0;  // in a row at which an answer was overdue
+  bool replace_ = false;      // it is ended for being wedged; another one starts
   io::MemberTimer<&Binding::on_retry> retry_{*this};
   bool ending_ = false;            // the process was asked to end and is not gone
   bool attach_when_gone_ = false;  // a turn waits for that

@@ -121,7 +121,7 @@ void Binding::on_attached(std::int64_t attach_epoch, const Attached& attached) {
   row_.failure.clear();
   row_.native_session_id = attached.native_session_id;
   row_.agent_info = attached.agent_info;
-  heard_ = worked_ = context_.reactor().clock().now();
+  heard_ = worked_ = pinged_ = context_.reactor().clock().now();
   stopped_since_.reset();
   row_.pid = attached.process.pid;
   row_.start_time = attached.process.start_time;
@@ -312,6 +312,8 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
 void Binding::after_end(std::string_view why) {
   diagnosis_ = {};
   last_signs_ = {};
+  unanswered_looks_ = 0;
+  const bool replace = std::exchange(replace_, false);
   ending_ = false;
   leave_pool();
   if (std::exchange(attach_when_gone_, false) && wanted()) {
@@ -319,6 +321,7 @@ void Binding::after_end(std::string_view why) {
   } else {
     session_.on_agent_lost(*this, why);
   }
+  if (replace && session_.open() && !context_.draining) attach();
 }
 
 }  // namespace berth::server

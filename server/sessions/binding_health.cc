@@ -2,6 +2,7 @@
 #include <berth/server/sessions/binding.h>
 #include <berth/server/sessions/session.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::server {
@@ -33,7 +34,28 @@ void Binding::on_look(const VitalSigns& signs) {
     stopped_since_ = now;
   }
   last_signs_ = signs;
+  ping_when_idle();
+  const std::optional<TimePoint> unanswered = unanswered_since();
+  const bool overdue = unanswered && now - *unanswered >= context_.limits.ping_max;
+  unanswered_looks_ = overdue ? unanswered_looks_ + 1 : 0;
   judge();
+}
+
+/// Since when the answer to a ping is missing; nothing for an agent that never answered one, or
+/// that had something else to do since it was asked.
+std::optional<TimePoint> Binding::unanswered_since() const {
+  if (!live() || session_.needs(row_.agent)) return {};
+  const PingState pings = port_->pings();
+  if (pings.answered == 0 || !pings.open_since) return {};
+  return std::max({*pings.open_since, heard_, since_});
+}
+
+void Binding::ping_when_idle() {
+  const Duration every = context_.limits.ping_every;
+  if (every == Duration::zero() || !live() || session_.needs(row_.agent)) return;
+  if (!context_.agents.find(row_.agent)->pinged) return;
+  const TimePoint now = context_.reactor().clock().now();
+  if (now - pinged_ >= every && port_->ping()) pinged_ = now;
 }
 
 /// A sign of life ends a stall at once. Who speaks is not looked at, so that what the last look
@@ -51,8 +73,12 @@ void Binding::judge() {
   facts.heard = heard_;
   facts.worked = worked_;
   facts.stopped_since = stopped_since_;
+  // After a pause of berth itself the answer may be there and not read yet: one look is no proof.
+  if (unanswered_looks_ > 1) facts.unanswered_since = unanswered_since();
+  const SessionLimits& limits = context_.limits;
   const Diagnosis before = std::exchange(
-      diagnosis_, diagnose(facts, context_.reactor().clock().now(), context_.limits.stall_after));
+      diagnosis_,
+      diagnose(facts, context_.reactor().clock().now(), limits.stall_after, limits.ping_max));
   if (diagnosis_.health == Health::stalled) last_trouble_ = diagnosis_.why;
   if (before.health == diagnosis_.health) return;
   if (owes_words()) {

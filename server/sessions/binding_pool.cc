@@ -78,6 +78,7 @@ void Binding::on_eviction(std::string_view limit) {
       .member_int64("idle_ms", idle.count())
       .end_object();
   session_.append_to({}, "agent.evicted", row_.agent, data);
+  replace_ = diagnosis_.health == Health::stalled && context_.agents.find(row_.agent)->warm;
   end(false);
 }
 

@@ -43,6 +43,9 @@ struct SessionLimits {
   Duration rest_after = std::chrono::minutes(5);  ///< Unused, an open session leaves the memory.
   /// Without a sign of life for so long an agent counts as stalled.
   Duration stall_after = std::chrono::minutes(5);
+  /// An idle agent that can answer pings gets one so often, and has so long for it; 0 = none.
+  Duration ping_every = std::chrono::minutes(1);
+  Duration ping_max = std::chrono::seconds(30);
   RetryLimits retries;  ///< Of starts that failed in a way that may pass.
 };
 

@@ -83,9 +83,14 @@ std::optional<VitalSigns> look_at_process(io::Platform& platform, io::ProcessId 
   return signs;
 }
 
-Diagnosis diagnose(const HealthFacts& facts, TimePoint now, Duration stall_after) {
+Diagnosis diagnose(const HealthFacts& facts, TimePoint now, Duration stall_after,
+                   Duration ping_max) {
   if (facts.reading_held) return {};
   if (!facts.turn_runs) {
+    if (facts.unanswered_since && now - *facts.unanswered_since >= ping_max) {
+      return {Health::stalled, "it has nothing to do and has not answered a ping for " +
+                                   seconds_text(now - *facts.unanswered_since)};
+    }
     if (!facts.stopped_since || now - *facts.stopped_since < stall_after) return {};
     return {Health::stalled,
             "its process is stopped, for " + seconds_text(now - *facts.stopped_since) + " already"};

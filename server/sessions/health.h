@@ -29,6 +29,8 @@ struct HealthFacts {
   TimePoint heard{};          ///< Last word of it, or last thing that was asked of it.
   TimePoint worked{};         ///< Last look that found processor time used since the one before.
   std::optional<TimePoint> stopped_since;
+  /// An idle agent that has answered pings owes an answer to one since then.
+  std::optional<TimePoint> unanswered_since;
 };
 
 enum class Health : std::uint8_t {
@@ -44,8 +46,10 @@ struct Diagnosis {
 };
 
 /// Only several signs together make `stalled`; it is shown and ends nothing while a turn runs.
-/// Death is no matter of signs: the kernel tells it at once.
-Diagnosis diagnose(const HealthFacts& facts, TimePoint now, Duration stall_after);
+/// Death is no matter of signs: the kernel tells it at once. `ping_max`: so long an idle agent may
+/// take for an answer.
+Diagnosis diagnose(const HealthFacts& facts, TimePoint now, Duration stall_after,
+                   Duration ping_max);
 
 /// How often to look, so that `stall_after` is not missed by much.
 Duration look_interval(Duration stall_after);

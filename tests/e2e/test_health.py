@@ -9,8 +9,10 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import session_path, text_of
-from berth_server import Server, wait_until
+from berth_server import BINARY, Server, processes_with, wait_until
 from summary import main
+
+AGENT = os.path.join(os.path.dirname(os.path.dirname(BINARY)), "bench/agents/berth-scripted-agent")
 
 
 class Health(unittest.TestCase):
@@ -94,6 +96,54 @@ class Health(unittest.TestCase):
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
         again = self.client.prompt(session, "recall", wait=20)
         self.assertIn("pelican", text_of([e for e in self.client.log(session) if e.turn == again["id"]]))
+
+
+class Pings(unittest.TestCase):
+
+    def test_an_idle_agent_that_hangs_behind_its_wrapper_is_replaced_before_anybody_waits(self):
+        """The process that berth knows is a shell that is never stopped: only the ping can tell."""
+        server = Server()
+        mark = f"PING_TEST={server.folder}"
+        own = os.path.join(server.folder, "agent")  # where it may write
+        said = os.path.join(own, "said")
+        with open(server._config, "w", encoding="utf-8") as file:
+            file.write(f'''[agents.wrapped]
+command = "/bin/sh"
+args = ["-c", "'{AGENT}' --sessions '{own}/memory' | tee -a '{said}'"]
+env = {{ PING_TEST = "{server.folder}" }}
+writable = ["{own}/"]
+warm = true
+[limits]
+stall_after = 4
+ping_every = 0.5
+ping_max = 1
+''')
+        self.enterContext(server)
+        session = server.client.open(agent="wrapped")["id"]
+        first = server.client.prompt(session, "remember pelican", wait=20)
+        self.assertEqual(first["state"], "completed", first)
+
+        def answered_a_ping():
+            with open(said, encoding="utf-8") as lines:
+                return any("-32601" in line for line in lines)
+
+        wait_until(answered_a_ping, 30)
+        shell = server.client.agents(session)[0]["pid"]
+        [stuck] = [pid for pid in processes_with(mark) if os.readlink(f"/proc/{pid}/exe") == AGENT]
+        self.assertNotEqual(stuck, shell)
+        os.kill(stuck, signal.SIGSTOP)
+
+        def successor():
+            agent = server.client.agents(session)[0]
+            return agent["pid"] not in (None, 0, shell) and agent
+
+        agent = wait_until(successor, 60, lambda: server.client.agents(session)[0])
+        self.assertIn("has not answered a ping", agent["last_trouble"])
+        self.assertFalse(os.path.exists(f"/proc/{stuck}"))
+        evicted = [e for e in server.client.log(session) if e.type == "agent.evicted"]
+        self.assertEqual([e.data["limit"] for e in evicted], ["wedged"])
+        again = server.client.prompt(session, "recall", wait=20)
+        self.assertIn("pelican", text_of([e for e in server.client.log(session) if e.turn == again["id"]]))
 
 
 if __name__ == "__main__":

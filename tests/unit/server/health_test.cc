@@ -22,6 +22,7 @@ TEST(Health, OnlySeveralSignsTogetherMakeAStall) {
     int stopped_since;  // -1: it is not stopped
     int now;
     Health health;
+    int unanswered_since = -1;  // -1: no ping is open
   };
   const Row rows[] = {
       {"it spoke just now", true, false, 95, 0, -1, 100, Health::well},
@@ -36,6 +37,10 @@ TEST(Health, OnlySeveralSignsTogetherMakeAStall) {
       {"no turn: silence is right", false, false, 0, 0, -1, 100, Health::well},
       {"no turn, stopped a moment ago", false, false, 0, 0, 90, 100, Health::well},
       {"no turn, stopped for long", false, false, 0, 0, 70, 100, Health::stalled},
+      {"no turn, pinged a moment ago", false, false, 0, 0, -1, 100, Health::well, 91},
+      {"no turn, and no answer to a ping", false, false, 0, 0, -1, 100, Health::stalled, 90},
+      {"no answer, but we do not read", false, true, 0, 0, -1, 100, Health::well, 50},
+      {"a ping is no matter in a turn", true, false, 95, 0, -1, 100, Health::well, 50},
   };
   for (const Row& row : rows) {
     HealthFacts facts;
@@ -44,7 +49,8 @@ TEST(Health, OnlySeveralSignsTogetherMakeAStall) {
     facts.heard = at(row.heard);
     facts.worked = at(row.worked);
     if (row.stopped_since >= 0) facts.stopped_since = at(row.stopped_since);
-    const Diagnosis diagnosis = diagnose(facts, at(row.now), seconds(30));
+    if (row.unanswered_since >= 0) facts.unanswered_since = at(row.unanswered_since);
+    const Diagnosis diagnosis = diagnose(facts, at(row.now), seconds(30), seconds(10));
     EXPECT_EQ(diagnosis.health, row.health) << row.name;
     EXPECT_EQ(diagnosis.why.empty(), row.health == Health::well) << row.name;
   }

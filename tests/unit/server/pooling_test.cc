@@ -285,5 +285,70 @@ TEST_F(Living, AStoppedAgentWithoutATurnIsEndedAndItsMemoryStays) {
   EXPECT_EQ(world.agent_named("one").specs.back().native_session_id, "n");
 }
 
+/// An agent that has nothing to do, and pings that it answers for now.
+class Idle : public Living {
+ protected:
+  Idle() {
+    agent().ends("end_turn");
+    world.settle(minutes(2));
+    look(world, false, 100);
+    EXPECT_TRUE(agent().pinged.open_since.has_value());
+  }
+  Puppet& agent() { return world.agent_named("one"); }
+  /// Looks until `minutes` have passed.
+  void look_for(int minutes) {
+    for (int i = 0; i < minutes * 4; ++i) {
+      world.settle(std::chrono::seconds(15));
+      look(world, false, 100);
+    }
+  }
+};
+
+TEST_F(Idle, OneThatDoesNotAnswerPingsAnyMoreIsEnded) {
+  agent().answers_ping();
+  look_for(1);
+  EXPECT_TRUE(agent().pinged.open_since.has_value()) << "it is asked again";
+  EXPECT_TRUE(agent().live());
+  look_for(2);
+  EXPECT_FALSE(agent().live());
+  EXPECT_EQ(limit_of(world.last("agent.evicted")), "wedged");
+  EXPECT_EQ(agent().specs.size(), 1U) << "the next prompt starts it";
+  world.prompt("again");
+  EXPECT_EQ(agent().specs.back().native_session_id, "n");
+}
+
+TEST_F(Idle, OneThatIsToBeWarmIsReplacedBeforeAnybodyWaits) {
+  world.profile("one").warm = true;
+  agent().answers_ping();
+  look_for(3);
+  EXPECT_EQ(agent().specs.size(), 2U);
+  agent().attaches(Rung::resume, "n");
+  world.settle();
+  EXPECT_TRUE(agent().live());
+}
+
+TEST_F(Idle, OneThatNeverAnsweredIsNotJudgedByItsSilence) {
+  look_for(10);
+  EXPECT_TRUE(agent().live());
+}
+
+TEST_F(Idle, AWordInPlaceOfTheAnswerIsASignOfLife) {
+  agent().answers_ping();
+  look_for(1);
+  for (int i = 0; i < 12; ++i) {
+    agent().says_text("still here");
+    world.settle(std::chrono::seconds(15));
+    look(world, false, 100);
+  }
+  EXPECT_TRUE(agent().live());
+}
+
+TEST_F(Idle, NobodyIsPingedWhoMustNotBe) {
+  agent().answers_ping();
+  world.profile("one").pinged = false;
+  look_for(5);
+  EXPECT_FALSE(agent().pinged.open_since.has_value());
+}
+
 }  // namespace
 }  // namespace berth::server

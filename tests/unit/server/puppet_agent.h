@@ -60,11 +60,23 @@ class Puppet final : public AgentPort {
     return can;
   }
 
+  bool ping() override {
+    if (!live_ || !running.empty() || pinged.open_since) return false;
+    pinged.open_since = TimePoint(std::chrono::seconds(1));
+    return true;
+  }
+  PingState pings() const override { return pinged; }
+
   // What the agent says.
+  void answers_ping() {
+    pinged.open_since.reset();
+    ++pinged.answered;
+  }
   std::int64_t epoch() const { return specs.back().attach_epoch; }
   void attaches(Rung rung, std::string native_id) {
     attaching = false;
     live_ = true;
+    pinged = {};
     Attached attached;
     attached.rung = rung;
     attached.native_session_id = std::move(native_id);
@@ -131,6 +143,7 @@ class Puppet final : public AgentPort {
   std::map<std::uint64_t, std::vector<AgentAnswer>> answers;
   std::vector<std::string> config_failures;
   std::string running;
+  PingState pinged;
   bool attaching = false;
   bool can_steer = false;
 
