@@ -25,6 +25,7 @@ CommitText text() {
 
 class GitApply : public GitTest {
  protected:
+  GitApply() : GitTest(Where::memory) {}
   void SetUp() override { base_ = create().base_commit; }
 
   std::string journal() const { return root_ + "/data/apply.journal"; }

@@ -15,6 +15,7 @@ constexpr int kStepsMax = 80;
 
 class Archives : public GitTest {
  protected:
+  Archives() : GitTest(Where::memory) {}
   void SetUp() override { base_ = create().base_commit; }
 
   /// Work of every kind.
@@ -34,8 +35,8 @@ class Archives : public GitTest {
   std::string seen() {
     return in_tree("status --porcelain=v2 --branch") + in_tree("ls-files -s") +
            sh(tree(),
-              "find . -path ./.git -prune -o -type f -printf \"%%m %%p \" -exec sha256sum "
-              "{} + -o -type l -printf \"%%p %%l\\n\" | sort");
+              "find . -path ./.git -prune -o -type f -printf \"%m \" -exec sha256sum {} \\; "
+              "-o -type l -printf \"%p %l\\n\" | sort");
   }
   ArchiveRequest request() const {
     return {.worktree = ref(), .base = base_, .private_index = index(), .time_s = 7};

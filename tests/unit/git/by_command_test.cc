@@ -48,6 +48,7 @@ constexpr Kind kKinds[] = {
 
 class ByCommand : public GitTest, public ::testing::WithParamInterface<Kind> {
  protected:
+  ByCommand() : GitTest(Where::memory) {}
   void SetUp() override {
     git("--version");
     sh(repo(), GetParam().commands);

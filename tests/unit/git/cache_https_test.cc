@@ -3,6 +3,8 @@
 
 #include <berth/git/cache.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace berth::git::test {
 namespace {
@@ -41,7 +44,10 @@ class CacheHttps : public GitTest {
         Library::Options{.user_config = false, .certificates = root_ + "/trusted.crt"});
     start("trusted");
   }
-  void TearDown() override { stop(); }
+  void TearDown() override {
+    stop();
+    for (const int fd : held_) ::close(fd);
+  }
 
   void make_certificate(const std::string& name) {
     sh(root_,
@@ -50,6 +56,7 @@ class CacheHttps : public GitTest {
            name + ".key -out " + name + ".crt");
   }
   void start(const std::string& certificate) {
+    hold_port();
     int out[2];
     ASSERT_EQ(::pipe(out), 0);
     server_ = ::fork();
@@ -57,13 +64,32 @@ class CacheHttps : public GitTest {
       ::dup2(out[1], 1);
       ::execlp("python3", "python3", BERTH_GIT_HTTPS_SERVER, (root_ + "/served").c_str(),
                (root_ + "/" + certificate + ".crt").c_str(),
-               (root_ + "/" + certificate + ".key").c_str(), (root_ + "/log").c_str(), nullptr);
+               (root_ + "/" + certificate + ".key").c_str(), (root_ + "/log").c_str(),
+               std::to_string(port_).c_str(), nullptr);
       ::_exit(127);
     }
     ::close(out[1]);
     FILE* line = ::fdopen(out[0], "r");
-    ASSERT_EQ(std::fscanf(line, "%d", &port_), 1);
+    int listening = 0;
+    ASSERT_EQ(std::fscanf(line, "%d", &listening), 1);
+    ASSERT_EQ(listening, port_);
     std::fclose(line);
+  }
+  /// A port that is the test's until its end: once the server is stopped, nobody answers there.
+  void hold_port() {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_GE(fd, 0);
+    held_.push_back(fd);
+    const int on = 1;
+    ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    auto* name = reinterpret_cast<sockaddr*>(&address);
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::bind(fd, name, size), 0);
+    ASSERT_EQ(::getsockname(fd, name, &size), 0);
+    port_ = ntohs(address.sin_port);
   }
   void stop() {
     if (server_ <= 0) return;
@@ -92,6 +118,7 @@ class CacheHttps : public GitTest {
   std::string messages_;
   std::int64_t now_ = 1000;
   pid_t server_ = -1;
+  std::vector<int> held_;
   int port_ = 0;
 };
 

@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 
 class Checkouts : public GitTest {
  protected:
+  Checkouts() : GitTest(Where::memory) {}
   /// Several threads write it: more files than one thread is given.
   static constexpr int kFiles = 1300;
 

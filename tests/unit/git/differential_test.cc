@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 // patch must carry a checkout of the base to our snapshot. A failure prints its seed.
 class Differential : public GitTest {
  protected:
+  Differential() : GitTest(Where::memory) {}
   void SetUp() override {
     for (int i = 0; i < 12; ++i) write(repo() + "/" + path(i), lines(10 + i * 3));
     write(repo() + "/.gitattributes", "*.dat binary\n");

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 """A real server of git repositories over https: git's own http-backend behind Python's TLS.
 
-    git_https_server.py FOLDER CERTIFICATE KEY LOG
+    git_https_server.py FOLDER CERTIFICATE KEY LOG PORT
 
-Prints its port. "/auth/..." asks for agent:sesame, "/silent/..." answers nothing, "/away/PORT/..." leads there.
+Prints its port once it listens (the caller holds it bound, without listening, so that it stays the caller's). "/auth/..." asks for agent:sesame, "/silent/..." answers nothing, "/away/PORT/..." leads there.
 """
 import base64, http.server, os, ssl, subprocess, sys, threading
-root, cert, key, log = sys.argv[1:5]
+root, cert, key, log, port = sys.argv[1:6]
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -57,7 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
 server.daemon_threads = True
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)

@@ -20,6 +20,7 @@ constexpr int kStepsMax = 60;
 
 class GitKilled : public GitTest {
  protected:
+  GitKilled() : GitTest(Where::memory) {}
   std::vector<ListedWorktree> listed() {
     Result<std::vector<ListedWorktree>> found = list_worktrees(repo(), {root_ + "/trees"});
     EXPECT_TRUE(found);

@@ -115,6 +115,7 @@ struct Ours {
 
 class RandomRepositories : public GitTest {
  protected:
+  RandomRepositories() : GitTest(Where::memory) {}
   static void TearDownTestSuite() {
     std::cout << "figure: " << cases_ << " random states compared with the git command, " << hinted_
               << " of them by hints\n";

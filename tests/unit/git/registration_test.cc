@@ -19,6 +19,7 @@ std::string code_of(const Result<T>& result) {
 
 class Registrations : public GitTest {
  protected:
+  Registrations() : GitTest(Where::memory) {}
   std::string registration() const { return repo() + "/.git/worktrees/" + key(); }
   RegisteredWorktree listed(const std::string& name) {
     Result<std::vector<RegisteredWorktree>> all = list_registrations(repo());

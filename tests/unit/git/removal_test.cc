@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 
 class Guard : public GitTest {
  protected:
+  Guard() : GitTest(Where::memory) {}
   void SetUp() override { base_ = create().base_commit; }
 
   WorkLoss state() {

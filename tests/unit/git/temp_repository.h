@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -32,11 +33,15 @@ inline std::string lfs_pointer_of(int size) {
 /// key_of(7) is a valid key that ends in 7.
 std::string key_of(int n);
 
+/// Where a test's files lie. In memory, if there is room and programs may run there, for suites
+/// that wait for the disk without being about it: many processes, many repositories.
+enum class Where : std::uint8_t { disk, memory };
+
 /// Each test gets a folder with a repository `repo` (one commit with a few files) and room beside
 /// it.
 class GitTest : public ::testing::Test {
  protected:
-  GitTest();
+  explicit GitTest(Where where = Where::disk);
   ~GitTest() override;
 
   std::string repo() const { return root_ + "/repo"; }

@@ -80,6 +80,7 @@ void PrintTo(const Case& one, std::ostream* out) {
 
 class WorkLossMatrix : public GitTest, public ::testing::WithParamInterface<Case> {
  protected:
+  WorkLossMatrix() : GitTest(Where::memory) {}
   /// Every file that git does not ignore, bit for bit, with modes and links.
   static std::string files_of(const std::string& folder) {
     return sh(
