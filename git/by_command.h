@@ -30,6 +30,12 @@ Result<Snapshot> command_snapshot(const SnapshotRequest& request);
 Result<Change> command_diff(const DiffRequest& request);
 Result<WorkLoss> command_state(const StateRequest& request);
 
+/// What both guards write into a report: a reason, one that makes it unknown, and what the counted
+/// files come to.
+void add_reason(WorkLoss& loss, const std::string& why);
+void unknown(WorkLoss& loss, const std::string& why);
+void name_files(WorkLoss& loss);
+
 /// The working files as a tree; see WorkingTree.
 struct CommandTree {
   std::string tree;

@@ -8,16 +8,6 @@
 namespace berth::git::detail {
 namespace {
 
-void add_reason(WorkLoss& loss, const std::string& why) {
-  if (!loss.reason.empty()) loss.reason += "; ";
-  loss.reason += why;
-}
-
-void unknown(WorkLoss& loss, const std::string& why) {
-  loss.unknown = true;
-  add_reason(loss, why);
-}
-
 /// What status says: submodules and repositories inside are looked for elsewhere, for it would run
 /// git in them.
 Result<void> read_status(const HardenedGit& git, const Location& worktree, WorkLoss& loss) {
@@ -87,10 +77,7 @@ void look_at_files(const HardenedGit& git, const Location& worktree, WorkLoss& l
   Result<void> seen = read_status(git, worktree, loss);
   if (seen) seen = look_into_index(git, worktree, loss);
   if (!seen) unknown(loss, seen.error().message);
-  loss.dirty = loss.changed > 0;
-  if (loss.changed > 0) add_reason(loss, std::to_string(loss.changed) + " files changed");
-  if (loss.untracked > 0) add_reason(loss, std::to_string(loss.untracked) + " files untracked");
-  for (const std::string& path : loss.nested) add_reason(loss, "a repository inside: " + path);
+  name_files(loss);
   look_at_operations(worktree, loss);
 }
 

@@ -21,21 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 Error failed(const char* call, const std::string& path) {
   return errno_error(errno, std::string(call) + " " + path);
 }
@@ -148,6 +133,10 @@ std::string canonical_parent(const std::string& path) {
   const std::string parent = canonical(parent_of(path));
   if (parent.empty()) return {};
   return (parent == "/" ? "" : parent) + "/" + name_of(path);
+}
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
 std::string parent_of(const std::string& path) {

@@ -7,8 +7,23 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace berth::git::detail {
+
+/// A descriptor that is closed at the end of its scope; negative: none.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
 
 enum class PathKind { missing, file, directory, link, other, unreadable };
 

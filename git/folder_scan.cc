@@ -284,20 +284,6 @@ void work(Walk& walk, Waiting& waiting, const Patience& patience) {
   }
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 Range range_of(const std::vector<IndexEntry>& entries, const std::string& folder) {
   if (folder.empty()) return {0, entries.size()};
   const auto less = [](const IndexEntry& entry, std::string_view wanted) {

@@ -18,9 +18,7 @@ using detail::Handle;
 using detail::OpenedWorktree;
 using detail::out;
 
-namespace {
-
-constexpr std::size_t kCountMax = 10'000;  // beyond this the exact number helps nobody
+namespace detail {
 
 void add_reason(WorkLoss& loss, const std::string& why) {
   if (!loss.reason.empty()) loss.reason += "; ";
@@ -31,6 +29,23 @@ void unknown(WorkLoss& loss, const std::string& why) {
   loss.unknown = true;
   add_reason(loss, why);
 }
+
+void name_files(WorkLoss& loss) {
+  loss.dirty = loss.changed > 0;
+  if (loss.changed > 0) add_reason(loss, std::to_string(loss.changed) + " files changed");
+  if (loss.untracked > 0) add_reason(loss, std::to_string(loss.untracked) + " files untracked");
+  for (const std::string& path : loss.nested) add_reason(loss, "a repository inside: " + path);
+}
+
+}  // namespace detail
+
+using detail::add_reason;
+using detail::name_files;
+using detail::unknown;
+
+namespace {
+
+constexpr std::size_t kCountMax = 10'000;  // beyond this the exact number helps nobody
 
 /// Commits that are safe elsewhere: base and all remote-tracking refs.
 Result<std::set<std::string>> safe_tips(git_repository* repository, const std::string& base) {
@@ -188,10 +203,7 @@ void look_at_files(const OpenedWorktree& worktree, const Patience& patience, Wor
   if (!rules) return unknown(loss, rules.error().message);
   read_status(worktree, index.get(), loss);
   compare_index_with_head(repository, index.get(), loss);
-  loss.dirty = loss.changed > 0;
-  if (loss.changed > 0) add_reason(loss, std::to_string(loss.changed) + " files changed");
-  if (loss.untracked > 0) add_reason(loss, std::to_string(loss.untracked) + " files untracked");
-  for (const std::string& path : loss.nested) add_reason(loss, "a repository inside: " + path);
+  name_files(loss);
   if (git_repository_state(repository) != GIT_REPOSITORY_STATE_NONE) {
     loss.dirty = true;
     add_reason(loss, "a merge, rebase or the like is under way");

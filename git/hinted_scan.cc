@@ -13,8 +13,6 @@ namespace berth::git::detail {
 namespace {
 
 constexpr std::size_t kPathsMax = 20'000;
-constexpr std::size_t kNamedSkippedMax = 100;
-constexpr std::uint32_t kFolderMode = 0040000;
 
 /// "a/b/" of "a/b/c".
 std::string folder_of(const std::string& path) {
@@ -44,6 +42,15 @@ std::string plain_path(std::string_view path) {
 }
 
 }  // namespace
+
+FileStore::Options store_options(const TreeRequest& request, const OutsideRules& outside) {
+  return {.root = request.worktree.path,
+          .file_bytes_max = request.file_bytes_max,
+          .trust_mode = outside.trust_mode,
+          .only_in_memory = request.only_in_memory,
+          .may_have_attributes = {},
+          .patience = request.patience};
+}
 
 HintedReader::HintedReader(const TreeRequest& request, const OutsideRules& outside)
     : request_(request),
@@ -391,16 +398,11 @@ Result<void> HintedReader::store() {
   for (const auto& [folder, way] : ways_) {
     if (!may_have(way, folder, ".gitattributes")) result_.without_attributes_.insert(folder);
   }
-  FileStore store(repository_, objects_,
-                  {.root = request_.worktree.path,
-                   .file_bytes_max = request_.file_bytes_max,
-                   .trust_mode = outside_.trust_mode,
-                   .only_in_memory = request_.only_in_memory,
-                   .may_have_attributes =
-                       [this](const std::string& folder) {
-                         return !result_.without_attributes_.contains(folder);
-                       },
-                   .patience = request_.patience});
+  FileStore::Options options = store_options(request_, outside_);
+  options.may_have_attributes = [this](const std::string& folder) {
+    return !result_.without_attributes_.contains(folder);
+  };
+  FileStore store(repository_, objects_, std::move(options));
   note_attributes();
   const UsersIndex users{
       .attributes = memory_.attributes,
@@ -421,12 +423,7 @@ Result<void> HintedReader::store() {
   memory_.skipped.clear();  // all of them were looked at again
   std::vector<std::string>& skipped = store.skipped();
   for (std::string& path : unreadable_) skipped.push_back(std::move(path));
-  std::sort(skipped.begin(), skipped.end());
-  result_.skipped_count_ = skipped.size();
-  for (std::string& path : skipped) {
-    memory_.skipped.insert(path);
-    if (result_.skipped_.size() < kNamedSkippedMax) result_.skipped_.push_back(std::move(path));
-  }
+  result_.note_skipped(std::move(skipped), memory_);
   result_.report_.files_read = store.files_read();
   return {};
 }

@@ -19,6 +19,9 @@
 
 namespace berth::git::detail {
 
+/// How the files that either scan finds are stored.
+FileStore::Options store_options(const TreeRequest& request, const OutsideRules& outside);
+
 /// One reading of the paths in `TreeRequest::hints`. Costs what the paths cost, whatever the size
 /// of the repository; the private index is neither read nor written (its entries of the changed
 /// files grow stale, which a later full scan sees by their times).

@@ -19,6 +19,7 @@ namespace berth::git::detail {
 
 /// The mode of a repository inside, of which a tree names the commit.
 inline constexpr std::uint32_t kRepositoryMode = 0160000;
+inline constexpr std::uint32_t kFolderMode = 0040000;
 
 /// The bytes of a SHA-1.
 using ObjectId = std::array<unsigned char, 20>;

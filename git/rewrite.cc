@@ -17,21 +17,6 @@
 namespace berth::git::detail {
 namespace {
 
-/// A descriptor closed at the end of its scope.
-class Folder {
- public:
-  explicit Folder(int fd) : fd_(fd) {}
-  ~Folder() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  int fd() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 /// Opens the folder that `path` lies in, making what is missing if `make`; -1 with errno. A link on
 /// the way is ELOOP or ENOTDIR.
 int open_parent(const std::string& root, const std::string& path, bool make) {
@@ -180,51 +165,52 @@ std::vector<std::string> Rewriter::in_the_way(const std::vector<RewriteStep>& st
 }
 
 Result<void> Rewriter::remove(const RewriteStep& step) {
-  const Folder folder(open_parent(root_, step.path, false));
-  if (folder.fd() < 0) return {};
+  const Descriptor folder(open_parent(root_, step.path, false));
+  if (folder.get() < 0) return {};
   const std::string leaf = name_of(step.path);
   const int flags = step.before.mode == GIT_FILEMODE_COMMIT ? AT_REMOVEDIR : 0;
-  if (::unlinkat(folder.fd(), leaf.c_str(), flags) < 0 && errno != ENOENT && flags == 0) {
+  if (::unlinkat(folder.get(), leaf.c_str(), flags) < 0 && errno != ENOENT && flags == 0) {
     return fail(errno_error(errno, "unlink " + root_ + "/" + step.path));
   }
   // Folders that this empties go, as git does it.
   for (std::size_t slash = step.path.rfind('/'); slash != std::string::npos && slash > 0;
        slash = step.path.rfind('/', slash - 1)) {
     const std::string parent = step.path.substr(0, slash);
-    const Folder above(open_parent(root_, parent, false));
-    if (above.fd() < 0 || ::unlinkat(above.fd(), name_of(parent).c_str(), AT_REMOVEDIR) < 0) break;
+    const Descriptor above(open_parent(root_, parent, false));
+    if (above.get() < 0 || ::unlinkat(above.get(), name_of(parent).c_str(), AT_REMOVEDIR) < 0)
+      break;
   }
   return {};
 }
 
 Result<void> Rewriter::put(git_odb* odb, const RewriteStep& step) {
-  const Folder folder(open_parent(root_, step.path, true));
-  if (folder.fd() < 0) return fail(errno_error(errno, "open " + root_ + "/" + step.path));
+  const Descriptor folder(open_parent(root_, step.path, true));
+  if (folder.get() < 0) return fail(errno_error(errno, "open " + root_ + "/" + step.path));
   git_oid id;
   git_oid_fromstr(&id, step.after.id.c_str());
   const std::string leaf = name_of(step.path);
   if (step.after.mode == GIT_FILEMODE_COMMIT) {
-    if (::mkdirat(folder.fd(), leaf.c_str(), 0777) < 0 && errno != EEXIST) {
+    if (::mkdirat(folder.get(), leaf.c_str(), 0777) < 0 && errno != EEXIST) {
       return fail(errno_error(errno, "mkdir " + root_ + "/" + step.path));
     }
     return {};
   }
   // The name is ours and fixed: what a crash left under it is taken away first.
   const std::string temporary = ".berth-new." + step.after.id.substr(0, 12);
-  ::unlinkat(folder.fd(), temporary.c_str(), 0);
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
   FileWriter writer(repository_, odb, root_, true);
   Result<struct stat> written =
-      writer.write(folder.fd(), temporary, step.path, id, step.after.mode);
-  if (written && ::renameat(folder.fd(), temporary.c_str(), folder.fd(), leaf.c_str()) == 0) {
+      writer.write(folder.get(), temporary, step.path, id, step.after.mode);
+  if (written && ::renameat(folder.get(), temporary.c_str(), folder.get(), leaf.c_str()) == 0) {
     return {};
   }
   // An empty folder may stand where the file goes.
-  if (written && errno == EISDIR && ::unlinkat(folder.fd(), leaf.c_str(), AT_REMOVEDIR) == 0 &&
-      ::renameat(folder.fd(), temporary.c_str(), folder.fd(), leaf.c_str()) == 0) {
+  if (written && errno == EISDIR && ::unlinkat(folder.get(), leaf.c_str(), AT_REMOVEDIR) == 0 &&
+      ::renameat(folder.get(), temporary.c_str(), folder.get(), leaf.c_str()) == 0) {
     return {};
   }
   const int error = errno;
-  ::unlinkat(folder.fd(), temporary.c_str(), 0);
+  ::unlinkat(folder.get(), temporary.c_str(), 0);
   if (!written) return fail(std::move(written).error());
   return fail(errno_error(error, "rename to " + root_ + "/" + step.path));
 }

@@ -20,9 +20,7 @@
 namespace berth::git::detail {
 namespace {
 
-constexpr std::size_t kNamedSkippedMax = 100;
 constexpr ObjectId kNothing{};
-constexpr std::uint32_t kFolderMode = 0040000;
 constexpr unsigned kThreads = 2;
 constexpr std::size_t kFilesAThread = 2000;
 /// Files changed so shortly before a scan may change again without their times telling.
@@ -203,12 +201,7 @@ class FullReader {
   }
 
   Result<void> store() {
-    FileStore store(repository_, objects_,
-                    {.root = request_.worktree.path,
-                     .file_bytes_max = request_.file_bytes_max,
-                     .trust_mode = outside_.trust_mode,
-                     .only_in_memory = request_.only_in_memory,
-                     .patience = request_.patience});
+    FileStore store(repository_, objects_, store_options(request_, outside_));
     const UsersIndex users{
         .attributes = memory_.attributes,
         .entries = [this]() -> const std::vector<IndexEntry>& { return users_.entries(); }};
@@ -231,7 +224,7 @@ class FullReader {
       times_[present.path] = present.stat;
     }
     for (const std::string& path : findings_.unreadable) store.skipped().push_back(path);
-    note_skipped(store.skipped());
+    result_.note_skipped(std::move(store.skipped()), memory_);
     result_.report_.files_read = store.files_read();
     result_.report_.files_looked_at = findings_.looked_at;
     return {};
@@ -242,15 +235,6 @@ class FullReader {
     if (old != nullptr && (old->mode & 0170000) != 0100000 &&
         present.kind != PlaceKind::repository) {
       edits_[present.path] = {};
-    }
-  }
-
-  void note_skipped(std::vector<std::string>& skipped) {
-    std::sort(skipped.begin(), skipped.end());
-    result_.skipped_count_ = skipped.size();
-    for (std::string& path : skipped) {
-      memory_.skipped.insert(path);
-      if (result_.skipped_.size() < kNamedSkippedMax) result_.skipped_.push_back(std::move(path));
     }
   }
 
@@ -345,6 +329,15 @@ Result<WorkingTree> WorkingTree::read(const TreeRequest& request) {
   }
   if (tree) tree->report_.reason = std::move(reason);
   return tree;
+}
+
+void WorkingTree::note_skipped(std::vector<std::string> skipped, ScanMemory& memory) {
+  constexpr std::size_t kNamedMax = 100;
+  std::sort(skipped.begin(), skipped.end());
+  skipped_count_ = skipped.size();
+  memory.skipped.insert(skipped.begin(), skipped.end());
+  skipped.resize(std::min(skipped.size(), kNamedMax));
+  skipped_ = std::move(skipped);
 }
 
 Result<void> WorkingTree::keep() {

@@ -57,6 +57,9 @@ class WorkingTree {
  private:
   friend class FullReader;
   friend class HintedReader;
+  /// All that were left out.
+  void note_skipped(std::vector<std::string> skipped, ScanMemory& memory);
+
   std::string tree_;
   std::vector<std::string> skipped_;
   std::uint64_t skipped_count_ = 0;
