@@ -12,13 +12,18 @@ enum class LogLevel : unsigned char { debug, info, warning, error };
 class LogSink {
  public:
   virtual ~LogSink() = default;
-  virtual void write(LogLevel level, std::string_view component, std::string_view message) = 0;
+  /// `trace_id`: of the trace that the message belongs to (core/trace.h); empty for none.
+  virtual void write(LogLevel level, std::string_view component, std::string_view message,
+                     std::string_view trace_id) = 0;
+  void write(LogLevel level, std::string_view component, std::string_view message) {
+    write(level, component, message, {});
+  }
 };
 
 /// Drops everything.
 class NullLog final : public LogSink {
  public:
-  void write(LogLevel, std::string_view, std::string_view) override {}
+  void write(LogLevel, std::string_view, std::string_view, std::string_view) override {}
 };
 
 }  // namespace berth::inline v0

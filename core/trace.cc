@@ -9,7 +9,6 @@ constexpr std::size_t kTraceIdAt = 3;
 constexpr std::size_t kSpanIdAt = 36;
 constexpr std::size_t kFlagsAt = 53;
 constexpr std::size_t kLength = 55;  // of version 00
-constexpr std::string_view kTraceMark = " trace_id=";
 
 int digit_of(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -71,21 +70,6 @@ std::optional<TraceContext> parse_trace(std::string_view traceparent, std::strin
 
 std::string_view trace_id_of(std::string_view traceparent) {
   return traceparent.size() < kLength ? std::string_view() : traceparent.substr(kTraceIdAt, 32);
-}
-
-std::string with_trace(std::string message, std::string_view trace_id) {
-  if (trace_id.empty()) return message;
-  message += kTraceMark;
-  message += trace_id;
-  return message;
-}
-
-TracedMessage split_trace(std::string_view message) {
-  constexpr std::size_t kTail = kTraceMark.size() + 32;
-  if (message.size() < kTail) return {message, {}};
-  const std::string_view tail = message.substr(message.size() - kTail);
-  if (!tail.starts_with(kTraceMark)) return {message, {}};
-  return {message.substr(0, message.size() - kTail), tail.substr(kTraceMark.size())};
 }
 
 std::string to_traceparent(const TraceContext& trace) {

@@ -34,14 +34,6 @@ std::optional<TraceContext> parse_trace(std::string_view traceparent, std::strin
 /// The id in a `traceparent` that is valid; empty for an empty one.
 std::string_view trace_id_of(std::string_view traceparent);
 
-/// A message for a LogSink that belongs to a trace; sinks that write fields take it apart again.
-std::string with_trace(std::string message, std::string_view trace_id);
-struct TracedMessage {
-  std::string_view message;
-  std::string_view trace_id;  ///< Empty: it belongs to none.
-};
-TracedMessage split_trace(std::string_view message);
-
 /// Version 00.
 std::string to_traceparent(const TraceContext& trace);
 

@@ -17,7 +17,8 @@ namespace {
 /// The library never prints; a program decides where its words go.
 class StderrLog final : public berth::LogSink {
  public:
-  void write(berth::LogLevel level, std::string_view component, std::string_view message) override {
+  void write(berth::LogLevel level, std::string_view component, std::string_view message,
+             std::string_view /*trace_id*/) override {
     if (level < berth::LogLevel::warning) return;
     std::fprintf(stderr, "%.*s: %.*s\n", static_cast<int>(component.size()), component.data(),
                  static_cast<int>(message.size()), message.data());

@@ -214,9 +214,8 @@ void Api::end_call(const ApiCall& call, int status) {
     return text;
   };
   if (status >= 500 && !draining_) {
-    context_.log.write(
-        LogLevel::warning, "api",
-        with_trace(name() + " was answered " + std::to_string(status), call.trace.trace_id));
+    context_.log.write(LogLevel::warning, "api", name() + " was answered " + std::to_string(status),
+                       call.trace.trace_id);
   }
   if (context_.tracer == nullptr || !call.trace.sampled()) return;
   server::Span span;  // not that of commits

@@ -4,7 +4,6 @@
 #include <berth/core/json_writer.h>
 #include <berth/core/scope.h>
 #include <berth/core/sync.h>
-#include <berth/core/trace.h>
 #include <berth/git/library.h>
 #include <berth/io/awaitables.h>
 #include <berth/io/platform_linux.h>
@@ -33,10 +32,13 @@ namespace {
 
 class StderrLog final : public LogSink {
  public:
-  void write(LogLevel level, std::string_view component, std::string_view message) override {
+  void write(LogLevel level, std::string_view component, std::string_view message,
+             std::string_view trace_id) override {
     const char* const names[] = {"debug", "info", "warning", "error"};
     std::string line = std::string("berth ") + names[static_cast<unsigned char>(level)] + " [" +
-                       std::string(component) + "] " + std::string(message) + "\n";
+                       std::string(component) + "] " + std::string(message);
+    if (!trace_id.empty()) line += " trace_id=" + std::string(trace_id);
+    line += '\n';
     std::fwrite(line.data(), 1, line.size(), stderr);
   }
 };
@@ -44,20 +46,20 @@ class StderrLog final : public LogSink {
 /// A line of JSON for each message, for those who collect logs.
 class JsonLog final : public LogSink {
  public:
-  void write(LogLevel level, std::string_view component, std::string_view message) override {
+  void write(LogLevel level, std::string_view component, std::string_view message,
+             std::string_view trace_id) override {
     const char* const names[] = {"debug", "info", "warning", "error"};
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     std::string time;
     append_rfc3339(time, WallTime(now.tv_sec * 1000 + now.tv_nsec / 1'000'000));
-    const std::string_view trace_id = split_trace(message).trace_id;
     std::string line;
     JsonWriter writer(line);
     writer.begin_object()
         .member("time", time)
         .member("level", names[static_cast<unsigned char>(level)])
         .member("component", component)
-        .member("message", split_trace(message).message);
+        .member("message", message);
     if (!trace_id.empty()) writer.member("trace_id", trace_id);
     writer.end_object();
     line += '\n';

@@ -29,9 +29,9 @@ void on_turn_over(SessionContext& context, const SessionRow& session, const Turn
   if (wrong) {
     // The reason may be the agent's own words, which belong to the session alone.
     context.log.write(LogLevel::warning, "session",
-                      with_trace(fmt::format("turn {} of {} by {} ended {}", turn.id, session.id,
-                                             turn.agent, to_string(turn.state)),
-                                 trace_id_of(turn.traceparent)));
+                      fmt::format("turn {} of {} by {} ended {}", turn.id, session.id, turn.agent,
+                                  to_string(turn.state)),
+                      trace_id_of(turn.traceparent));
   }
   if (context.tracer == nullptr) return;
   const auto trace = parse_trace(turn.traceparent, turn.tracestate);

@@ -1,13 +1,18 @@
 #include <berth/core/histogram.h>
+#include <berth/core/log.h>
 #include <berth/core/trace.h>
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace berth {
 namespace {
+
+using namespace std::string_literals;
 
 constexpr const char* kGood = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -63,17 +68,21 @@ TEST(Trace, ChildrenKeepTheTraceAndGetASpanOfTheirOwn) {
   EXPECT_EQ(parse_trace(to_traceparent(child), "")->span_id, child.span_id);
 }
 
-TEST(Trace, MessagesCarryTheirTraceAndAreTakenApart) {
-  const std::string id = "0af7651916cd43dd8448eb211c80319c";
-  const std::string message = with_trace("turn failed", id);
-  EXPECT_EQ(message, "turn failed trace_id=" + id);
-  EXPECT_EQ(split_trace(message).message, "turn failed");
-  EXPECT_EQ(split_trace(message).trace_id, id);
-  EXPECT_EQ(with_trace("plain", ""), "plain");
-  for (const char* plain : {"", "plain", "a message that is longer than any mark of a trace is"}) {
-    EXPECT_EQ(split_trace(plain).message, plain);
-    EXPECT_EQ(split_trace(plain).trace_id, "");
-  }
+TEST(LogSink, IsGivenTheTraceOfAMessageThatHasOne) {
+  class Lines final : public LogSink {
+   public:
+    using LogSink::write;
+    void write(LogLevel, std::string_view, std::string_view message,
+               std::string_view trace_id) override {
+      lines.emplace_back(message, trace_id);
+    }
+    std::vector<std::pair<std::string, std::string>> lines;
+  } log;
+  log.write(LogLevel::info, "turn", "failed", trace_id_of(kGood));
+  log.write(LogLevel::info, "turn", "plain");
+  ASSERT_EQ(log.lines.size(), 2u);
+  EXPECT_EQ(log.lines[0], std::pair("failed"s, "0af7651916cd43dd8448eb211c80319c"s));
+  EXPECT_EQ(log.lines[1], std::pair("plain"s, ""s));
 }
 
 TEST(Histogram, CountsInTheFirstBucketWhoseBoundIsNotExceeded) {

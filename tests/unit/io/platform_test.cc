@@ -182,7 +182,9 @@ TEST(Resolver, SaysWhatIsWrongWithAnAddress) {
 
 class Memory final : public LogSink {
  public:
-  void write(LogLevel, std::string_view, std::string_view message) override { text += message; }
+  void write(LogLevel, std::string_view, std::string_view message, std::string_view) override {
+    text += message;
+  }
   std::string text;
 };
 

@@ -13,7 +13,8 @@ const UringProbe kForbidden = {false, "a filter forbids it"};
 
 class Lines final : public LogSink {
  public:
-  void write(LogLevel, std::string_view component, std::string_view message) override {
+  void write(LogLevel, std::string_view component, std::string_view message,
+             std::string_view) override {
     lines.push_back(std::string(component) + " | " + std::string(message));
   }
   std::vector<std::string> lines;

@@ -64,7 +64,8 @@ class Outside final : public io::AcceptOp {
 
 class LinesLog final : public LogSink {
  public:
-  void write(LogLevel, std::string_view component, std::string_view message) override {
+  void write(LogLevel, std::string_view component, std::string_view message,
+             std::string_view) override {
     lines.push_back(std::string(component) + ": " + std::string(message));
   }
   std::vector<std::string> lines;

@@ -19,11 +19,6 @@
 
 namespace berth::server {
 
-class QuietLog final : public LogSink {
- public:
-  void write(LogLevel, std::string_view, std::string_view) override {}
-};
-
 class AgentRig : public testing::Test, public AgentSink {
  protected:
   AgentRig() {
@@ -151,7 +146,7 @@ class AgentRig : public testing::Test, public AgentSink {
     *done = true;
   }
 
-  QuietLog log_;
+  NullLog log_;
 };
 
 }  // namespace berth::server
