@@ -1,6 +1,7 @@
 #include <berth/io/net.h>
 
 #include <berth/io/fd.h>
+#include <berth/io/ip_network.h>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -158,59 +160,58 @@ int begin_connect(Handle socket, const SocketAddress& target) {
 
 namespace {
 
-/// The first bytes of networks that lead nowhere in public (RFC 6890 and its registry of special
-/// addresses): bytes, and how many bits of them count.
-struct Network {
-  std::array<unsigned char, 4> bytes;
-  int bits;
-};
-constexpr Network kSpecialNetworks[] = {
-    {{0, 0, 0, 0}, 8},      {{10, 0, 0, 0}, 8},     {{100, 64, 0, 0}, 10}, {{127, 0, 0, 0}, 8},
-    {{169, 254, 0, 0}, 16}, {{172, 16, 0, 0}, 12},  {{192, 0, 0, 0}, 24},  {{192, 0, 2, 0}, 24},
-    {{192, 88, 99, 0}, 24}, {{192, 168, 0, 0}, 16}, {{198, 18, 0, 0}, 15}, {{198, 51, 100, 0}, 24},
-    {{203, 0, 113, 0}, 24}, {{224, 0, 0, 0}, 3},
-};
-
-std::uint32_t number_of(const unsigned char* bytes) {
-  return (std::uint32_t{bytes[0]} << 24) | (std::uint32_t{bytes[1]} << 16) |
-         (std::uint32_t{bytes[2]} << 8) | bytes[3];
+constexpr IpNetwork version4(std::uint8_t a, std::uint8_t b, std::uint8_t c, unsigned bits) {
+  return {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, 0}, bits + 96};
 }
 
-bool is_public_v4(const unsigned char* bytes) {
-  for (const Network& network : kSpecialNetworks) {
-    const int rest = 32 - network.bits;
-    if (number_of(bytes) >> rest == number_of(network.bytes.data()) >> rest) return false;
+/// Networks that lead nowhere in public (RFC 6890 and its registry of special addresses), and what
+/// embeds addresses of version 4.
+constexpr IpNetwork kSpecialNetworks[] = {
+    version4(0, 0, 0, 8),
+    version4(10, 0, 0, 8),
+    version4(100, 64, 0, 10),
+    version4(127, 0, 0, 8),
+    version4(169, 254, 0, 16),
+    version4(172, 16, 0, 12),
+    version4(192, 0, 0, 24),
+    version4(192, 0, 2, 24),
+    version4(192, 88, 99, 24),
+    version4(192, 168, 0, 16),
+    version4(198, 18, 0, 15),
+    version4(198, 51, 100, 24),
+    version4(203, 0, 113, 24),
+    version4(224, 0, 0, 3),
+    {{0x20, 0x01}, 23},              // 2001::/23: Teredo and protocols
+    {{0x20, 0x01, 0x0d, 0xb8}, 32},  // documentation
+    {{0x20, 0x02}, 16},              // 6to4
+};
+/// Of version 6 only global unicast leads anywhere.
+constexpr IpNetwork kPublicNetworks[] = {version4(0, 0, 0, 0), {{0x20}, 3}};
+
+/// The address without its port; nothing for a UNIX socket.
+std::optional<IpAddress> ip_of(const SocketAddress& address) {
+  if (address.family() == AF_INET) {
+    IpAddress bytes = version4(0, 0, 0, 0).address;
+    const auto* target = reinterpret_cast<const sockaddr_in*>(&address.storage);
+    std::memcpy(bytes.data() + 12, &target->sin_addr, 4);
+    return bytes;
   }
-  return true;
-}
-
-/// Global unicast only, without what embeds an address of version 4 or is documentation.
-bool is_public_v6(const unsigned char* bytes) {
-  static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::memcmp(bytes, kMapped, sizeof kMapped) == 0) return is_public_v4(bytes + 12);
-  const std::uint32_t head = number_of(bytes);
-  const bool global = head >> 29 == 1;                   // 2000::/3
-  const bool special = head >> 9 == 0x20010000U >> 9 ||  // 2001::/23: Teredo and protocols
-                       head == 0x20010db8U ||            // 2001:db8::/32
-                       head >> 16 == 0x2002;             // 2002::/16: 6to4
-  return global && !special;
+  if (address.family() != AF_INET6) return std::nullopt;
+  IpAddress bytes{};
+  const auto* target = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+  std::memcpy(bytes.data(), &target->sin6_addr, bytes.size());
+  return bytes;
 }
 
 }  // namespace
 
 bool is_public(std::string_view text) {
   const Result<SocketAddress> address = parse(text);
-  if (!address.has_value()) return false;
-  unsigned char bytes[16];
-  if (address->family() == AF_INET) {
-    const auto* target = reinterpret_cast<const sockaddr_in*>(&address->storage);
-    std::memcpy(bytes, &target->sin_addr, 4);
-    return is_public_v4(bytes);
-  }
-  if (address->family() != AF_INET6) return false;
-  const auto* target = reinterpret_cast<const sockaddr_in6*>(&address->storage);
-  std::memcpy(bytes, &target->sin6_addr, 16);
-  return is_public_v6(bytes);
+  const std::optional<IpAddress> ip = address ? ip_of(*address) : std::nullopt;
+  if (!ip) return false;
+  const auto holds = [&ip](const IpNetwork& network) { return network.contains(*ip); };
+  return std::ranges::any_of(kPublicNetworks, holds) &&
+         std::ranges::none_of(kSpecialNetworks, holds);
 }
 
 Result<Handle> listen(const Address& address) {

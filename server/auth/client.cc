@@ -1,10 +1,7 @@
 #include <berth/server/auth/client.h>
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -15,7 +12,6 @@ namespace {
 constexpr std::string_view kUnix = "unix";
 constexpr std::size_t kHostMax = 255;
 constexpr std::size_t kChainMax = 32;  // proxies in a row; what is farther away is not looked at
-using Bytes = std::array<std::uint8_t, 16>;
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -29,16 +25,6 @@ std::string_view bare(std::string_view address) {
   // Two colons and no brackets: IPv6 as X-Forwarded-For has it.
   const std::size_t colon = address.find(':');
   return colon == address.rfind(':') ? address.substr(0, colon) : address;
-}
-
-/// IPv4 as ::ffff:a.b.c.d, so that both compare alike.
-std::optional<Bytes> bytes_of(std::string_view address) {
-  const std::string text(address);
-  Bytes bytes{};
-  if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) return bytes;
-  bytes[10] = bytes[11] = 0xff;
-  if (::inet_pton(AF_INET, text.c_str(), bytes.data() + 12) == 1) return bytes;
-  return std::nullopt;
 }
 
 /// What is said by all lines of that name, in their order.
@@ -103,7 +89,7 @@ std::string parameter(std::string_view element, std::string_view name) {
 std::string as_peer(std::string_view said) {
   const std::string_view address = bare(said);
   if (said.starts_with(kUnix)) return "unknown";  // nobody is a local program by saying so
-  if (!bytes_of(address)) return std::string(said.substr(0, kHostMax));
+  if (!io::parse_ip(address)) return std::string(said.substr(0, kHostMax));
   if (address.find(':') == address.npos) return std::string(address);
   return "[" + std::string(address) + "]";
 }
@@ -138,23 +124,13 @@ Result<TrustedProxies> TrustedProxies::parse(const std::vector<std::string>& tex
       made.unix_ = true;
       continue;
     }
-    const std::size_t slash = text.find('/');
-    const std::string_view address = std::string_view(text).substr(0, slash);
-    const std::optional<Bytes> bytes = bytes_of(address);
-    const unsigned whole = address.find(':') == address.npos ? 32 : 128;
-    unsigned bits = whole;
-    bool right = bytes.has_value();
-    if (slash != text.npos) {
-      const char* const end = text.data() + text.size();
-      const auto [stop, bad] = std::from_chars(text.data() + slash + 1, end, bits);
-      right = right && bad == std::errc() && stop == end && bits <= whole;
-    }
-    if (!right) {
+    const std::optional<io::IpNetwork> network = io::IpNetwork::parse(text);
+    if (!network) {
       return fail(
           ErrorKind::invalid, "bad_config",
           "trusted_proxies must be addresses, networks like 10.0.0.0/8, or unix, not " + text);
     }
-    made.networks_.push_back({*bytes, bits + 128 - whole});
+    made.networks_.push_back(*network);
   }
   return made;
 }
@@ -162,15 +138,11 @@ Result<TrustedProxies> TrustedProxies::parse(const std::vector<std::string>& tex
 bool TrustedProxies::contains(std::string_view peer) const {
   if (peer.starts_with("unix:")) return unix_;
   if (networks_.empty()) return false;
-  const std::optional<Bytes> bytes = bytes_of(bare(peer));
-  if (!bytes) return false;
-  return std::any_of(networks_.begin(), networks_.end(), [&bytes](const Network& network) {
-    for (unsigned bit = 0; bit < network.bits; ++bit) {
-      const auto mask = static_cast<std::uint8_t>(0x80U >> bit % 8);
-      if (((*bytes)[bit / 8] & mask) != (network.bytes[bit / 8] & mask)) return false;
-    }
-    return true;
-  });
+  const std::optional<io::IpAddress> address = io::parse_ip(bare(peer));
+  return address &&
+         std::any_of(networks_.begin(), networks_.end(), [&address](const io::IpNetwork& network) {
+           return network.contains(*address);
+         });
 }
 
 Client client_of(const io::HttpRequest& request, const TrustedProxies& trusted,

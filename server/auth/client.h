@@ -3,8 +3,8 @@
 
 #include <berth/core/result.h>
 #include <berth/io/http_server.h>
+#include <berth/io/ip_network.h>
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,11 +32,7 @@ class TrustedProxies {
   bool empty() const { return networks_.empty() && !unix_; }
 
  private:
-  struct Network {
-    std::array<std::uint8_t, 16> bytes{};  // IPv4 as ::ffff:a.b.c.d
-    unsigned bits = 0;
-  };
-  std::vector<Network> networks_;
+  std::vector<io::IpNetwork> networks_;
   bool unix_ = false;
 };
 
