@@ -85,6 +85,13 @@ class Machine(unittest.TestCase):
         self.works("work", "echo scratch > $TMPDIR/x && cat $TMPDIR/x && mktemp")
         self.works("work", "sleep 300 & kill $!")
 
+    def check_overlay(self, agent):
+        view = self.open("over", agent, workspace="overlay")
+        if view["workspace"]["mode"] != "overlay":
+            self.skipTest("no overlays here")
+        self.works("over", "echo more >> README.md && git -c user.name=A -c user.email=a@example.org commit -qam Over")
+        self.client.call("DELETE", "/v1/sessions/over?force=1")
+
     def check_files(self, agent):
         """Neither what is berth's nor another session's can be read or changed."""
         self.open("mine", agent)
@@ -170,11 +177,7 @@ class Restricted(Machine):
         self.check_work("shell")
 
     def test_work_works_in_an_overlay(self):
-        view = self.open("over", "shell", workspace="overlay")
-        if view["workspace"]["mode"] != "overlay":
-            self.skipTest("no overlays here")
-        self.works("over", "echo more >> README.md && git -c user.name=A -c user.email=a@example.org commit -qam Over")
-        self.client.call("DELETE", "/v1/sessions/over?force=1")
+        self.check_overlay("shell")
 
     def test_files_of_others_are_out_of_reach(self):
         self.check_files("shell")
@@ -279,11 +282,7 @@ class Sandbox(Machine):
         self.check_work("shell")
 
     def test_work_works_in_an_overlay(self):
-        view = self.open("over", "shell", workspace="overlay")
-        if view["workspace"]["mode"] != "overlay":
-            self.skipTest("no overlays here")
-        self.works("over", "echo more >> README.md && git -c user.name=A -c user.email=a@example.org commit -qam Over")
-        self.client.call("DELETE", "/v1/sessions/over?force=1")
+        self.check_overlay("shell")
 
     def test_files_of_others_are_out_of_reach(self):
         self.check_files("shell")
