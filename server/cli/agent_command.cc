@@ -9,10 +9,6 @@ namespace berth::server {
 
 namespace {
 
-std::string text_of(const JsonView& view, std::string_view path) {
-  return printable(view.get_string(path).value_or("-"));
-}
-
 void show_decision(Terminal& terminal, const std::string& session, const JsonView& agent) {
   terminal.line(Style::yellow, "    could not be restored: " + text_of(agent, "decision.message"));
   for (const JsonView& choice : agent.elements("decision.choices")) {

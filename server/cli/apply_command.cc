@@ -37,20 +37,15 @@ std::string apply_body(const ApplyOptions& options) {
 }
 
 /// One request whose answer is shown by `show`, or as it is with --json.
-template <typename Show>
-int ask(const GlobalOptions& global, std::string target, std::string body, Show show) {
+int ask(const GlobalOptions& global, std::string target, std::string body,
+        void (*show)(Terminal& terminal, const JsonView& answer)) {
   Terminal terminal(global.no_color);
   const std::unique_ptr<Remote> remote = Remote::open(global, terminal);
   if (remote == nullptr) return 1;
   const std::optional<RemoteAnswer> answer =
       remote->call("POST", std::move(target), std::move(body));
   if (!answer) return remote->exit_code();
-  if (global.json) {
-    terminal.line(answer->response.body);
-  } else {
-    show(terminal, answer->json());
-  }
-  return 0;
+  return show_answer(terminal, global, *answer, show);
 }
 
 void show_restored(Terminal& terminal, const JsonView& answer) {

@@ -21,10 +21,6 @@ std::string agent_target(std::string_view name, std::string_view rest = {}) {
   return target;
 }
 
-std::string text_of(const JsonView& view, std::string_view path) {
-  return printable(view.get_string(path).value_or("-"));
-}
-
 /// `name  state  session  pid  +queued`
 void show_line(Terminal& terminal, const JsonView& agent) {
   terminal.write(Style::bold, fmt::format("{:<20}", text_of(agent, "name")));
@@ -36,15 +32,6 @@ void show_line(Terminal& terminal, const JsonView& agent) {
   terminal.line(fmt::format(" {:<16} {:<12} session {}{}", state, text_of(agent, "profile"),
                             text_of(agent, "session"),
                             pid == 0 ? std::string() : fmt::format("  pid {}", pid)));
-}
-
-int show(Terminal& terminal, const GlobalOptions& global, const RemoteAnswer& answer) {
-  if (global.json) {
-    terminal.line(answer.response.body);
-  } else {
-    show_line(terminal, answer.json());
-  }
-  return 0;
 }
 
 /// The id of the agent's session; nothing when that cannot be had, which was said then.
@@ -83,7 +70,7 @@ int named_start_command(const GlobalOptions& global, const NamedStartOptions& gi
   writer.end_object();
   const std::optional<RemoteAnswer> answer =
       remote->call("POST", agent_target(options.name, "/start"), std::move(body));
-  return answer ? show(terminal, global, *answer) : remote->exit_code();
+  return answer ? show_answer(terminal, global, *answer, show_line) : remote->exit_code();
 }
 
 int named_verb_command(const GlobalOptions& global, const std::string& name,
@@ -93,7 +80,7 @@ int named_verb_command(const GlobalOptions& global, const std::string& name,
   if (remote == nullptr) return 1;
   const std::optional<RemoteAnswer> answer = remote->call(
       "POST", agent_target(name, "/" + verb), now ? R"({"now":true})" : R"({"now":false})");
-  return answer ? show(terminal, global, *answer) : remote->exit_code();
+  return answer ? show_answer(terminal, global, *answer, show_line) : remote->exit_code();
 }
 
 int named_remove_command(const GlobalOptions& global, const std::string& name, bool force,
@@ -114,7 +101,7 @@ int named_status_command(const GlobalOptions& global, const std::string& name) {
   const std::optional<RemoteAnswer> answer =
       remote->call("GET", name.empty() ? "/v1/agents" : agent_target(name));
   if (!answer) return remote->exit_code();
-  if (global.json || !name.empty()) return show(terminal, global, *answer);
+  if (global.json || !name.empty()) return show_answer(terminal, global, *answer, show_line);
   const std::vector<JsonView> agents = answer->json().elements("agents");
   if (agents.empty()) terminal.note("no named agents; make one with `berth agent start`");
   for (const JsonView& agent : agents) show_line(terminal, agent);

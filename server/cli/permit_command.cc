@@ -11,10 +11,6 @@ namespace berth::server {
 
 namespace {
 
-std::string text_of(const JsonView& view, std::string_view path) {
-  return printable(view.get_string(path).value_or("-"));
-}
-
 void show_interaction(Terminal& terminal, const std::string& session, const JsonView& interaction) {
   terminal.write(Style::bold, text_of(interaction, "id"));
   const bool asks_permission = interaction.get_string("kind").value_or("") == "permission";

@@ -460,6 +460,20 @@ std::unique_ptr<Remote> Remote::open(const GlobalOptions& options, Terminal& ter
   return talk_to(std::move(url), std::move(token), elsewhere ? "" : state, options, terminal);
 }
 
+std::string text_of(const JsonView& view, std::string_view path, std::string_view absent) {
+  return printable(view.get_string(path).value_or(absent));
+}
+
+int show_answer(Terminal& terminal, const GlobalOptions& global, const RemoteAnswer& answer,
+                void (*in_words)(Terminal& terminal, const JsonView& body)) {
+  if (global.json) {
+    terminal.line(answer.response.body);
+  } else {
+    in_words(terminal, answer.json());
+  }
+  return 0;
+}
+
 std::string session_target(std::string_view id, std::string_view rest) {
   std::string target = "/v1/sessions/";
   append_percent_encoded(target, id);

@@ -83,6 +83,13 @@ class Remote {
   virtual void authorize(HttpHeaders& headers) const = 0;
 };
 
+/// The text at `path`, for a person; `absent` when there is none.
+std::string text_of(const JsonView& view, std::string_view path, std::string_view absent = "-");
+
+/// Shows an answer as it came with --json, else `in_words`. Returns the exit code.
+int show_answer(Terminal& terminal, const GlobalOptions& global, const RemoteAnswer& answer,
+                void (*in_words)(Terminal& terminal, const JsonView& body));
+
 /// `/v1/sessions/ID` + `rest`, with the id encoded.
 std::string session_target(std::string_view id, std::string_view rest = {});
 

@@ -12,10 +12,6 @@ namespace berth::server {
 
 namespace {
 
-std::string text_of(const JsonView& view, std::string_view path, std::string_view absent = "-") {
-  return printable(view.get_string(path).value_or(absent));
-}
-
 // What the session does now, in a word.
 std::string activity(const JsonView& session) {
   const std::string state = text_of(session, "state");
@@ -49,15 +45,6 @@ void show_session(Terminal& terminal, const JsonView& session) {
   row("events", std::to_string(session.get_int64("last_seq").value_or(0)));
   row("created", text_of(session, "created_at"));
   row("updated", text_of(session, "updated_at"));
-}
-
-int show(Terminal& terminal, const GlobalOptions& global, const RemoteAnswer& answer) {
-  if (global.json) {
-    terminal.line(answer.response.body);
-  } else {
-    show_session(terminal, answer.json());
-  }
-  return 0;
 }
 
 int simple_call(const GlobalOptions& global, const std::string& method, const std::string& target,
@@ -125,7 +112,7 @@ int session_new_command(const GlobalOptions& global, const SessionNewOptions& gi
     terminal.line(text_of(answer->json(), "id"));
     return 0;
   }
-  return show(terminal, global, *answer);
+  return show_answer(terminal, global, *answer, show_session);
 }
 
 int session_list_command(const GlobalOptions& global, int limit) {
@@ -158,7 +145,7 @@ int session_show_command(const GlobalOptions& global, const std::string& id) {
   if (remote == nullptr) return 1;
   const std::optional<RemoteAnswer> answer = remote->call("GET", session_target(id));
   if (!answer) return remote->exit_code();
-  return show(terminal, global, *answer);
+  return show_answer(terminal, global, *answer, show_session);
 }
 
 int session_close_command(const GlobalOptions& global, const std::string& id) {

@@ -18,10 +18,6 @@ std::string words_of(const JsonView& scopes) {
   return text;
 }
 
-std::string text_of(const JsonView& token, std::string_view member, std::string_view absent) {
-  return printable(token.get_string(member).value_or(absent));
-}
-
 }  // namespace
 
 int token_create_command(const GlobalOptions& global, const TokenCreateOptions& options) {
