@@ -1,5 +1,6 @@
 #include <berth/core/assert.h>
 #include <berth/core/http1.h>
+#include <berth/core/http_token.h>
 
 #include <algorithm>
 #include <charconv>
@@ -35,17 +36,6 @@ bool is_digit(char c) {
 }
 bool is_blank(char c) {
   return c == ' ' || c == '\t';
-}
-
-/// A token character of RFC 9110.
-bool is_token_char(char c) {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         (c != '\0' && kOthers.find(c) != std::string_view::npos);
-}
-
-bool is_token(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), is_token_char);
 }
 
 /// A character of a header's value: visible, blank, or above ASCII.

@@ -1,5 +1,7 @@
 #include <berth/server/egress/policy.h>
 
+#include <berth/core/http_token.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -47,6 +49,7 @@ std::optional<Split> split(std::string_view text) {
     const std::size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     out.host = text.substr(1, end - 1);
+    if (out.host.find(':') == std::string_view::npos) return std::nullopt;  // a name
     text.remove_prefix(end + 1);
     if (text.empty()) return out;
     if (!text.starts_with(':')) return std::nullopt;
@@ -54,7 +57,6 @@ std::optional<Split> split(std::string_view text) {
   } else {
     const std::size_t colon = text.find(':');
     out.host = text.substr(0, colon);
-    if (out.host.find(':') != std::string_view::npos) return std::nullopt;
     if (colon == std::string_view::npos) return out;
     out.port = text.substr(colon + 1);
   }
@@ -83,9 +85,8 @@ Result<std::string> headers_to_pass_on(std::string_view lines) {
     const std::string_view line = lines.substr(0, end);
     lines.remove_prefix(end + 2);
     const std::size_t colon = line.find(':');
-    const bool good = colon != std::string_view::npos && colon > 0 &&
-                      line.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos &&
-                      line.substr(0, colon).find_first_of(" \t") == std::string_view::npos;
+    const bool good = colon != std::string_view::npos && is_token(line.substr(0, colon)) &&
+                      line.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
     if (!good) return bad_request("a header that is none");
     if (!is_of_this_hop(line.substr(0, colon))) out.append(line).append("\r\n");
   }
@@ -144,7 +145,9 @@ Result<Request> parse_request(std::string_view head) {
   const std::string_view lines = head.substr(line_end + 2, head.size() - line_end - 4);
   const std::size_t first = line.find(' ');
   const std::size_t last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last || first == 0 ||
+  // A server that ends lines at a line feed would read a method that holds one as a whole request
+  // for another host.
+  if (first == std::string_view::npos || first == last || !is_token(line.substr(0, first)) ||
       !line.substr(last + 1).starts_with("HTTP/1.")) {
     return bad_request("the request line is not METHOD TARGET VERSION");
   }

@@ -7,7 +7,7 @@ seconds=${1:?usage: tests/fuzz/run.sh <seconds> [target...]}
 shift
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=$root/build-fuzz
-targets=${*:-http1 sse ndjson json_scan uri json_writer git_index ignore mail patch}
+targets=${*:-http1 sse ndjson json_scan uri json_writer git_index ignore mail patch egress}
 
 if [ ! -d "$build" ]; then
   CC=${CC:-clang-19} CXX=${CXX:-clang++-19} meson setup "$build" "$root" -Dfuzz=true \

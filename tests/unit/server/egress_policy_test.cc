@@ -84,6 +84,8 @@ TEST(EgressPolicy, RefusesWhatIsNoRequestToAProxy) {
         "CONNECT user@a:443 HTTP/1.1\r\n\r\n", "GET http:///x HTTP/1.1\r\n\r\n",
         "GET http://a/ b HTTP/1.1\r\n\r\n", "GET http://a/ HTTP/1.1\r\nbroken\r\n\r\n",
         "GET http://a/ HTTP/1.1\r\nA : b\r\n\r\n", "GET http://a/ HTTP/1.1\r\nA: b\rX: c\r\n\r\n",
+        "GET\n\nPOST\t/\tHTTP/1.1\nHost:b http://a/ HTTP/1.1\r\n\r\n",
+        "GET http://a/ HTTP/1.1\r\nX\nHost: b\r\n\r\n", "GET http://[a]/ HTTP/1.1\r\n\r\n",
         "GET http://a/ HTTP/2\r\n\r\n", "GET http://u:p@a/ HTTP/1.1\r\n\r\n"}) {
     EXPECT_FALSE(parse_request(head).has_value()) << head;
   }
