@@ -87,6 +87,9 @@ void CommandLine::add_global() {
                  "runs in the state folder)");
   app.add_option("--token", global.token,
                  "the token (default: $BERTH_TOKEN, or the server's file)");
+  app.add_option("--project", global.project,
+                 "the project, for a token that is good for all (default: $BERTH_PROJECT, or the "
+                 "token's)");
   app.add_option("--ca-file", global.ca_file,
                  "PEM file of the authorities to believe over https (default: $BERTH_CA_FILE, or "
                  "the system's)");

@@ -117,8 +117,8 @@ class HttpRemote final : public Remote {
   /// `home`: the state folder if that is where the server was found, else empty.
   HttpRemote(Terminal& terminal, std::unique_ptr<io::Reactor> reactor,
              std::unique_ptr<io::OffloadThreads> lanes, std::unique_ptr<io::TlsContext> tls,
-             io::HttpOrigin origin, std::string url, std::string token, std::string home,
-             io::SignalFd signals)
+             io::HttpOrigin origin, std::string url, std::string token, std::string project,
+             std::string home, io::SignalFd signals)
       : terminal_(terminal),
         reactor_(std::move(reactor)),
         lanes_(std::move(lanes)),
@@ -128,6 +128,7 @@ class HttpRemote final : public Remote {
         client_(connect()),
         url_(std::move(url)),
         token_(std::move(token)),
+        project_(std::move(project)),
         signals_(std::move(signals)),
         patience_over_(*this) {}
   ~HttpRemote() override {
@@ -172,6 +173,7 @@ class HttpRemote final : public Remote {
   }
   void authorize(HttpHeaders& headers) const override {
     if (!token_.empty()) headers.emplace_back("Authorization", "Bearer " + token_);
+    if (!project_.empty()) headers.emplace_back("Berth-Project", project_);
   }
 
  private:
@@ -212,6 +214,7 @@ class HttpRemote final : public Remote {
   std::unique_ptr<io::HttpClient> client_;
   std::string url_;
   std::string token_;
+  std::string project_;
   io::SignalFd signals_;
   StopSource interrupt_;
   bool interrupted_ = false;
@@ -424,9 +427,11 @@ std::unique_ptr<Remote> talk_to(std::string url, std::string token, std::string 
     terminal.complain(tls.error().message);
     return nullptr;
   }
-  auto remote = std::make_unique<HttpRemote>(terminal, std::move(*reactor), std::move(*lanes),
-                                             std::move(*tls), std::move(*origin), std::move(url),
-                                             std::move(token), std::move(home), std::move(signals));
+  std::string project = options.project;
+  if (project.empty()) project = ProgramEnvironment().get("BERTH_PROJECT").value_or("");
+  auto remote = std::make_unique<HttpRemote>(
+      terminal, std::move(*reactor), std::move(*lanes), std::move(*tls), std::move(*origin),
+      std::move(url), std::move(token), std::move(project), std::move(home), std::move(signals));
   if (!remote->watch_signals()) terminal.complain("Ctrl-C cannot be watched");
   return remote;
 }

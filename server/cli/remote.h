@@ -21,6 +21,7 @@ struct GlobalOptions {
   std::string state;    ///< Folder of the server; see state_directory_of().
   std::string url;      ///< Empty: what the server in `state` says in endpoint.json.
   std::string token;    ///< Empty: $BERTH_TOKEN, else the server's token file.
+  std::string project;  ///< Empty: $BERTH_PROJECT, else the token's.
   std::string ca_file;  ///< Whom to believe over https; empty: $BERTH_CA_FILE, else the system's.
   bool json = false;
   bool no_color = false;
@@ -79,7 +80,7 @@ class Remote {
   /// A client of its own, to be closed with close(). If the server was found in the state folder,
   /// it follows a server that was started anew somewhere else.
   virtual std::unique_ptr<io::HttpClient> connect() = 0;
-  /// The token, where it is to be shown.
+  /// The token, where it is to be shown, and the project that is asked for.
   virtual void authorize(HttpHeaders& headers) const = 0;
 };
 

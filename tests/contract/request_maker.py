@@ -64,7 +64,7 @@ class RequestMaker:
         name, schema = parameter["name"], parameter["schema"]
         if parameter["in"] == "path":
             arguments[name] = self.random.choice(self.known.get(name, ["unknown"]))
-        elif self.random.random() < 0.4:
+        elif self.random.random() < (0.02 if name == "Berth-Project" else 0.4):  # in others nothing is known
             value = self.value(schema)
             if parameter["in"] == "query":
                 query += [(name, item) for item in (value if isinstance(value, list) else [value])]

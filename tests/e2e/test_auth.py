@@ -262,6 +262,29 @@ class Auth(unittest.TestCase):
         self.refused(401, "unauthorized", Client(self.admin.url, token).get, "/v1/caller")
         self.assertEqual(run("create", "x", "--scope", "all").returncode, 2)
 
+    def test_the_commands_ask_in_the_project_that_is_named(self):
+        def run(*arguments, token=None, **environment):
+            command = [BINARY, "--url", self.admin.url, "--token", token or self.admin.token, *arguments]
+            return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+                                  env={**os.environ, "BERTH_PROJECT": "", **environment})
+
+        def listed(*arguments, **environment):
+            answer = run("--json", *arguments, "session", "list", **environment)
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            return [session["id"] for session in json.loads(answer.stdout)["sessions"]]
+        self.assertEqual(run("--project", "named", "session", "new", "by-flag").returncode, 0)
+        self.assertEqual(run("session", "new", "by-name", BERTH_PROJECT="named").returncode, 0)
+        self.assertEqual(sorted(listed("--project", "named")), ["by-flag", "by-name"])
+        self.assertEqual(sorted(listed(BERTH_PROJECT="named")), ["by-flag", "by-name"])
+        self.assertEqual(listed("--project", "empty", BERTH_PROJECT="named"), [])
+        self.assertNotIn("by-flag", listed())
+        foreign = run("--project", "named", "session", "list", token=self.make(VIEW, project="own")[0]["token"])
+        self.assertEqual(foreign.returncode, 1)
+        self.assertIn("another project", foreign.stderr)
+        odd = run("--project", "No Name", "session", "list")
+        self.assertEqual(odd.returncode, 1)
+        self.assertIn("Berth-Project", odd.stderr)
+
     def test_a_public_address_must_be_asked_for(self):
         refused = subprocess.run([BINARY, "serve", "--state", os.path.join(self.server.folder, "public"), "--listen",
                                   "0.0.0.0:0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

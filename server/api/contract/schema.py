@@ -88,6 +88,10 @@ FRESH = {304: {"description": "The client has it"}}
 KEY = header("Idempotency-Key", {"type": "string", "maxLength": 255}, "The same key and body: what the first one made.")
 
 
+PROJECT = header("Berth-Project", {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
+                 "In which project, for a token that is good for all; 403 for another's.")
+
+
 def flag(name, description):
     return query(name, enum("0", "1", "true", "false"), description)
 
@@ -159,8 +163,9 @@ def operation(method, path, name, summary, answers, *, tag, parameters=(), body=
     path_names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     in_path = [{"name": part, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
                 "description": PATH_PARAMETERS[part]} for part in path_names]
-    if in_path or parameters:
-        made["parameters"] = [*in_path, *parameters]
+    asked = [*in_path, *parameters, *([] if public else [PROJECT])]
+    if asked:
+        made["parameters"] = asked
     if body is not None:
         made["requestBody"] = {"required": body_needed,
                                "content": body if any("/" in key for key in body) else content(body)}
