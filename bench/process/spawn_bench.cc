@@ -9,6 +9,8 @@
 // keeper, three pipes each) live meanwhile. Started, held and reaped is one tiny static program.
 // "one by one" waits for the end of each before the next start, as the loop that it is compared
 // with does; "4 at once" lets up to four live.
+#include "children.h"
+
 #include <berth/core/assert.h>
 #include <berth/core/json_writer.h>
 #include <berth/io/fd_reactor.h>
@@ -18,15 +20,11 @@
 #include <berth/io/process_keeper.h>
 #include <berth/io/uring_ring.h>
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <spawn.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -40,6 +38,11 @@
 namespace {
 
 using namespace berth;
+using bench::BareChild;
+using bench::close_pipes;
+using bench::Ended;
+using bench::Held;
+using bench::tiny_child;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr const char* kBubblewrap = "/usr/bin/bwrap";
@@ -76,79 +79,15 @@ struct Way {
   Figures figures;
 };
 
-/// What everybody does: three pipes, posix_spawn in a session of its own, waitpid.
-class Spawned {
- public:
-  explicit Spawned(Figures& figures) {
-    const auto begin = SteadyClock::now();
-    for (auto& ends : pipes_) BERTH_ASSERT(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pipes_[0][0], 0);
-    posix_spawn_file_actions_adddup2(&actions, pipes_[1][1], 1);
-    posix_spawn_file_actions_adddup2(&actions, pipes_[2][1], 2);
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-    char name[] = BERTH_SPAWN_CHILD;
-    std::array<char*, 2> arguments = {name, nullptr};
-    BERTH_ASSERT(::posix_spawn(&pid_, name, &actions, &attributes, arguments.data(), environ) == 0);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    for (const int end : {pipes_[0][0], pipes_[1][1], pipes_[2][1]}) ::close(end);
-    figures.call_us.push_back(seconds_since(begin) * 1e6);
-  }
-  Spawned(const Spawned&) = delete;
-  Spawned& operator=(const Spawned&) = delete;
-  ~Spawned() {
-    int status = 0;
-    BERTH_ASSERT(::waitpid(pid_, &status, 0) == pid_ && status == 0);
-    for (const int end : {pipes_[0][1], pipes_[1][0], pipes_[2][0]}) ::close(end);
-  }
-
- private:
-  std::array<std::array<int, 2>, 3> pipes_;
-  pid_t pid_ = 0;
-};
-
 void by_posix_spawn(Figures& figures, int starts, std::size_t at_once) {
-  std::vector<std::unique_ptr<Spawned>> alive;
+  std::vector<std::unique_ptr<BareChild>> alive;
   for (int i = 0; i < starts; ++i) {
     if (alive.size() == at_once) alive.erase(alive.begin());  // waits for the oldest
-    alive.push_back(std::make_unique<Spawned>(figures));
+    const auto begin = SteadyClock::now();
+    alive.push_back(std::make_unique<BareChild>(false));
+    figures.call_us.push_back(seconds_since(begin) * 1e6);
     if (at_once == 1) alive.clear();
   }
-}
-
-/// Starts through a host and counts those that live.
-class Ended final : public io::ExitListener {
- public:
-  explicit Ended(io::Reactor& reactor) : reactor_(reactor) {}
-  void on_exit(io::ExitStatus status) override {
-    BERTH_ASSERT(describe(status) == "exit code 0");
-    ++count;
-    reactor_.stop();
-  }
-  int count = 0;
-
- private:
-  io::Reactor& reactor_;
-};
-
-io::LaunchSpec program(bool stays) {
-  io::LaunchSpec spec;
-  spec.command = BERTH_SPAWN_CHILD;
-  if (stays) spec.arguments = {"stay"};
-  spec.environment = {{"PATH", "/usr/bin:/bin"}};
-  spec.working_directory = "/";
-  spec.tag = "bench-" + std::to_string(::getpid());
-  return spec;
-}
-
-void close_pipes(io::Reactor& reactor, const io::Process& process) {
-  reactor.close(process.stdin_handle);
-  reactor.close(process.stdout_handle);
-  reactor.close(process.stderr_handle);
 }
 
 /// As the server confines its agents (server/agents/launch.cc), with folders of this machine.
@@ -170,7 +109,7 @@ io::Confinement confinement(io::Confinement::Kind kind) {
 void by_host(io::Reactor& reactor, io::ProcessHost& host, io::Confinement::Kind kind,
              Figures& figures, int starts, int at_once) {
   Ended ended(reactor);
-  io::LaunchSpec spec = program(false);
+  io::LaunchSpec spec = tiny_child(false);
   if (kind != io::Confinement::Kind::none) spec.confinement = confinement(kind);
   std::vector<std::unique_ptr<io::Process>> processes;
   for (int i = 0; i < starts; ++i) {
@@ -184,32 +123,6 @@ void by_host(io::Reactor& reactor, io::ProcessHost& host, io::Confinement::Kind 
   while (ended.count < starts) reactor.run();
   for (const auto& process : processes) close_pipes(reactor, *process);
 }
-
-/// Children that live while others are measured.
-class Held {
- public:
-  Held(io::Reactor& reactor, io::ProcessHost& host, int count)
-      : reactor_(reactor), nobody_(reactor) {
-    for (int i = 0; i < count; ++i) {
-      auto process = host.spawn(reactor, program(true), nobody_);
-      if (!process.has_value()) {
-        fmt::print(stderr, "child {}: {}\n", i, process.error().message);
-        std::exit(1);
-      }
-      processes_.push_back(std::move(*process));
-    }
-  }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  ~Held() {
-    for (const auto& process : processes_) close_pipes(reactor_, *process);
-  }
-
- private:
-  io::Reactor& reactor_;
-  Ended nobody_;
-  std::vector<std::unique_ptr<io::Process>> processes_;
-};
 
 struct Options {
   int rounds = 3;
@@ -346,7 +259,7 @@ int main(int argc, char** argv) {
   json.begin_array();
   fmt::print(" held  way                                  started and reaped  (to posix_spawn)\n");
   for (const int held : options.held) {
-    const Held others(**reactor, **holder, held);
+    const Held others(**reactor, **holder, static_cast<std::size_t>(held));
     measure(ways, options.rounds);
     report(ways, held, json);
   }

@@ -17,5 +17,6 @@ enum class BareWay {
 
 std::unique_ptr<Lane> make_bare_stream_lane(const Scenario& scenario, BareWay way);
 std::unique_ptr<Lane> make_bare_loop_lane(const Scenario& scenario);
+std::unique_ptr<Lane> make_bare_spawn_lane(const Scenario& scenario);
 
 }  // namespace berth::bench

@@ -26,5 +26,7 @@ std::unique_ptr<Lane> make_berth_socket_lane(const Scenario& scenario, std::stri
                                              BerthWay way);
 std::unique_ptr<Lane> make_berth_loop_lane(const Scenario& scenario, std::string_view engine,
                                            BerthWay way);
+/// By the keeper, the server's default.
+std::unique_ptr<Lane> make_berth_spawn_lane(const Scenario& scenario, std::string_view engine);
 
 }  // namespace berth::bench

@@ -24,7 +24,8 @@ std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view conte
     if (contestant == "reads") bare_way = BareWay::reads;
     if (contestant == "writev") bare_way = BareWay::writev;
     std::unique_ptr<Lane> lane = make_bare_stream_lane(scenario, bare_way);
-    return lane != nullptr ? std::move(lane) : make_bare_loop_lane(scenario);
+    if (lane == nullptr) lane = make_bare_loop_lane(scenario);
+    return lane != nullptr ? std::move(lane) : make_bare_spawn_lane(scenario);
   }
   const std::string_view engine = contestant == "berth-asio" ? "asio" : "uring";
   BerthWay way = BerthWay::operations;
@@ -34,6 +35,7 @@ std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view conte
   std::unique_ptr<Lane> lane = make_berth_pipes_lane(scenario, engine, way);
   if (lane == nullptr) lane = make_berth_socket_lane(scenario, engine, way);
   if (lane == nullptr) lane = make_berth_loop_lane(scenario, engine, way);
+  if (lane == nullptr) lane = make_berth_spawn_lane(scenario, engine);
   return lane;
 }
 

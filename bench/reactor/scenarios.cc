@@ -28,15 +28,18 @@ constexpr auto kScenarios = std::to_array<Scenario>({
     {"post-batch", Job::post_batch, 1000, 1, 10, 100, "message",
      "to another thread, 1000 at a time"},
     {"post-ball", Job::post_ball, 500, 1, 1, 100, "round trip", "to another thread and back"},
+    {"spawn-100", Job::spawn, 100, 1, 50, 20, "child", "started and reaped, 100 others alive"},
+    {"spawn-5000", Job::spawn, 5000, 1, 50, 20, "child", "started and reaped, 5000 others alive"},
 });
 
 constexpr std::string_view kMain = "berth-reactor-bench";
 
 constexpr auto kContestants = std::to_array<Contestant>({
-    {"epoll", kMain, "plain epoll, read(2) and write(2); std::multimap; a locked queue + eventfd"},
+    {"epoll", kMain,
+     "plain epoll, read(2) and write(2); std::multimap; a locked queue + eventfd; posix_spawn"},
     {"reads", kMain, "read(2) alone, on pipes that are known to be ready: the floor"},
     {"writev", kMain, "a bare loop of writev(2), 16 events in each"},
-    {"uring", kMain, "berth on io_uring, operations"},
+    {"uring", kMain, "berth on io_uring, operations; its keeper"},
     {"uring-streams", kMain, "berth on io_uring, coroutines over ByteStream"},
     {"uring-buffers", kMain, "berth on io_uring, operations that receive into provided buffers"},
     {"uring-remote", kMain, "berth on io_uring, post_remote"},
@@ -59,6 +62,8 @@ constexpr auto kTargets = std::to_array<Target>({
     {"burst-1000", "epoll", 0.12, 0.08, false},
     {"burst-5000", "epoll", 0.12, 0.08, false},
     {"ping-pong", "epoll", 1.1, 0.9, true},
+    // 1.5 and 2.5 times as many a second
+    {"spawn-5000", "epoll", 0.67, 0.4, true},
 });
 
 bool is_post(Job job) {
@@ -84,12 +89,15 @@ std::size_t Scenario::messages() const {
     case Job::post_batch:
     case Job::post_ball:
       return size * passes;
+    case Job::spawn:
+      return passes;
   }
   return 0;
 }
 
 bool Scenario::slow_to_set_up() const {
-  return size > 1000 && (job == Job::pipes || job == Job::raw_pipes || job == Job::fan_out);
+  return size > 1000 &&
+         (job == Job::pipes || job == Job::raw_pipes || job == Job::fan_out || job == Job::spawn);
 }
 
 std::span<const Scenario> scenarios() {
@@ -107,6 +115,7 @@ std::span<const Contestant> contestants() {
 }
 
 bool takes_part(const Contestant& contestant, const Scenario& scenario) {
+  if (scenario.job == Job::spawn) return contestant.name == "epoll" || contestant.name == "uring";
   if (contestant.name == "reads") {
     return scenario.job == Job::pipes || scenario.job == Job::raw_pipes;
   }
@@ -121,7 +130,8 @@ bool takes_part(const Contestant& contestant, const Scenario& scenario) {
   return true;
 }
 
-bool must_not_allocate(const Contestant& contestant, const Scenario&) {
+bool must_not_allocate(const Contestant& contestant, const Scenario& scenario) {
+  if (scenario.job == Job::spawn) return false;  // a process is an object
   return contestant.name == "uring" || contestant.name == "berth-asio";
 }
 

@@ -16,12 +16,13 @@ enum class Job {
   timer_fire,    ///< Timers armed and fired.
   post_batch,    ///< Messages to another thread's loop, many at a time.
   post_ball,     ///< One message to and fro between two threads' loops.
+  spawn,         ///< Tiny children started and reaped, one by one, while others live.
 };
 
 struct Scenario {
   std::string_view name;
   Job job;
-  std::size_t size;    ///< How many pipes, sockets, timers; messages of a batch; round trips.
+  std::size_t size;    ///< Pipes, sockets, timers; messages of a batch; round trips; others alive.
   std::size_t active;  ///< Pipes that get a line in each pass; events of a burst; else 1.
   std::size_t passes;  ///< Passes of one round.
   std::size_t rounds;  ///< Rounds of a full run.

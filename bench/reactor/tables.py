@@ -52,6 +52,16 @@ def machine(result):
             f"{rounds[0]} to {rounds[-1]} rounds a scenario."]
 
 
+def spawns(result):
+    found = [contestants(s) for s in result["scenarios"] if s["name"] == "spawn-5000"]
+    if not found:
+        return []
+    bare, ours = found[0]["epoll"], found[0]["uring"]
+    return [f"A tiny child started and reaped with 5000 others alive, p50 of the time it takes: {bare['p50_ns'][1] / 1e3:.0f} µs "
+            f"by posix_spawn and waitpid, {ours['p50_ns'][1] / 1e3:.0f} µs by the keeper ({ours['p50_ratio'][1]:.2f}; "
+            f"{ours['p50_ratio'][0]:.2f}-{ours['p50_ratio'][2]:.2f})."]
+
+
 def ping_pong(result):
     found = [contestants(s) for s in result["scenarios"] if s["name"] == "ping-pong"]
     if not found:
@@ -76,7 +86,7 @@ def blocks(result):
     pipes = [s for s in result["scenarios"] if s["name"].startswith(("pipes-", "raw-"))]
     return {"machine": machine(result), "pipes": table(pipes, PIPES),
             "others": table([s for s in result["scenarios"] if s not in pipes], OTHERS),
-            "ping-pong": ping_pong(result), "targets": targets(result)}
+            "ping-pong": ping_pong(result), "spawns": spawns(result), "targets": targets(result)}
 
 
 def filled(page, result):
