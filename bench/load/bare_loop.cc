@@ -9,13 +9,13 @@
 //   berth-bare-loop AGENT
 #include <berth/core/json_scan.h>
 
+#include "agent_pipes.h"
 #include "poller.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <csignal>
@@ -30,8 +30,11 @@
 namespace {
 
 using berth::JsonScanner;
+using berth::bench::AgentPipes;
 using berth::bench::die;
+
 using berth::bench::Poller;
+using berth::bench::start_agent;
 
 constexpr std::size_t kReadBytes = 64 * 1024;
 
@@ -86,7 +89,10 @@ class Connection final : public Poller::Handler {
 /// An agent's process and those who watch it.
 class Agent final : public Poller::Handler {
  public:
-  explicit Agent(World& world) : world_(world) { start(); }
+  explicit Agent(World& world) : world_(world), pipes_(start_agent(world.agent_program)) {
+    ::fcntl(pipes_.from_stdout, F_SETFL, O_NONBLOCK);
+    world_.poller.add(pipes_.from_stdout, EPOLLIN, *this);
+  }
   void prompt(std::string_view text) {
     say(R"({"jsonrpc":"2.0","id":3,"method":"session/prompt","params":{"prompt":")" +
         std::string(text) + "\"}}\n");
@@ -94,32 +100,11 @@ class Agent final : public Poller::Handler {
   std::vector<Connection*> readers;
 
  private:
-  void start() {
-    int in[2];
-    int out[2];
-    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) die("pipe2");
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    char* arguments[] = {world_.agent_program.data(), nullptr};
-    pid_t pid = 0;
-    if (::posix_spawn(&pid, arguments[0], &actions, nullptr, arguments, environ) != 0) die("spawn");
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(in[0]);
-    ::close(out[1]);
-    stdin_ = in[1];
-    stdout_ = out[0];
-    ::fcntl(stdout_, F_SETFL, O_NONBLOCK);
-    world_.poller.add(stdout_, EPOLLIN, *this);
-    say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"
-        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"session/new\"}\n");
-  }
   void say(const std::string& line) {
-    if (::write(stdin_, line.data(), line.size()) < 0) die("write to an agent");
+    if (::write(pipes_.to_stdin, line.data(), line.size()) < 0) die("write to an agent");
   }
   void on_ready(std::uint32_t) override {
-    const ssize_t got = ::read(stdout_, world_.hot.data(), kReadBytes);
+    const ssize_t got = ::read(pipes_.from_stdout, world_.hot.data(), kReadBytes);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) die("an agent ended");
     std::string_view bytes(world_.hot.data(), static_cast<std::size_t>(got));
@@ -152,8 +137,7 @@ class Agent final : public Poller::Handler {
   }
 
   World& world_;
-  int stdin_ = -1;
-  int stdout_ = -1;
+  AgentPipes pipes_;
   std::string carry_;
   std::uint64_t seq_ = 0;
 };

@@ -1,9 +1,9 @@
+#include "agent_pipes.h"
 #include "scenarios.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
@@ -21,36 +21,13 @@ double rss_kib(LoadRun& run) {
   return static_cast<double>(run.server().rss_bytes()) / 1024;
 }
 
-/// An agent started by the plainest means: pipes, posix_spawn, two requests, two answers.
 class BareAgent {
  public:
-  explicit BareAgent(const std::string& program) {
-    int in[2];
-    int out[2];
-    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) die("pipe2");
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    std::string path = program;
-    char* arguments[] = {path.data(), nullptr};
-    if (::posix_spawn(&pid_, path.c_str(), &actions, nullptr, arguments, environ) != 0) {
-      die("posix_spawn");
-    }
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(in[0]);
-    ::close(out[1]);
-    stdin_ = in[1];
-    stdout_ = out[0];
-    constexpr std::string_view kHello =
-        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"
-        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"session/new\"}\n";
-    if (::write(stdin_, kHello.data(), kHello.size()) < 0) die("write to an agent");
-  }
+  explicit BareAgent(const std::string& program) : pipes_(start_agent(program)) {}
   ~BareAgent() {
-    ::close(stdin_);  // it ends by that
-    ::close(stdout_);
-    ::waitpid(pid_, nullptr, 0);
+    ::close(pipes_.to_stdin);  // it ends by that
+    ::close(pipes_.from_stdout);
+    ::waitpid(pipes_.pid, nullptr, 0);
   }
   BareAgent(const BareAgent&) = delete;
   BareAgent& operator=(const BareAgent&) = delete;
@@ -58,16 +35,14 @@ class BareAgent {
   void wait_for_answers() {
     char bytes[4096];
     for (std::ptrdiff_t lines = 0; lines < 2;) {
-      const ssize_t got = ::read(stdout_, bytes, sizeof bytes);
+      const ssize_t got = ::read(pipes_.from_stdout, bytes, sizeof bytes);
       if (got <= 0) die("an agent ended");
       lines += std::count(bytes, bytes + got, '\n');
     }
   }
 
  private:
-  pid_t pid_ = 0;
-  int stdin_ = -1;
-  int stdout_ = -1;
+  AgentPipes pipes_;
 };
 
 /// Agents that a loop without a server starts in a second, as many at a time.
