@@ -2,16 +2,12 @@
 
 #include <berth/io/paths.h>
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <memory>
 
 namespace berth::inline v0::io {
 
@@ -61,8 +57,9 @@ std::uint64_t handled_by(int abi) {
 /// Adds rules for paths around what is hidden.
 class Rules {
  public:
-  Rules(int ruleset, std::uint64_t handled, const std::vector<std::string>& hidden)
-      : ruleset_(ruleset), handled_(handled) {
+  Rules(int ruleset, std::uint64_t handled, const std::vector<std::string>& hidden,
+        KeptEntries& entries)
+      : ruleset_(ruleset), handled_(handled), entries_(entries) {
     for (const std::string& path : hidden) hidden_.push_back(real_path_or(path));
   }
 
@@ -70,43 +67,29 @@ class Rules {
   Result<void> allow(const std::string& path, std::uint64_t rights) {
     Result<GivenPath> given = resolve_given(path, hidden_);
     if (!given.has_value()) return fail(std::move(given.error()));
-    if (given->path.empty()) return {};
-    const Fd opened(::open(given->path.c_str(), O_PATH | O_CLOEXEC));
-    if (!opened.valid()) return {};
-    return add(opened.get(), given->path, rights);
+    if (!given->opened.valid()) return {};
+    return add(given->opened.get(), given->folder, given->path, rights);
   }
 
  private:
-  Result<void> add(int opened, const std::string& path, std::uint64_t rights) {
-    if (hides_below(path)) return add_entries(path, rights);
-    struct stat info;
-    if (::fstat(opened, &info) != 0) return {};
+  Result<void> add(int opened, bool is_folder, const std::string& path, std::uint64_t rights) {
+    if (hides_below(path)) {
+      const auto add_entry = [&](const std::string& name, int entry,
+                                 bool holds_more) -> Result<void> {
+        const std::string below = (path == "/" ? "" : path) + "/" + name;
+        if (std::find(hidden_.begin(), hidden_.end(), below) != hidden_.end()) return {};
+        return add(entry, holds_more, below, rights);
+      };
+      // A link is not among them: it could lead into what is hidden.
+      return entries_.each(opened, path, add_entry);
+    }
     PathBeneath rule;
-    rule.allowed = rights & handled_ & (S_ISDIR(info.st_mode) ? ~0ULL : kOfFiles);
+    rule.allowed = rights & handled_ & (is_folder ? ~0ULL : kOfFiles);
     rule.parent_fd = opened;
     if (::syscall(SYS_landlock_add_rule, ruleset_, kPathBeneath, &rule, 0) == 0) return {};
     // What has no place in a tree of files (a pipe behind /dev/stdin) needs no rule.
     if (errno == EBADFD) return {};
     return fail(errno_error(errno, "landlock: " + path));
-  }
-
-  Result<void> add_entries(const std::string& folder, std::uint64_t rights) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), ::closedir);
-    if (listing == nullptr) return {};
-    while (const dirent* entry = ::readdir(listing.get())) {
-      const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      const std::string path = (folder == "/" ? "" : folder) + "/" + name;
-      if (std::find(hidden_.begin(), hidden_.end(), path) != hidden_.end()) continue;
-      // A link is not followed: it could lead into what is hidden.
-      const Fd opened(
-          ::openat(::dirfd(listing.get()), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-      struct stat info;
-      if (!opened.valid() || ::fstat(opened.get(), &info) != 0 || S_ISLNK(info.st_mode)) continue;
-      Result<void> added = add(opened.get(), path, rights);
-      if (!added.has_value()) return added;
-    }
-    return {};
   }
 
   bool hides_below(const std::string& path) const {
@@ -117,6 +100,7 @@ class Rules {
   int ruleset_;
   std::uint64_t handled_;
   std::vector<std::string> hidden_;
+  KeptEntries& entries_;
 };
 
 }  // namespace
@@ -144,7 +128,7 @@ LandlockSupport probe_landlock() {
   return support;
 }
 
-Result<Fd> make_landlock_rules(const Confinement& confinement) {
+Result<Fd> LandlockRules::make(const Confinement& confinement) {
   const LandlockSupport support = probe_landlock();
   if (!support.usable()) return fail(ErrorKind::unsupported, "no_landlock", support.reason);
   RulesetAttributes attributes;
@@ -153,7 +137,9 @@ Result<Fd> make_landlock_rules(const Confinement& confinement) {
   const std::size_t size = support.abi >= 6 ? 24 : support.abi >= 4 ? 16 : 8;
   Fd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
   if (!ruleset.valid()) return fail(errno_error(errno, "landlock_create_ruleset"));
-  Rules rules(ruleset.get(), attributes.files, confinement.hidden);
+  const std::lock_guard lock(mutex_);
+  entries_.begin();
+  Rules rules(ruleset.get(), attributes.files, confinement.hidden, entries_);
   for (const std::string& path : confinement.readable) {
     Result<void> allowed = rules.allow(path, kRead);
     if (!allowed.has_value()) return fail(std::move(allowed.error()));

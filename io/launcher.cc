@@ -1,5 +1,4 @@
 #include <berth/core/assert.h>
-#include <berth/io/landlock.h>
 #include <berth/io/launcher.h>
 #include <berth/io/process_tree.h>
 #include <berth/io/sandbox_arguments.h>
@@ -486,7 +485,7 @@ Result<Launched> Launcher::launch(const LaunchSpec& spec, const LaunchExtras& ex
   set_limits(spec.limits, extras, child);
   Fd rules;
   if (spec.confinement.kind == Confinement::Kind::landlock) {
-    Result<Fd> made = make_landlock_rules(spec.confinement);
+    Result<Fd> made = landlock_.make(spec.confinement);
     if (!made.has_value()) return fail(std::move(made.error()));
     rules = std::move(*made);
     child.rules = rules.get();

@@ -3,6 +3,7 @@
 
 #include <berth/core/result.h>
 #include <berth/io/fd.h>
+#include <berth/io/landlock.h>
 #include <berth/io/process_host.h>
 
 #include <array>
@@ -79,6 +80,7 @@ class Launcher {
   static void child_main(Child& child);
   static int child_entry(void* argument);
 
+  LandlockRules landlock_;
   std::mutex mutex_;
   /// Low descriptors of ours that hold the child's ends for the moment of the launch.
   std::array<Fd, 3> parking_;

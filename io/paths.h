@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/io/fd.h>
 
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ std::string real_path_or(const std::string& path);
 struct GivenPath {
   std::string path;  ///< With links resolved; empty when it does not exist.
   bool folder = false;
+  Fd opened;  ///< O_PATH; what has the path now. Invalid when it does not exist.
 };
 
 /// A path of Confinement::writable or readable; one that ends in '/' is made (0700) when absent.
