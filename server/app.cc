@@ -79,6 +79,7 @@ struct App::Running {
     NodeInfo info;
     info.state_directory = app.config_.state_directory;
     info.base_path = app.config_.base_path;
+    info.limits = limit_values(app.config_);
     info.pid = app.platform_.process_table().own_pid();
     for (const auto& [name, profile] : app.config_.agents) info.agents.push_back(name);
     return info;

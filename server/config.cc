@@ -2,12 +2,14 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/server/auth/browser.h>
+#include <berth/server/ops/limits_table.h>
 #include <berth/server/sessions/remote_credentials.h>
 
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
+#include <type_traits>
 #include <utility>
 
 namespace berth::server {
@@ -406,48 +408,18 @@ std::optional<Error> read_tls(io::TlsServerFiles& files, const ConfigSource& sou
 std::optional<Error> read_limits(Config& config, const ConfigSource& source,
                                  const toml::table& table) {
   Reader reader(source, "limits.", table);
-  reader.number("queue_max", config.sessions.queue_max);
-  reader.seconds("queue_time_max", config.sessions.queue_time_max);
-  reader.number("prompt_bytes_max", config.sessions.prompt_bytes_max);
-  reader.seconds("snapshot_wait_max", config.sessions.snapshot_wait_max);
-  reader.seconds("heartbeat", config.sessions.heartbeat);
-  reader.seconds("reader_stall_max", config.sessions.reader_stall_max);
-  reader.number("stream_sessions_max", config.sessions.stream_sessions_max);
-  reader.seconds("watch_interval", config.sessions.watch_interval);
-  reader.number("client_state_bytes_max", config.sessions.client_state_bytes_max);
-  reader.number("continuation_bytes_max", config.sessions.continuation_bytes_max);
-  reader.seconds("question_expiry", config.sessions.question_expiry);
-  reader.seconds("rest_after", config.sessions.rest_after);
-  reader.seconds("stall_after", config.sessions.stall_after);
-  reader.seconds("ping_every", config.sessions.ping_every);
-  reader.seconds("ping_max", config.sessions.ping_max);
-  reader.number("attach_retries_max", config.sessions.retries.retries_max);
-  reader.seconds("attach_retry_first", config.sessions.retries.wait_first);
-  reader.seconds("attach_retry_max", config.sessions.retries.wait_max);
-  reader.number("agents_live_max", config.pool.agents_live_max);
-  reader.number("agents_per_project_max", config.pool.agents_per_project_max);
-  reader.number("agents_memory_max", config.pool.agents_memory_max);
-  reader.seconds("agents_idle_ttl", config.pool.agents_idle_ttl);
-  reader.number("agents_starting_max", config.pool.agents_starting_max);
-  reader.number("starts_waiting_max", config.pool.starts_waiting_max);
-  reader.seconds("start_wait_max", config.pool.start_wait_max);
-  reader.seconds("crash_wait_first", config.pool.crash_wait_first);
-  reader.seconds("crash_wait_max", config.pool.crash_wait_max);
-  reader.seconds("drain_deadline", config.drain_deadline);
-  reader.number("connections_max", config.http.connections_max);
-  reader.number("body_max", config.http.body_max);
-  reader.seconds("head_timeout", config.http.head_timeout);
-  reader.seconds("body_timeout", config.http.body_timeout);
-  reader.seconds("idle_timeout", config.http.idle_timeout);
-  reader.number("auth_failures_max", config.gate.auth_failures_max);
-  reader.number("token_requests_max", config.gate.token_requests_max);
-  reader.number("tokens_max", config.gate.tokens_max);
-  reader.number("tickets_max", config.gate.tickets.tickets_max);
-  reader.seconds("ticket_life", config.gate.tickets.ticket_life);
-  reader.number("audit_bytes_max", config.gate.audit.audit_bytes_max);
-  reader.number("audit_files_max", config.gate.audit.audit_files_max);
-  reader.number("tail_bytes_max", config.journal.tail_bytes_max);
-  reader.seconds("commit_interval_min", config.journal.commit_interval_min);
+  for (const LimitSpec& spec : limits_table()) {
+    if (spec.fixed) continue;
+    std::visit(
+        [&](auto* value) {
+          if constexpr (std::is_same_v<decltype(value), Duration*>) {
+            reader.seconds(spec.name, *value);
+          } else {
+            reader.number(spec.name, *value);
+          }
+        },
+        spec.of(config));
+  }
   reader.refuse_unknown();
   return reader.error;
 }

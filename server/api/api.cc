@@ -174,7 +174,14 @@ void Api::find_route(ApiCall& call) {
 }
 
 io::HttpResponse Api::refuse(int status, const Error& error) {
-  return problem(status, error);
+  io::HttpResponse response = problem(status, error);
+  count_refusal(response);
+  return response;
+}
+
+void Api::count_refusal(const io::HttpResponse& response) {
+  const std::string_view limit = limit_of(response);
+  if (!limit.empty()) ++refusals_[limit];
 }
 
 std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {
@@ -182,6 +189,7 @@ std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request
   const Result<void> admitted = admit(&call, true);
   if (admitted.has_value()) return std::nullopt;
   io::HttpResponse response = refusal(call, admitted.error());
+  count_refusal(response);
   add_to_problem(response, problem_members(call));
   if (gate_.cors(request, call.client)) {
     add_cors_headers(response.headers, request.header("origin"));
@@ -308,7 +316,8 @@ Task<void> Api::handle(io::HttpExchange& exchange) {
   GuardedExchange guarded(exchange);
   ApiCall call = begin_call(exchange.request());
   call.exchange = &guarded;
-  guarded.on_problem([&call](io::HttpResponse& problem_document) {
+  guarded.on_problem([this, &call](io::HttpResponse& problem_document) {
+    count_refusal(problem_document);
     add_to_problem(problem_document, problem_members(call));
   });
   const bool cors = gate_.cors(*call.request, call.client);

@@ -10,10 +10,12 @@
 #include <berth/server/auth/caller.h>
 #include <berth/server/auth/gate.h>
 #include <berth/server/named/named_agents.h>
+#include <berth/server/ops/limits_table.h>
 #include <berth/server/sessions/directory.h>
 #include <berth/server/sessions/sse_writer.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +30,7 @@ struct NodeInfo {
   std::vector<std::string> agents;
   int pid = 0;
   std::string base_path;  ///< What clients see before "/v1", behind a proxy; "/x" or empty.
+  std::vector<LimitValue> limits;
 };
 
 class Api;
@@ -88,6 +91,7 @@ class Api final : public io::HttpHandler {
   /// not there yet, and this is asked again when it is.
   Result<void> admit(ApiCall* call, bool early);
   io::HttpResponse refusal(const ApiCall& call, const Error& error);
+  void count_refusal(const io::HttpResponse& response);
   /// The session that a route's first `{}` names, in the caller's project: a foreign one is as one
   /// that does not exist.
   Task<Result<SessionUse>> find_session(ApiCall* call);
@@ -219,7 +223,8 @@ class Api final : public io::HttpHandler {
   AuthGate& gate_;
   NodeInfo info_;
   StreamStats streams_;
-  std::vector<Histogram> times_;  // of routes(), and of what names none
+  std::vector<Histogram> times_;                        // of routes(), and of what names none
+  std::map<std::string_view, std::uint64_t> refusals_;  // by the name of the limit
   Prng trace_ids_;
   bool draining_ = false;
   bool backing_up_ = false;

@@ -42,6 +42,26 @@ void put_gate(JsonWriter& writer, AuthGate& gate) {
       .end_object();
 }
 
+/// Every limit of the table, what it is here, and how often a request was refused by it.
+void put_table(JsonWriter& writer, const std::vector<LimitValue>& limits,
+               const std::map<std::string_view, std::uint64_t>& refusals) {
+  writer.key("table").begin_array();
+  for (const LimitValue& limit : limits) {
+    const auto refused = refusals.find(limit.spec->name);
+    writer.begin_object().member("name", limit.spec->name);
+    writer.member("unit", to_string(limit.spec->unit)).key("value");
+    if (limit.value) {
+      writer.number(*limit.value);
+    } else {
+      writer.null();
+    }
+    writer.member_bool("fixed", limit.spec->fixed)
+        .member_uint64("refused", refused == refusals.end() ? 0 : refused->second)
+        .end_object();
+  }
+  writer.end_array();
+}
+
 }  // namespace
 
 Api::Answer Api::get_limits(ApiCall*) {
@@ -92,6 +112,7 @@ Api::Answer Api::get_limits(ApiCall*) {
       .end_object()
       .end_object();
   put_gate(writer, gate_);
+  put_table(writer, info_.limits, refusals_);
   writer.end_object();
   co_return json_response(200, std::move(body));
 }

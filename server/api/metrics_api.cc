@@ -159,6 +159,16 @@ void add_door(OpenMetrics& out, AuthGate& gate) {
   out.sample(gate.audit().stats().dropped);
 }
 
+/// The limits that answer with an error of their own, met or not: what is absent cannot be watched.
+void add_refusals(OpenMetrics& out, const std::map<std::string_view, std::uint64_t>& refusals) {
+  out.family("berth_refusals", Kind::counter, "Requests refused by a limit, by limit.");
+  for (const LimitSpec& spec : limits_table()) {
+    if (limit_named_by(spec.code, spec.name) != spec.name) continue;
+    const auto found = refusals.find(spec.name);
+    out.sample(found == refusals.end() ? std::uint64_t{0} : found->second, {{"limit", spec.name}});
+  }
+}
+
 void add_egress(OpenMetrics& out, const egress::Stats& stats) {
   out.family("berth_egress_doors", Kind::gauge, "Sandboxes that have a way to the proxy.");
   out.sample(stats.doors);
@@ -187,6 +197,7 @@ Api::Answer Api::metrics(ApiCall*) {
   add_streams(out, streams_);
   add_agents(out, context_.pool);
   add_door(out, gate_);
+  add_refusals(out, refusals_);
   if (context_.launches != nullptr && context_.launches->egress_stats() != nullptr) {
     add_egress(out, *context_.launches->egress_stats());
   }

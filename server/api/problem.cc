@@ -1,7 +1,9 @@
 #include <berth/server/api/problem.h>
 
 #include <berth/core/assert.h>
+#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/server/ops/limits_table.h>
 
 #include <optional>
 
@@ -149,9 +151,8 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
       .member("code", error.code)
       .member("kind", to_string(error.kind))
       .member_bool("retryable", is_retryable(error.kind));
-  if (std::string_view(error.code) == "overloaded") {
-    writer.member("limit",
-                  std::string_view(error.message).substr(0, error.message.find_first_of(": ")));
+  if (const std::string_view limit = limit_named_by(error.code, error.message); !limit.empty()) {
+    writer.member("limit", limit);
   }
   if (const auto field = field_of(error)) writer.member("field", cut(*field, kFieldMax));
   if (!body.empty()) writer.member_raw("body", body);
@@ -159,6 +160,16 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
   if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
+}
+
+std::string_view limit_of(const io::HttpResponse& problem) {
+  if (problem.body.find("\"limit\":") == std::string::npos) return {};
+  const Result<JsonDoc> document = JsonDoc::parse(problem.body);
+  const auto name = document ? document->root().get_string("limit") : std::nullopt;
+  for (const LimitSpec& spec : limits_table()) {
+    if (name == spec.name) return spec.name;
+  }
+  return {};
 }
 
 void add_to_problem(io::HttpResponse& response, std::string_view members) {

@@ -20,6 +20,9 @@ inline io::HttpResponse problem(const Error& error, std::string_view body = {}) 
   return problem(status_of(error), error, body);
 }
 
+/// The limit that a problem document names, as ops/limits_table.h has it; empty for none.
+std::string_view limit_of(const io::HttpResponse& problem);
+
 /// Puts the members of `members`, a JSON object that is not empty, into a problem document.
 void add_to_problem(io::HttpResponse& response, std::string_view members);
 

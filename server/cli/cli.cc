@@ -5,6 +5,7 @@
 #include <berth/server/cli/describe.h>
 #include <berth/server/cli/environment.h>
 #include <berth/server/cli/serve_command.h>
+#include <berth/server/ops/limits_table.h>
 
 #include <CLI/CLI.hpp>
 
@@ -480,11 +481,14 @@ void CommandLine::add_reference() {
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   made = command(app, "reference", "print the documentation of the command line", [this, print] {
+    if (shell == "limits") return print(limits_markdown());
     const CommandInfo info = describe(app);
     return print(shell == "man" ? man_page(info, kVersion) : markdown_reference(info));
   });
   made->group("");  // for the build, and for the page in docs
-  made->add_option("form", shell, "which")->required()->check(CLI::IsMember({"man", "markdown"}));
+  made->add_option("form", shell, "which")
+      ->required()
+      ->check(CLI::IsMember({"man", "markdown", "limits"}));
 }
 
 }  // namespace

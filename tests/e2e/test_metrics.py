@@ -56,6 +56,29 @@ class Metrics(unittest.TestCase):
         self.assertGreater(after[("process_resident_memory_bytes", ())], 1 << 20)
         wait_until(lambda: self.scrape()[("berth_sse_closed_total", (("reason", "client_gone"),))] == 1)
 
+    def test_refusals_are_counted_by_the_limit_that_the_problem_names(self):
+        client = self.server.client
+        client.post("/v1/sessions", {"id": "full"})
+
+        def refused(limit):
+            counted = self.scrape()[("berth_refusals_total", (("limit", limit),))]
+            row, = [row for row in client.get("/v1/limits")["table"] if row["name"] == limit]
+            self.assertEqual(row["refused"], counted)
+            return counted, row["value"]
+        self.assertEqual(refused("client_state_bytes_max"), (0, 16384))
+        reply = client.raw("PUT", "/v1/sessions/full/state", {"much": "x" * 20_000})
+        self.assertEqual((reply.status, reply.json()["limit"]), (413, "client_state_bytes_max"))
+        self.assertEqual(refused("client_state_bytes_max"), (1, 16384))
+        reply = client.raw("GET", "/" + "x" * 70_000)
+        self.assertGreaterEqual(reply.status, 400)
+        for _ in range(65):
+            client.prompt("full", "sleep 60000")
+            reply = client.raw("POST", "/v1/sessions/full/turns", {"prompt": "sleep 60000"})
+            if reply.status == 429:
+                break
+        self.assertEqual(reply.json()["limit"], "queue_max")
+        self.assertEqual(refused("queue_max"), (1, 64))
+
     def test_histograms_say_how_long_things_take(self):
         client = self.server.client
         client.post("/v1/sessions", {"id": "timed"})

@@ -65,6 +65,25 @@ class Reference(unittest.TestCase):
         shown = re.sub(".\b", "", done.stdout)  # bold is typed twice
         self.assertIn("--permission ask|allow|reject", shown)
 
+    def test_the_limits_are_told_as_the_table_has_them(self):
+        with open(os.path.join(ROOT, "docs", "configuration.md"), encoding="utf-8") as file:
+            section = re.search(r"^## `\[limits\]`\n.*?(?=^## `\[worktrees)", file.read(), re.M | re.S)[0]
+        self.assertEqual(section.strip(), berth("reference", "limits").strip(),
+                         "write that section anew: build/server/berth reference limits")
+
+    def test_every_limit_that_an_error_names_is_in_the_table(self):
+        table = set(re.findall(r"^\| `(\w+)`", berth("reference", "limits"), re.M))
+        named = set()
+        for folder in ("server", "io", "core"):
+            for place, _, files in os.walk(os.path.join(ROOT, folder)):
+                for name in (name for name in files if name.endswith(".cc")):
+                    with open(os.path.join(place, name), encoding="utf-8") as file:
+                        named |= set(re.findall(r'"(?:[^"]*above the limit )?([a-z_]+_max)(?:: | \(| is reached|")',
+                                                " ".join(re.findall(r"(?:fail|make_error|refuse)\([^;]*;", file.read()))))
+        self.assertGreaterEqual(len(named), 8, named)
+        inner = {"offload_queue_max", "shard_mailbox_max"}  # of the reactor, which knows no server
+        self.assertEqual(named - inner - table, set())
+
     def test_every_key_of_the_configuration_is_documented_with_its_default(self):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BERTH_")}
         printed = subprocess.run([BINARY, "config", "print", "--json"], check=True, capture_output=True, text=True,

@@ -65,6 +65,12 @@ SCHEMAS = {
                 "ticket_life": NUMBER, "audit_bytes_max": COUNT, "audit_files_max": COUNT,
             }),
         }),
+        "table": {"type": "array", "items": answer({
+            "name": STRING, "unit": enum("count", "bytes", "seconds"),
+            "value": described(or_null(NUMBER), "Null: none, or the machine decides."),
+            "fixed": described(BOOLEAN, "There is no key for it in the configuration."),
+            "refused": described(COUNT, "Requests that were refused by it since the start."),
+        })},
     }, description="How full the server is, and what bounds it; times in seconds."),
     "Probe": answer({
         "agent": STRING, "ok": {"type": "boolean", "const": True}, "protocol_version": INTEGER,
