@@ -1,5 +1,6 @@
 #include <berth/git/cache.h>
 #include <berth/git/failure.h>
+#include <berth/git/file_lock.h>
 #include <berth/git/files.h>
 #include <berth/git/objects.h>
 #include <berth/git/opened.h>
@@ -9,8 +10,6 @@
 
 #include <fcntl.h>
 #include <git2.h>
-#include <poll.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +17,6 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <memory>
 
 namespace berth::git {
 
@@ -30,36 +28,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kLockLookMs = 20;
 /// A lock file of a ref that is older was left by a process that died: they live for milliseconds.
 constexpr std::int64_t kStaleLockS = 600;
-
-/// Held for the life of a process at most: the kernel lets go when it dies.
-class FolderLock {
- public:
-  static Result<FolderLock> take(const std::string& path, const Patience& patience) {
-    FolderLock lock;
-    lock.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock.fd_ < 0) return fail(errno_error(errno, "open " + path));
-    while (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK && errno != EINTR) return fail(errno_error(errno, "flock " + path));
-      if (Result<void> patient = patience.check("waiting for another fetch"); !patient) {
-        return fail(std::move(patient).error());
-      }
-      ::poll(nullptr, 0, kLockLookMs);  // a lock of another process cannot be waited for in time
-    }
-    return lock;
-  }
-  FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FolderLock& operator=(FolderLock&&) = delete;
-  ~FolderLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
- private:
-  FolderLock() = default;
-  int fd_ = -1;
-};
 
 Result<std::string> hash_of(const std::string& text) {
   git_oid id;
@@ -193,8 +163,13 @@ Result<CachedRepository> RepositoryCache::open(const CacheRequest& request) {
   if (!hash) return fail(std::move(hash).error());
   if (Result<void> made = detail::make_folders(folder_); !made) return fail(made.error());
   const std::string folder = detail::canonical(folder_);
-  Result<FolderLock> lock = FolderLock::take(folder + "/" + *hash + ".lock", request.patience);
+  const std::string lock_file = folder + "/" + *hash + ".lock";
+  Result<detail::FileLock> lock = detail::FileLock::take(lock_file, request.patience);
   if (!lock) return fail(std::move(lock).error());
+  // When it was last asked for; see sweep_clones. A time that cannot be set makes it look idle.
+  const timespec times[2] = {{.tv_sec = request.now_s, .tv_nsec = 0},
+                             {.tv_sec = request.now_s, .tv_nsec = 0}};
+  static_cast<void>(::utimensat(AT_FDCWD, lock_file.c_str(), times, AT_SYMLINK_NOFOLLOW));
   return Slot(folder, *hash, request, *url).open();
 }
 

@@ -5,6 +5,7 @@
 #include <berth/core/result.h>
 #include <berth/git/patience.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,9 @@ class FileLock {
   /// Waits for `file` (made when missing, never removed) as long as patience lasts. Errors:
   /// `timed_out`, `cancelled`, by errno.
   static Result<FileLock> take(const std::string& file, const Patience& patience);
+
+  /// Nothing when somebody else holds it.
+  static Result<std::optional<FileLock>> try_take(const std::string& file);
 
   ~FileLock();
   FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -1,4 +1,5 @@
 #include <berth/git/files.h>
+#include <berth/git/folder_size.h>
 #include <berth/git/guard.h>
 #include <berth/git/names.h>
 #include <berth/git/opened.h>
@@ -6,13 +7,10 @@
 #include <berth/git/registration.h>
 #include <berth/git/removal.h>
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <set>
 
 namespace berth::git {
@@ -53,37 +51,11 @@ ReapVerdict decide(const ReapFacts& facts, std::int64_t grace_s) {
 
 namespace {
 
-constexpr int kDepthMax = 200;
-
-/// Adds up a folder; false when it could not be seen whole.
-bool measure(int parent, const char* name, dev_t device, int depth, const Patience& patience,
-             SurveyedWorktree& sum) {
-  if (depth > kDepthMax || patience.exhausted()) return false;
-  const int fd = ::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0) return false;
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd), ::closedir);
-  if (!dir) return false;
-  bool whole = true;
-  while (const dirent* entry = ::readdir(dir.get())) {
-    const std::string_view leaf = entry->d_name;
-    struct stat st{};
-    if (leaf == "." || leaf == ".." ||
-        ::fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_dev != device) {
-      continue;
-    }
-    sum.bytes += static_cast<std::uint64_t>(st.st_blocks) * 512;
-    ++sum.files;
-    if (S_ISDIR(st.st_mode)) {
-      whole = measure(fd, entry->d_name, device, depth + 1, patience, sum) && whole;
-    }
-  }
-  return whole;
-}
-
 void measure(const Patience& patience, SurveyedWorktree& worktree) {
-  struct stat st{};
-  if (::lstat(worktree.path.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return;
-  worktree.measured = measure(AT_FDCWD, worktree.path.c_str(), st.st_dev, 0, patience, worktree);
+  const detail::FolderSize size = detail::folder_size(worktree.path, patience);
+  worktree.bytes = size.bytes;
+  worktree.files = size.files;
+  worktree.measured = size.whole;
 }
 
 std::int64_t newest(const std::vector<std::string>& paths) {

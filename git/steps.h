@@ -75,7 +75,8 @@ namespace berth::git {
   X(cache_fetch)                     \
   X(cache_clone)                     \
   X(cache_rename)                    \
-  X(cache_time)
+  X(cache_time)                      \
+  X(cache_remove)
 
 enum class Step : std::uint8_t {
 #define BERTH_GIT_STEP(name) name,

@@ -333,8 +333,12 @@ Task<void> App::keep_tidy(StopToken stop) {
     Result<std::vector<ReapedItem>> gone = co_await running_->directory.reap(std::move(order));
     if (!gone.has_value()) {
       log_.write(LogLevel::warning, "tidy", gone.error().message);
-    } else if (!gone->empty()) {
-      log_.write(LogLevel::info, "tidy", std::to_string(gone->size()) + " refs looked at or gone");
+      continue;
+    }
+    const auto stayed = std::count_if(
+        gone->begin(), gone->end(), [](const ReapedItem& item) { return item.verdict == "kept"; });
+    if (const auto went = static_cast<std::ptrdiff_t>(gone->size()) - stayed; went > 0) {
+      log_.write(LogLevel::info, "tidy", std::to_string(went) + " refs or clones gone or failed");
     }
   }
 }

@@ -454,6 +454,8 @@ std::optional<Error> read_clones(CloneLimits& limits, const ConfigSource& source
   reader.text("folder", limits.folder);
   reader.seconds("time_max", limits.time_max);
   reader.seconds("fetch_age_max", limits.fetch_age_max);
+  reader.seconds("idle_max", limits.idle_max);
+  reader.number("bytes_max", limits.bytes_max);
   reader.text("proxy", limits.proxy);
   reader.text("ca_file", limits.ca_file);
   reader.refuse_unknown();

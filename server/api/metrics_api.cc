@@ -76,6 +76,13 @@ void add_streams(OpenMetrics& out, const StreamStats& streams) {
   out.sample(streams.failed, {{"reason", "failed"}});
 }
 
+void add_clones(OpenMetrics& out, const CloneTotals& totals) {
+  out.family("berth_clones", Kind::gauge, "Clones of remotes, as of the last tidying.");
+  out.sample(totals.clones);
+  out.family("berth_clones_bytes", Kind::gauge, "What they take on disk.");
+  out.sample(totals.bytes);
+}
+
 void add_agents(OpenMetrics& out, Pool& pool) {
   std::uint64_t phases[5] = {};
   std::map<int, std::uint64_t> memory;  // by process, which sessions may share
@@ -196,6 +203,7 @@ Api::Answer Api::metrics(ApiCall*) {
   add_journal(out, context_.journal.stats(), context_.journal.failing());
   add_streams(out, streams_);
   add_agents(out, context_.pool);
+  add_clones(out, context_.workspaces.clone_totals());
   add_door(out, gate_);
   add_refusals(out, refusals_);
   if (context_.launches != nullptr && context_.launches->egress_stats() != nullptr) {

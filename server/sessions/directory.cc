@@ -386,6 +386,7 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   constexpr int kPage = 1000;
   // Keys that a running open() has not told the store of yet are young: the grace time spares them.
   std::set<std::string> repositories;
+  std::set<std::string> used;
   SessionQuery query;
   query.every_project = query.include_deleted = query.include_archived = true;
   query.limit = kPage;
@@ -399,12 +400,14 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
       if (!has_worktree(row)) continue;
       repositories.insert(row.repository);
       if (row.state == SessionState::deleted) continue;
+      used.insert(row.repository);
       order.known_keys.push_back(row.key);
       order.keep_commits.push_back(row.base_tree);
       if (row.workspace_ready) order.live_keys.push_back(row.key);
     }
   }
   order.repositories.assign(repositories.begin(), repositories.end());
+  order.used_repositories.assign(used.begin(), used.end());
   co_return co_await context_.workspaces.reap(std::move(order));
 }
 

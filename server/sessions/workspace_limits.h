@@ -5,6 +5,7 @@
 #include <berth/io/watch.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,10 @@ struct CloneLimits {
   Duration time_max = std::chrono::minutes(10);  ///< Of one clone or fetch.
   /// A branch that is asked for is fetched again when the last fetch is older.
   Duration fetch_age_max = std::chrono::seconds(60);
+  /// One that nobody needs goes when it was not asked for in so long, and before that, longest idle
+  /// first, while all together hold more; see git/clone_sweep.h.
+  Duration idle_max = std::chrono::hours(24 * 30);
+  std::uint64_t bytes_max = std::uint64_t{64} << 30;
   std::string proxy;    ///< URL, for https; empty: none.
   std::string ca_file;  ///< Certificates to believe instead of the system's.
   std::vector<RemoteAccess> remotes;

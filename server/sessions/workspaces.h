@@ -179,22 +179,29 @@ struct WorkspaceRemoval {
 
 /// What may be taken away: whatever belongs to no session that exists.
 struct ReapOrder {
-  std::vector<std::string> live_keys;     ///< Of the sessions whose workspace is in use.
-  std::vector<std::string> known_keys;    ///< Of all sessions that are not deleted.
-  std::vector<std::string> keep_commits;  ///< Whose refs stay: the baselines of sessions.
-  std::vector<std::string> repositories;  ///< Of all sessions, also deleted ones.
-  std::int64_t age_min_s = 3600;          ///< Younger ones are left alone.
+  std::vector<std::string> live_keys;          ///< Of the sessions whose workspace is in use.
+  std::vector<std::string> known_keys;         ///< Of all sessions that are not deleted.
+  std::vector<std::string> keep_commits;       ///< Whose refs stay: the baselines of sessions.
+  std::vector<std::string> repositories;       ///< Of all sessions, also deleted ones.
+  std::vector<std::string> used_repositories;  ///< Of the sessions that are not deleted.
+  std::int64_t age_min_s = 3600;               ///< Younger ones are left alone.
   bool dry_run = true;
-  bool worktrees = true;  ///< False: only expired refs and the trash.
+  bool worktrees = true;  ///< False: only expired refs, clones and the trash.
 };
 
 struct ReapedItem {
-  std::string kind;  ///< "worktree" | "registration" | "ref" | "layer" | "repository"
+  std::string kind;  ///< "worktree" | "registration" | "ref" | "layer" | "repository" | "clone"
   std::string name;  ///< Path or ref.
   std::string key;
   std::string verdict;  ///< "removed" | "would remove" | "kept" | "failed"
   std::string reason;
   std::int64_t age_s = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// What clones of remotes take on disk, as of the last `reap`.
+struct CloneTotals {
+  std::uint64_t clones = 0;
   std::uint64_t bytes = 0;
 };
 
@@ -245,6 +252,7 @@ class Workspaces {
   virtual Task<Result<std::vector<std::string>>> finish_interrupted() = 0;
   /// What belongs to no session, from the disk's side and from git's.
   virtual Task<Result<std::vector<ReapedItem>>> reap(ReapOrder order) = 0;
+  virtual CloneTotals clone_totals() const { return {}; }
 };
 
 }  // namespace berth::server

@@ -58,8 +58,7 @@ GitWorkspaces::GitWorkspaces(io::Platform& platform, std::string state_directory
       state_(std::move(state_directory)),
       limits_(std::move(limits)),
       tools_(tools),
-      clones_(platform, limits_.clones.folder.empty() ? state_ + "/clones" : limits_.clones.folder,
-              limits_.clones, tools.command),
+      clones_(platform, clones_folder(), limits_.clones, tools.command),
       hints_(limits_.hints.watch ? tools.watcher : nullptr, limits_.hints) {}
 
 std::int64_t GitWorkspaces::now_s() const {

@@ -56,6 +56,7 @@ class GitWorkspaces final : public Workspaces {
   Task<Result<WorkspaceRemoval>> remove(Workspace workspace, RemoveOrder order) override;
   Task<Result<std::vector<std::string>>> finish_interrupted() override;
   Task<Result<std::vector<ReapedItem>>> reap(ReapOrder order) override;
+  CloneTotals clone_totals() const override { return clone_totals_; }
 
  private:
   template <typename Fn>
@@ -63,6 +64,9 @@ class GitWorkspaces final : public Workspaces {
     return platform_.offload().run(io::Lane::git, platform_.reactor(), std::move(work));
   }
   std::string private_index(const std::string& key) const { return state_ + "/index/" + key; }
+  std::string clones_folder() const {
+    return limits_.clones.folder.empty() ? state_ + "/clones" : limits_.clones.folder;
+  }
   std::string worktree_path(const std::string& key) const { return state_ + "/worktrees/" + key; }
   std::string apply_journal(const std::string& key) const { return state_ + "/apply/" + key; }
   Task<Result<Workspace>> create_from(WorkspaceSpec spec);
@@ -81,6 +85,7 @@ class GitWorkspaces final : public Workspaces {
   GitWorkspaceLimits limits_;
   GitWorkspaceTools tools_;
   RepositoryClones clones_;
+  CloneTotals clone_totals_;
   WorktreeHints hints_;
 };
 

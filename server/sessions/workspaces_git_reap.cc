@@ -1,4 +1,5 @@
 // What no session needs any more: worktrees, registrations, refs, trash.
+#include <berth/git/clone_sweep.h>
 #include <berth/git/guard.h>
 #include <berth/git/overlay.h>
 #include <berth/git/reaper.h>
@@ -38,6 +39,7 @@ class Reaper {
 
   git::GitCommand* command = nullptr;
   RetentionLimits retention;
+  CloneTotals totals;  ///< After `clones`.
 
   Result<void> worktrees() {
     git::ReapRequest request;
@@ -127,6 +129,40 @@ class Reaper {
     return {};
   }
 
+  /// Clones of remotes. Whatever a session has that is not deleted stays.
+  Result<void> clones(const std::string& folder, const CloneLimits& limits) {
+    git::CloneSweepRequest request;
+    request.folder = folder;
+    request.used = order_.used_repositories;
+    request.now_s = now_s_;
+    request.idle_min_s = order_.age_min_s;
+    request.idle_max_s = seconds_of(limits.idle_max);
+    request.bytes_max = limits.bytes_max;
+    request.dry_run = order_.dry_run;
+    request.patience = patience_;
+    Result<std::vector<git::SweptClone>> swept = git::sweep_clones(request);
+    if (!swept.has_value()) return fail(std::move(swept.error()));
+    for (git::SweptClone& clone : *swept) {
+      if (!clone.goes || order_.dry_run) {
+        ++totals.clones;
+        totals.bytes += clone.bytes;
+      }
+      const bool failed = !clone.error.empty();
+      std::string reason = failed ? std::move(clone.error) : std::move(clone.reason);
+      if (!clone.url.empty()) reason += " (" + clone.url + ")";
+      items_.push_back({"clone",
+                        clone.path,
+                        {},
+                        failed       ? "failed"
+                        : clone.goes ? done()
+                                     : "kept",
+                        std::move(reason),
+                        clone.idle_s,
+                        clone.bytes});
+    }
+    return {};
+  }
+
   void failed(const std::string& repository, const Error& error) {
     items_.push_back({"repository", repository, {}, "failed", error.message, 0, 0});
   }
@@ -183,15 +219,26 @@ class Reaper {
 
 }  // namespace
 
-Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder order) {
+Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder asked) {
   const std::int64_t now = now_s();
   const std::string state = state_;
   const Duration time = limits_.create_max;
   git::GitCommand* const command = tools_.command;
   const RetentionLimits retention = limits_.retention;
-  co_return co_await on_lane(
-      [order, now, state, time, command, retention]() -> Result<std::vector<ReapedItem>> {
+  const CloneLimits clones = limits_.clones;
+  const std::string folder = clones_folder();
+  io::Files* const files = &platform_.files();
+  CloneTotals totals;
+  CloneTotals* const seen = &totals;  // of this frame, which waits for the lane
+  Result<std::vector<ReapedItem>> items =
+      co_await on_lane([asked, now, state, time, command, retention, clones, folder, files,
+                        seen]() -> Result<std::vector<ReapedItem>> {
         const git::Patience patience = detail::patience_for(time);
+        ReapOrder order = asked;
+        // Clones that went, of sessions that are deleted.
+        std::erase_if(order.repositories, [&](const std::string& repository) {
+          return repository.starts_with(folder + "/") && !files->exists(repository);
+        });
         Reaper reaper(order, state, now, patience);
         reaper.command = command;
         reaper.retention = retention;
@@ -207,12 +254,18 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder order) {
           if (step.has_value()) step = reaper.refs(repository);
           if (!step.has_value()) reaper.failed(repository, step.error());
         }
+        // After the refs: one that held nothing else goes with them.
+        Result<void> swept = reaper.clones(folder, clones);
+        if (!swept.has_value()) return fail(std::move(swept.error()));
+        *seen = reaper.totals;
         if (!order.dry_run) {
           Result<std::size_t> emptied = git::empty_trash(state + "/trash", patience);
           if (!emptied.has_value()) return fail(std::move(emptied.error()));
         }
         return reaper.take();
       });
+  if (items.has_value()) clone_totals_ = totals;
+  co_return items;
 }
 
 }  // namespace berth::server

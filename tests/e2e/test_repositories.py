@@ -3,6 +3,7 @@
 long what berth leaves in them stays."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -308,6 +309,42 @@ class Retention(Rig):
         self.assertTrue(self.refs(f"refs/berth/s/{keys[kept]}"))
         self.turn(kept, "append a.txt two")
         self.assertEqual(set(self.files(kept)), {"a.txt"})
+
+
+class CloneRetention(Rig):
+    CONFIG = SECOND + "[clones]\nidle_max = 1\n[retention]\nsnapshot_age_max = 1\nsalvage_age_max = 1\n"
+
+    def reap(self, **options):
+        """What is said of the one clone; None when it is not there any more."""
+        items = self.client.post("/v1/reap", {"age_min_s": 0, **options})["items"]
+        self.assertEqual([i for i in items if i["verdict"] == "failed"], [])
+        found = [item for item in items if item["kind"] == "clone"]
+        return found[0] if found else None
+
+    def test_a_clone_goes_when_no_session_needs_it_and_comes_back(self):
+        session = self.client.open(repository="file://" + self.repository)
+        self.turn(session["id"], "write a.txt one")
+        clone = session["workspace"]["repository"]
+        # Idle for long enough, but somebody works on it, and closed it can be revived.
+        wait_until(lambda: self.reap()["age_s"] >= 2, 60)
+        self.client.call("POST", session_path(session["id"], "close"))
+        wait_until(lambda: self.client.session(session["id"])["state"] == "closed", 60)
+        seen = self.reap(dry_run=False)
+        self.assertEqual((seen["name"], seen["verdict"]), (clone, "kept"))
+        self.assertIn("a session uses it (" + self.repository, seen["reason"])
+        self.assertGreater(seen["bytes"], 0)
+        # Deleted, its salvage keeps the clone for as long as that is kept.
+        self.client.call("DELETE", session_path(session["id"]) + "?force=1")
+        wait_until(lambda: self.reap(dry_run=False)["verdict"] == "removed", 60)
+        self.assertFalse(os.path.exists(clone))
+        self.assertIsNone(self.reap())
+        again = self.client.open(repository="file://" + self.repository)
+        self.assertEqual(again["workspace"]["repository"], clone)
+        self.turn(again["id"], "write a.txt two")
+        self.assertEqual(self.reap()["verdict"], "kept")
+        metrics = self.client.raw("GET", "/metrics").body.decode()
+        self.assertIn("\nberth_clones 1\n", metrics)
+        self.assertGreater(int(re.search(r"^berth_clones_bytes (\d+)$", metrics, re.M)[1]), 0)
 
 
 class LongRetention(Rig):

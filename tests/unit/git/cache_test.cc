@@ -3,10 +3,15 @@
 #include "temp_repository.h"
 
 #include <berth/git/cache.h>
+#include <berth/git/clone_sweep.h>
 #include <berth/git/guard.h>
+#include <berth/git/removal.h>
 #include <berth/git/repository.h>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -144,6 +149,132 @@ TEST_F(Cache, AFetchKilledAnywhereIsRepeated) {
     EXPECT_EQ(in(cached, "fsck"), "");
     EXPECT_EQ(in(cached, "rev-parse HEAD"), git("rev-parse main"));
   }
+}
+
+/// Clones of three remotes, asked for at 1000, 2000 and 3000.
+class CloneSweep : public Cache {
+ protected:
+  void SetUp() override {
+    for (int i = 0; i < 3; ++i) {
+      const std::string name = root_ + "/remote" + std::to_string(i);
+      sh(root_, "git clone -q --bare repo " + name);
+      CacheRequest one = request(name);
+      one.now_s = 1000 * (i + 1);
+      clones_.push_back(opened(one).path);
+    }
+  }
+  CloneSweepRequest sweep() const {
+    return {.folder = root_ + "/cache",
+            .now_s = 10'000,
+            .idle_min_s = 0,
+            .idle_max_s = 1'000'000,
+            .dry_run = false};
+  }
+  /// What is left of the three: "0", "12".
+  std::string left(const CloneSweepRequest& request) {
+    Result<std::vector<SweptClone>> swept = sweep_clones(request);
+    EXPECT_TRUE(swept);
+    std::string names;
+    for (std::size_t i = 0; i < clones_.size(); ++i) {
+      if (exists(clones_[i] + "/objects")) names += std::to_string(i);
+    }
+    EXPECT_TRUE(!exists(root_ + "/cache/tmp") || fs::is_empty(root_ + "/cache/tmp"));
+    return names;
+  }
+  std::vector<std::string> clones_;
+};
+
+TEST_F(CloneSweep, TakesWhatNobodyAskedForInALongTime) {
+  CloneSweepRequest request = sweep();
+  EXPECT_EQ(left(request), "012");
+  request.idle_max_s = 8001;
+  request.dry_run = true;
+  Result<std::vector<SweptClone>> swept = sweep_clones(request);
+  ASSERT_TRUE(swept);
+  ASSERT_EQ(swept->size(), 3U);
+  EXPECT_TRUE(swept->at(0).goes && !swept->at(1).goes && !swept->at(2).goes);
+  EXPECT_EQ(swept->at(0).path, clones_[0]);
+  EXPECT_EQ(swept->at(0).url, root_ + "/remote0");
+  EXPECT_EQ(swept->at(0).idle_s, 9000);
+  EXPECT_GT(swept->at(0).bytes, 4096U);
+  EXPECT_EQ(left(request), "012");
+  request.dry_run = false;
+  EXPECT_EQ(left(request), "12");
+  // Asked for again, also without a fetch, it is not idle any more; and one that went comes back.
+  CacheRequest again = this->request(root_ + "/remote1");
+  again.now_s = 9999;
+  again.age_max_s = -1;
+  EXPECT_FALSE(opened(again).fetched);
+  request.idle_max_s = 100;
+  EXPECT_EQ(left(request), "1");
+  const CachedRepository back = opened(this->request(root_ + "/remote0"));
+  EXPECT_TRUE(back.cloned);
+  EXPECT_EQ(in(back, "rev-parse HEAD"), git("rev-parse main"));
+}
+
+TEST_F(CloneSweep, TakesThoseLongestNotAskedForUntilTheRestFits) {
+  CloneSweepRequest request = sweep();
+  Result<std::vector<SweptClone>> swept = sweep_clones(request);
+  ASSERT_TRUE(swept);
+  request.bytes_max = swept->at(0).bytes + swept->at(1).bytes + swept->at(2).bytes;
+  EXPECT_EQ(left(request), "012");
+  --request.bytes_max;
+  EXPECT_EQ(left(request), "12");
+  request.bytes_max = 1;
+  request.idle_min_s = 7500;  // younger ones are spared, however much there is
+  EXPECT_EQ(left(request), "2");
+}
+
+TEST_F(CloneSweep, LeavesWhatAnybodyNeeds) {
+  CloneSweepRequest request = sweep();
+  request.idle_max_s = 0;
+  request.used = {clones_[0]};
+  Result<CreatedWorktree> made =
+      create_worktree({.worktree = {clones_[1], tree(), key()}, .base = {}});
+  ASSERT_TRUE(made) << made.error().message;
+  sh(clones_[2], "git branch mine HEAD");
+  EXPECT_EQ(left(request), "012");
+  sh(clones_[2], "git pack-refs --all");
+  EXPECT_EQ(left(request), "012");
+  sh(clones_[2], "git branch -q -D mine && git update-ref refs/stash HEAD");
+  EXPECT_EQ(left(request), "012");
+  sh(clones_[2], "git update-ref -d refs/stash && git pack-refs --all");
+  EXPECT_EQ(left(request), "01");
+  // Its folder and its branch gone, what berth keeps of the session is still there.
+  WorkLoss report;
+  ASSERT_TRUE(remove_worktree({.worktree = {clones_[1], tree(), key()}}, report));
+  EXPECT_EQ(left(request), "01");
+  sh(clones_[1],
+     "git for-each-ref --format=\"delete %(refname)\" refs/berth | git update-ref "
+     "--stdin");
+  EXPECT_EQ(left(request), "0");
+  // A fetch under way is not disturbed.
+  request.used.clear();
+  const std::string lock = clones_[0].substr(0, clones_[0].size() - 4) + ".lock";
+  const int fd = ::open(lock.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(fd, LOCK_EX), 0);
+  EXPECT_EQ(left(request), "0");
+  ::close(fd);
+  EXPECT_EQ(left(request), "");
+}
+
+TEST_F(CloneSweep, KilledAnywhereIsFinishedByTheNext) {
+  CloneSweepRequest request = sweep();
+  request.idle_max_s = 0;
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, 20);
+    opened(this->request(root_ + "/remote0"));
+    CloneSweepRequest dying = request;
+    dying.patience.on_step = count_down;
+    done = ran_to_its_end(step, [&] { return sweep_clones(dying).has_value(); });
+    const CachedRepository cached = opened(this->request(root_ + "/remote0"));
+    EXPECT_EQ(in(cached, "fsck"), "");
+    EXPECT_EQ(left(request), "");
+  }
+  // Also what a clone that crashed left, whose URL nobody asks for again.
+  fs::create_directories(root_ + "/cache/tmp/" + std::string(40, 'a') + ".XyZ123/objects");
+  EXPECT_EQ(left(request), "");
 }
 
 TEST_F(Cache, WhatADeadProcessLeftIsCleared) {

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 """A real server of git repositories over https: git's own http-backend behind Python's TLS.
 
-    git_https_server.py FOLDER CERTIFICATE KEY LOG PORT
+    git_https_server.py FOLDER CERTIFICATE KEY LOG [PORT]
 
-Prints its port once it listens (the caller holds it bound, without listening, so that it stays the caller's). "/auth/..." asks for agent:sesame, "/silent/..." answers nothing, "/away/PORT/..." leads there.
+Prints its port once it listens. PORT is one that the caller holds bound, without listening, so that it stays the caller's.
+"/auth/..." asks for agent:sesame, "/silent/..." answers nothing, "/away/PORT/..." leads there.
 """
 import base64, http.server, os, ssl, subprocess, sys, threading
-root, cert, key, log, port = sys.argv[1:6]
+root, cert, key, log = sys.argv[1:5]
+port = sys.argv[5] if len(sys.argv) > 5 else "0"
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
