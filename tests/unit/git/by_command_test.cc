@@ -327,6 +327,28 @@ TEST_P(ByCommand, NothingThatAnAgentPlantsIsExecuted) {
   EXPECT_FALSE(exists(mark()));
 }
 
+TEST_P(ByCommand, TheGuardSeesWhatIsHiddenStagedOrUnderWay) {
+  const CreatedWorktree made = make();
+  const auto state = [&] {
+    Result<WorkLoss> loss = worktree_state({.worktree = there(), .base = made.base_commit});
+    EXPECT_EQ(code_of(loss), "");
+    return loss.value_or(WorkLoss{});
+  };
+  const std::string original = read(tree() + "/dir/b.txt");
+  in_tree("update-index --assume-unchanged dir/b.txt");
+  write(tree() + "/dir/b.txt", "hidden\n");
+  EXPECT_TRUE(state().unknown);
+  in_tree("update-index --no-assume-unchanged dir/b.txt");
+  write(tree() + "/dir/b.txt", original);
+  EXPECT_TRUE(state().loses_nothing()) << state().reason;
+  const std::string merge = repo() + "/.git/worktrees/" + key() + "/MERGE_HEAD";
+  write(merge, made.base_commit + "\n");
+  EXPECT_TRUE(state().dirty);
+  fs::remove(merge);
+  in_tree("update-index --add --cacheinfo 160000," + made.base_commit + ",module");
+  EXPECT_EQ(state().changed, 1U);
+}
+
 TEST_P(ByCommand, StopsWhenItsTimeIsUp) {
   std::atomic<bool> cancelled = true;
   Result<CreatedWorktree> made =

@@ -202,6 +202,38 @@ TEST_F(Guard, WhatCannotBeSalvagedIsNotRemoved) {
   EXPECT_TRUE(exists(tree() + "/unborn/file"));
 }
 
+TEST_F(Guard, AFileThatNoCommitCanHoldIsNotRemovedByForceEither) {
+  ASSERT_EQ(::mkfifo((tree() + "/pipe").c_str(), 0666), 0);
+  write(tree() + "/untracked", "u\n");
+  EXPECT_EQ(refused(removal(true)), "salvage_incomplete");
+  EXPECT_TRUE(exists(tree() + "/pipe"));
+  EXPECT_EQ(git("for-each-ref refs/berth/x"), "");
+}
+
+TEST_F(Guard, ASubmoduleStagedAtAnotherCommitIsWork) {
+  in_tree("update-index --add --cacheinfo 160000," + base_ + ",module");
+  write(tree() + "/.gitmodules",
+        "[submodule \"module\"]\n\tpath = module\n\turl = /none\n\tignore = all\n");
+  in_tree("add .gitmodules && git commit -q -m module");
+  base_ = in_tree("rev-parse HEAD").substr(0, 40);
+  fs::create_directories(tree() + "/module");
+  EXPECT_TRUE(state().loses_nothing());
+  const std::string other = git("commit-tree -m x main^{tree}").substr(0, 40);
+  in_tree("update-index --cacheinfo 160000," + other + ",module");
+  EXPECT_EQ(state().changed, 1U);
+  EXPECT_EQ(refused(removal()), "worktree_has_work");
+}
+
+TEST_F(Guard, ASalvageHoldsTheBranchThatHeadIsNotOn) {
+  in_tree("commit -q --allow-empty -m on-the-branch");
+  const std::string tip = in_tree("rev-parse HEAD").substr(0, 40);
+  in_tree("checkout -q --detach " + base_);
+  write(tree() + "/untracked", "u\n");
+  const Removal done = removed(removal(true));
+  EXPECT_EQ(git("rev-parse " + done.salvage_ref + "^1 " + done.salvage_ref + "^2"),
+            base_ + "\n" + tip + "\n");
+}
+
 TEST_F(Guard, ARemovalCutShortIsFinishedTheNextTime) {
   in_tree("checkout -q --detach && git commit -q --allow-empty -m detached");
   const std::string head = in_tree("rev-parse HEAD").substr(0, 40);
