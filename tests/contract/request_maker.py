@@ -7,6 +7,7 @@
 
 import copy
 import json
+import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -15,6 +16,9 @@ WORDS = ["", "a", "x" * 300, "x" * HUGE, "..", "../../etc/passwd", "%2e%2e", "a/
          "null", "é", "\U0001f6a2", "‮", "\ud800", "'; DROP TABLE sessions; --", "{}", "[]", "\r\nX: y", "base", "turn:1",
          "before:1", "turn:-1", "turn:99999999999999999999", "latest", "HEAD", "/nonexistent/none", "https://127.0.0.1:1/none",
          "file:///nonexistent/none"]
+# Those of the words, whole or cut, that are names of projects: what is made in them must be found again.
+PROJECTS = sorted({"default", *(cut for word in WORDS for cut in (word[:10], word)
+                                if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", cut))})
 NUMBERS = [0, 1, -1, 2, 1000, 1001, 2**31, 2**32, 2**53 + 1, 2**62, 2**63, 2**64, 2**70, -2**63 - 1, 1.5, 1e300, -0.0]
 OTHERS = [None, True, False, 0, -1, 1.5, "", "text", [], [[]], {}, {"a": {}}]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"]
@@ -65,7 +69,7 @@ class RequestMaker:
         if parameter["in"] == "path":
             arguments[name] = self.random.choice(self.known.get(name, ["unknown"]))
         elif self.random.random() < (0.02 if name == "Berth-Project" else 0.4):  # in others nothing is known
-            value = self.value(schema)
+            value = self.random.choice(PROJECTS) if name == "Berth-Project" else self.value(schema)
             if parameter["in"] == "query":
                 query += [(name, item) for item in (value if isinstance(value, list) else [value])]
             else:

@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 import contract  # noqa: E402
 from berth_client import Problem, session_path  # noqa: E402
 from berth_server import BINARY, RSS_COUNTS, Server, describe, make_repository, wait_until  # noqa: E402
-from request_maker import RequestMaker  # noqa: E402
+from request_maker import PROJECTS, RequestMaker  # noqa: E402
 from summary import figure, main  # noqa: E402
 
 COUNT = int(os.environ.get("BERTH_REQUESTS") or (100_000 if os.environ.get("BERTH_FULL") else 4000))
@@ -258,11 +258,13 @@ class Requests(unittest.TestCase):
         return len(os.listdir(f"{folder}/fd")), len(self.children()), resident
 
     def end_everything(self):
-        for agent in self.client.get("/v1/agents")["agents"]:
-            self.client.call("DELETE", f"/v1/agents/{agent['name']}?force=1&purge=1", timeout=HANG)
-        while sessions := self.client.get("/v1/sessions?limit=100&archived=1")["sessions"]:
-            for session in sessions:
-                self.client.call("DELETE", session_path(session["id"]) + "?force=nested", timeout=HANG)
+        for project in PROJECTS:
+            there = {"Berth-Project": project}
+            for agent in self.client.call("GET", "/v1/agents", headers=there)["agents"]:
+                self.client.call("DELETE", f"/v1/agents/{agent['name']}?force=1&purge=1", headers=there, timeout=HANG)
+            while sessions := self.client.call("GET", "/v1/sessions?limit=100&archived=1", headers=there)["sessions"]:
+                for session in sessions:
+                    self.client.call("DELETE", session_path(session["id"]) + "?force=nested", headers=there, timeout=HANG)
         self.begin_again()
 
     def children(self):
