@@ -11,6 +11,7 @@
 #include <berth/io/systemd.h>
 #include <berth/server/app.h>
 #include <berth/server/cli/environment.h>
+#include <berth/server/cli/first_process.h>
 #include <berth/server/cli/serve_config.h>
 #include <berth/server/sessions/git_command_process.h>
 #include <berth/server/sessions/workspaces_git.h>
@@ -229,6 +230,7 @@ int serve_command(const ServeOptions& options) {
   StderrLog text_log;
   JsonLog json_log;
   LogSink& log = options.log == "json" ? static_cast<LogSink&>(json_log) : text_log;
+  if (const std::optional<int> ended = run_as_first_process()) return *ended;
   // A limit on the size of files is a full disk, which is no reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
   // Before any thread starts.
