@@ -80,6 +80,39 @@ class Debian(unittest.TestCase):
                 _, said = server.communicate(timeout=60)
         self.assertEqual(server.returncode, 0, said)
 
+    def test_is_installed_by_dpkg_and_runs_a_first_turn_from_there(self):
+        """On an overlay of this machine's files, so that dpkg has its own record of what is here to depend on."""
+        place = os.path.join(self.folder.name, "machine")
+        os.mkdir(place)
+        root = os.path.join(place, "root")
+        enter = f"""mount -t tmpfs none {place}
+mkdir {place}/upper {place}/work {root}
+mount -t overlay overlay -o lowerdir=/,upperdir={place}/upper,workdir={place}/work {root}
+mount --rbind /dev {root}/dev
+mount -t proc proc {root}/proc
+mount -t tmpfs none {root}/tmp
+cp {self.package} {root}/tmp/berth.deb
+"""
+        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec"]
+        if subprocess.run([*inside, enter], capture_output=True, check=False, timeout=60).returncode != 0:
+            self.skipTest("no overlay of this machine can be mounted here")
+        script = """export DEBIAN_FRONTEND=noninteractive HOME=/tmp/home BERTH_STATE=/tmp/home/state PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mkdir -m 700 -p /tmp/home && cd /tmp/home
+dpkg -i /tmp/berth.deb >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }
+dpkg -s berth | grep ^Status:
+berth serve --listen 127.0.0.1:0 >/tmp/log 2>&1 &
+timeout 60 sh -c 'until [ -e state/endpoint.json ]; do sleep 0.05; done' || { cat /tmp/log; exit 1; }
+berth session new one && berth prompt one 'say hello from dpkg'
+kill -TERM $! && wait $!
+dpkg --purge berth >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }
+test ! -e /usr/bin/berth && test ! -e /etc/berth && echo gone
+"""
+        done = subprocess.run([*inside, enter + f"exec chroot {root} sh -es"], input=script, capture_output=True,
+                              text=True, check=False, timeout=240)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for told in ("Status: install ok installed", "hello from dpkg", "gone"):
+            self.assertIn(told, done.stdout)
+
     def wait_for(self, path, server):
         deadline = time.monotonic() + 30
         while not glob.glob(path):
