@@ -11,6 +11,8 @@ namespace berth::server {
 namespace {
 constexpr std::size_t kHeadMax = 256;
 constexpr std::uint64_t kLogTurnedAt = std::uint64_t{64} << 20;
+/// A silent agent that may have been interrupted before its turn is interrupted so often.
+constexpr Duration kInterruptEvery = std::chrono::seconds(1);
 constexpr std::size_t kUnwrittenMax = std::size_t{16} << 20;
 }  // namespace
 
@@ -96,6 +98,7 @@ Task<void> CommandAgent::run(AttachSpec spec) {
   }
   if (warm() && ready.has_value()) co_await keep();
   co_await written_.wait();
+  platform_.reactor().disarm(again_);
   exit.prompt_untouched = warm() && unsent_ && !turn_.empty();
   turn_.clear();
   held_.clear();
@@ -216,7 +219,7 @@ Result<std::string> plain_words(std::string_view blocks) {
 void CommandAgent::prompt(std::string turn, std::string blocks, std::string) {
   BERTH_ASSERT(state_ == State::live && turn_.empty());
   turn_ = std::move(turn);
-  cancelled_ = false;
+  cancelled_ = heard_ = false;
   unsent_ = process_ == nullptr;
   taken_before_ = unsent_ ? 0 : process_->bytes_taken();
   told_end_.reset();
@@ -246,10 +249,24 @@ void CommandAgent::prompt(std::string turn, std::string blocks, std::string) {
 void CommandAgent::cancel(std::string_view turn) {
   if (process_ == nullptr || turn_ != turn) return;
   cancelled_ = true;
-  if (held_.empty()) process_->signal(SIGINT);
+  if (held_.empty()) interrupt();
+}
+
+/// An agent that has not read its prompt yet is interrupted in nothing, and then begins the turn:
+/// until it has said a word in it, nobody knows.
+void CommandAgent::interrupt() {
+  process_->signal(SIGINT);
+  if (heard_ || !warm()) return;
+  io::Reactor& reactor = platform_.reactor();
+  reactor.arm(again_, reactor.clock().now() + kInterruptEvery);
+}
+
+void CommandAgent::interrupt_again() {
+  if (process_ != nullptr && !turn_.empty()) interrupt();
 }
 
 void CommandAgent::finish_prompt(PromptEnd end) {
+  platform_.reactor().disarm(again_);
   const std::string turn = std::exchange(turn_, {});
   if (silent_ || turn.empty()) return;
   if (warm()) scope_.spawn(keep());
@@ -290,6 +307,11 @@ void CommandAgent::on_line(Line& line) {
   }
   if (!said->foreign_type.empty()) {
     sink_.on_foreign_message(spec_.attach_epoch, said->foreign_type, line.text());
+  }
+  const bool first = !std::exchange(heard_, true);
+  if (first && again_.started() && !said->ended) {
+    platform_.reactor().disarm(again_);
+    interrupt();
   }
   if (!said->ended || turn_.empty()) return;
   PromptEnd end;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/scope.h>
+#include <berth/io/member_timer.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/command/checkpoints.h>
 #include <berth/server/agents/command/output.h>
@@ -61,6 +62,8 @@ class CommandAgent final : public AgentPort, private LinePeer {
   Task<void> write_log();
   Task<void> keep();
   void send_held();
+  void interrupt();
+  void interrupt_again();
 
   void on_line(Line& line) override;
   void on_overlong(std::uint64_t total_bytes, std::string_view head) override;
@@ -87,7 +90,9 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::string turn_;                // that runs; empty: none
   bool unsent_ = false;             // its process was gone already
   std::uint64_t taken_before_ = 0;  // bytes that the process took before its prompt
+  bool heard_ = false;              // a line since the prompt was sent: it has read it
   bool cancelled_ = false;
+  io::MemberTimer<&CommandAgent::interrupt_again> again_{*this};
   std::optional<PromptEnd> told_end_;  // a one-shot agent's own words, until its process ends
   std::string unwritten_;              // lines for output.jsonl
   Event written_;                      // set while nothing is being written

@@ -276,6 +276,24 @@ TEST_F(CommandAgentTest, CancelEndsTheTurnAndNotTheAgent) {
   EXPECT_TRUE(exits.empty());
 }
 
+TEST_F(CommandAgentTest, ACancelBeforeThePromptWasReadEndsTheTurnToo) {
+  make(Driver::checkpoint);
+  attach();
+  prompt("remember heron");
+  for (int i = 0; i < 5; ++i) {
+    const std::string turn = "at once " + std::to_string(i);
+    const std::size_t before = ends.size();
+    port->prompt(turn, text_block("slow 600000"));
+    port->cancel(turn);
+    turn_until([&] { return ends.size() > before; });
+    ASSERT_EQ(ends.size(), before + 1);
+    EXPECT_EQ(ends.back().stop_reason, "cancelled");
+  }
+  prompt("recall");
+  EXPECT_EQ(said, "heron");
+  EXPECT_TRUE(exits.empty());
+}
+
 TEST_F(CommandAgentTest, AGracefulEndLetsTheTurnComeToItsEnd) {
   make(Driver::checkpoint);
   profile.timeouts.exit_grace = std::chrono::seconds(20);
