@@ -141,6 +141,7 @@ bool LinuxFiles::exists(const std::string& path) {
 
 Result<void> LinuxFiles::remove_if_exists(const std::string& path) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  if (errno == EISDIR && (::rmdir(path.c_str()) == 0 || errno == ENOENT)) return {};
   return fail(errno_error(errno, "cannot remove " + path));
 }
 

@@ -42,7 +42,7 @@ class Files {
   /// Like mkdir -p; new folders get `mode`.
   virtual Result<void> make_directories(const std::string& path, unsigned mode) = 0;
   virtual bool exists(const std::string& path) = 0;
-  virtual Result<void> remove_if_exists(const std::string& path) = 0;
+  virtual Result<void> remove_if_exists(const std::string& path) = 0;  ///< Also an empty folder.
   /// A folder with all below it, without following links; fine when absent.
   virtual Result<void> remove_all(const std::string& path) = 0;
   /// Replaces `to` if it exists, survives a power cut; for files, on one file system.

@@ -6,9 +6,9 @@
 #include <berth/core/prng.h>
 #include <berth/server/sessions/mcp_servers.h>
 #include <berth/server/sessions/repository_url.h>
+#include <berth/server/sessions/session_key.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 namespace berth::server {
@@ -387,6 +387,7 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   // Keys that a running open() has not told the store of yet are young: the grace time spares them.
   std::set<std::string> repositories;
   std::set<std::string> used;
+  std::set<std::string> own;  // folders of sessions that still may be used
   SessionQuery query;
   query.every_project = query.include_deleted = query.include_archived = true;
   query.limit = kPage;
@@ -397,6 +398,7 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
     more = rows->size() == static_cast<std::size_t>(kPage);
     for (const SessionRow& row : *rows) {
       query.before_no = row.no;
+      if (row.state != SessionState::deleted && row.workspace_mode == "none") own.insert(row.key);
       if (!has_worktree(row)) continue;
       repositories.insert(row.repository);
       if (row.state == SessionState::deleted) continue;
@@ -408,7 +410,42 @@ Task<Result<std::vector<ReapedItem>>> Directory::reap(ReapOrder order) {
   }
   order.repositories.assign(repositories.begin(), repositories.end());
   order.used_repositories.assign(used.begin(), used.end());
-  co_return co_await context_.workspaces.reap(std::move(order));
+  std::vector<ReapedItem> folders = co_await reap_folders(&order, std::move(own));
+  Result<std::vector<ReapedItem>> gone = co_await context_.workspaces.reap(std::move(order));
+  if (gone.has_value()) gone->insert(gone->begin(), folders.begin(), folders.end());
+  co_return gone;
+}
+
+/// Empty folders of sessions without a repository that are deleted, or that never came to be.
+Task<std::vector<ReapedItem>> Directory::reap_folders(const ReapOrder* order,
+                                                      std::set<std::string> own) {
+  if (!order->worktrees) co_return std::vector<ReapedItem>();
+  io::Files* files = &context_.platform.files();
+  const std::string folder = state_directory_ + "/workspaces";
+  const std::int64_t now_ms = context_.now_ms();
+  const std::int64_t age_min_s = order->age_min_s;
+  const bool dry_run = order->dry_run;
+  Result<std::vector<ReapedItem>> gone = co_await context_.platform.offload().run(
+      io::Lane::files, context_.reactor(),
+      [files, folder, now_ms, age_min_s, dry_run,
+       own = std::move(own)]() -> Result<std::vector<ReapedItem>> {
+        std::vector<ReapedItem> items;
+        const Result<std::vector<io::FolderEntry>> keys = files->list(folder);
+        if (!keys.has_value()) return items;
+        for (const io::FolderEntry& entry : *keys) {
+          const std::string path = folder + "/" + entry.name;
+          const std::int64_t age_s = (now_ms - key_time_ms(entry.name)) / 1000;
+          if (own.contains(entry.name) || age_s < age_min_s) continue;
+          const Result<std::vector<io::FolderEntry>> inside = files->list(path);
+          if (!inside.has_value() || !inside->empty()) continue;
+          const bool removed = !dry_run && files->remove_if_exists(path).has_value();
+          const char* const verdict = dry_run ? "would remove" : removed ? "removed" : "failed";
+          items.push_back({"folder", path, entry.name, verdict,
+                           "it is empty and no session needs it", age_s, 0});
+        }
+        return items;
+      });
+  co_return gone.has_value() ? std::move(*gone) : std::vector<ReapedItem>();
 }
 
 Task<std::size_t> Directory::unload() {

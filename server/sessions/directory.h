@@ -8,6 +8,7 @@
 #include <compare>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,8 +70,8 @@ class Directory {
   /// of the workspace.
   Task<Result<OpenedSession>> open(OpenRequest request);
 
-  /// Takes away what no session needs any more: worktrees, registrations, expired refs, trash. The
-  /// sessions that exist are filled in here.
+  /// Takes away what no session needs any more: worktrees, registrations, empty folders,
+  /// expired refs, trash. The sessions that exist are filled in here.
   Task<Result<std::vector<ReapedItem>>> reap(ReapOrder order);
 
   /// The session's actor if it is in memory.
@@ -93,6 +94,7 @@ class Directory {
   Task<Result<OpenedSession>> open_by_id(OpenRequest request);
   Task<Result<OpenedSession>> when_in_log(OpenedSession opened);
   Task<Result<SessionRow>> make_row(const OpenRequest* request, std::string* fallback);
+  Task<std::vector<ReapedItem>> reap_folders(const ReapOrder* order, std::set<std::string> own);
   Task<void> take_name(SessionName name);
   void give_back_name(const SessionName& name);
 

@@ -245,6 +245,7 @@ class Session final : public LogWriter {
   Task<void> resume_ending();
   void cancel_unsent(std::string_view why);
   Task<void> remove_transcript();
+  Task<void> remove_empty_folder();
   std::string_view turn_id() const {
     return current_ ? std::string_view(current_->id) : std::string_view();
   }

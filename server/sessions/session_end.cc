@@ -79,6 +79,16 @@ Task<void> Session::remove_transcript() {
   }
 }
 
+/// The folder that berth made for a session without a repository. What is in it is nobody's to
+/// throw away.
+Task<void> Session::remove_empty_folder() {
+  io::Files* files = &context_.platform.files();
+  const std::string path = row_.directory;
+  static_cast<void>(co_await context_.platform.offload().run(
+      io::Lane::files, context_.reactor(),
+      [files, path]() -> Result<void> { return files->remove_if_exists(path); }));
+}
+
 /// What no agent has heard of: the queue, and a turn that waits for a person's decision.
 void Session::cancel_unsent(std::string_view why) {
   while (!queue_.empty()) static_cast<void>(cancel(queue_.back().id, why));
@@ -185,6 +195,7 @@ Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before
     removal = std::move(*removed);
     row_.workspace_ready = false;
   }
+  if (row_.workspace_mode == "none") co_await remove_empty_folder();
   co_await remove_transcript();
   const bool purge = row_.state == SessionState::purging;
   set_state(SessionState::deleted);

@@ -190,7 +190,8 @@ struct ReapOrder {
 };
 
 struct ReapedItem {
-  std::string kind;  ///< "worktree" | "registration" | "ref" | "layer" | "repository" | "clone"
+  /// "worktree" | "folder" | "registration" | "ref" | "layer" | "repository" | "clone"
+  std::string kind;
   std::string name;  ///< Path or ref.
   std::string key;
   std::string verdict;  ///< "removed" | "would remove" | "kept" | "failed"

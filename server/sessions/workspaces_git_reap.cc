@@ -6,6 +6,7 @@
 #include <berth/git/registration.h>
 #include <berth/git/removal.h>
 #include <berth/git/retention.h>
+#include <berth/server/sessions/session_key.h>
 #include <berth/server/sessions/workspaces_git.h>
 
 #include <algorithm>
@@ -15,18 +16,6 @@
 namespace berth::server {
 
 namespace {
-
-/// When a key was made: the first ten digits of a ULID are its time. 0 for what is no ULID.
-std::int64_t ulid_time_ms(const std::string& key) {
-  static constexpr std::string_view kDigits = "0123456789abcdefghjkmnpqrstvwxyz";
-  std::int64_t time = 0;
-  for (std::size_t i = 0; i < 10 && i < key.size(); ++i) {
-    const std::size_t digit = kDigits.find(key[i]);
-    if (digit == std::string_view::npos) return 0;
-    time = time * 32 + static_cast<std::int64_t>(digit);
-  }
-  return time;
-}
 
 std::int64_t seconds_of(Duration time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time).count();
@@ -82,7 +71,7 @@ class Reaper {
     Result<std::vector<git::ListedOverlay>> listed = git::list_overlays(store);
     if (!listed.has_value()) return fail(std::move(listed.error()));
     for (const git::ListedOverlay& layer : *listed) {
-      const std::int64_t age = now_s_ - ulid_time_ms(layer.key) / 1000;
+      const std::int64_t age = now_s_ - key_time_ms(layer.key) / 1000;
       if (contains(order_.live_keys, layer.key)) continue;
       ReapedItem item{"layer", layer.path, layer.key, "kept", "young", age, 0};
       if (age >= order_.age_min_s) judge(layer, store, item);

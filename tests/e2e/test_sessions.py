@@ -10,7 +10,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_client import text_of
+from berth_client import session_path, text_of
 from berth_server import ROOT, Server, make_repository, wait_until
 from summary import main
 
@@ -213,6 +213,24 @@ class Sessions(unittest.TestCase):
             os.kill(pid, signal.SIGKILL)
             closing.join(60)
         self.assertEqual([answer.status for answer in answers], [200])
+
+    def test_the_folder_of_a_session_without_a_repository_goes_with_it_when_it_is_empty(self):
+        def folder(session):
+            return self.client.session(session)["workspace"]["directory"]
+
+        empty, used, forgotten, kept = (self.client.open()["id"] for _ in range(4))
+        folders = [folder(session) for session in (empty, used, forgotten, kept)]
+        self.client.prompt(used, "write a.txt x", wait=20)
+        self.client.raw("DELETE", session_path(empty))
+        self.client.raw("DELETE", session_path(used) + "?force=1")
+        self.client.raw("DELETE", session_path(forgotten))
+        self.assertEqual([os.path.exists(path) for path in folders], [False, True, False, True])
+        os.mkdir(folders[2])  # as a server that was killed in an open() leaves it
+        found = {item["name"]: item["verdict"] for item in self.client.post("/v1/reap", {"age_min_s": 0})["items"]}
+        self.assertEqual(found, {folders[2]: "would remove"})
+        self.assertEqual(self.client.post("/v1/reap", {"dry_run": False})["items"], [], "it is young")
+        self.client.post("/v1/reap", {"age_min_s": 0, "dry_run": False})
+        self.assertEqual([os.path.exists(path) for path in folders], [False, True, False, True])
 
     def test_a_session_whose_agent_is_dead_closes_without_a_grace(self):
         session = self.client.open(agent="stubborn")["id"]

@@ -82,7 +82,7 @@ SCHEMAS = {
     "Reaped": answer({
         "dry_run": BOOLEAN,
         "items": {"type": "array", "items": answer({
-            "kind": enum("worktree", "registration", "ref", "layer", "repository", "clone"), "name": STRING, "key": STRING,
+            "kind": enum("worktree", "folder", "registration", "ref", "layer", "repository", "clone"), "name": STRING, "key": STRING,
             "verdict": enum("removed", "would remove", "kept", "failed"), "reason": STRING, "age_s": INTEGER,
             "bytes": COUNT,
         })},
