@@ -350,7 +350,9 @@ std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& sourc
   reader.seconds("cancel_grace", profile.timeouts.cancel_grace);
   reader.seconds("exit_grace", profile.timeouts.exit_grace);
   reader.seconds("turn_time_max", profile.turn_time_max);
-  reader.number("server_memory_max", profile.server_memory_max);
+  reader.number("server_memory_max", profile.generation.memory_max);
+  reader.seconds("server_age_max", profile.generation.age_max);
+  reader.number("server_sessions_max", profile.generation.sessions_max);
   reader.boolean("warm", profile.warm);
   reader.boolean("pinned", profile.pinned);
   reader.boolean("pinged", profile.pinged);

@@ -46,6 +46,7 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   bool live() const override { return state_ == State::live; }
   std::string stderr_tail() const override;
   Abilities abilities() const override;
+  bool takes_others() const override { return process_ == nullptr || process_->is_open(); }
   bool ping() override;
   PingState pings() const override { return pings_; }
 

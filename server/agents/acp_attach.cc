@@ -62,6 +62,7 @@ Task<void> AcpAgent::run(AttachSpec spec) {
       fail(ErrorKind::cancelled, "agent_ended", "the agent was not wanted any more");
   GitFolders git_folders;
   if (!give_up_ && spec.git_folders) git_folders = co_await spec.git_folders();
+  if (!give_up_) co_await processes_.weigh();
   if (!give_up_) ready = take_seat(spec, std::move(git_folders));
   if (ready.has_value()) {
     attached.process = connection().process_id();

@@ -5,8 +5,10 @@
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_messages.h>
 #include <berth/server/agents/probe.h>
+#include <berth/server/agents/vital_signs.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace berth::server {
@@ -28,6 +30,8 @@ RpcLimits limits_of(const AgentProfile& profile) {
 
 AcpProcess::AcpProcess(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile)
     : profile_(profile),
+      clock_(platform.reactor().clock()),
+      began_(clock_.now()),
       seats_max_(profile.sessions_per_process),
       connection_(platform, scanner, *this, limits_of(profile)) {}
 
@@ -55,11 +59,18 @@ void AcpProcess::on_initialized(RpcReply reply) {
 // --- seats ---
 
 bool AcpProcess::takes_seats() const {
-  return !retired_ && seats_.size() < seats_max_ && connection_.running();
+  return seats_.size() < seats_max_ && is_open();
+}
+
+bool AcpProcess::is_open() const {
+  if (retired_ || !connection_.running()) return false;
+  const GenerationFacts facts = {memory_bytes_, clock_.now() - began_, served_};
+  return generation_over(facts, profile_.generation) == nullptr;
 }
 
 void AcpProcess::sit(AcpSeat& seat) {
   seats_.push_back(&seat);
+  ++served_;
 }
 
 void AcpProcess::name(AcpSeat& seat, std::string_view native_session_id) {
@@ -179,6 +190,28 @@ std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
   auto process = std::make_shared<AcpProcess>(platform_, scanner_, profile_);
   processes_.push_back(process);
   return process;
+}
+
+Task<void> AcpProcesses::weigh() {
+  if (profile_.sessions_per_process <= 1 || profile_.generation.memory_max == 0) co_return;
+  io::Platform* platform = &platform_;
+  const std::vector<std::weak_ptr<AcpProcess>> all = processes_;
+  for (const std::weak_ptr<AcpProcess>& held : all) {
+    io::ProcessId id;
+    {
+      const std::shared_ptr<AcpProcess> process = held.lock();
+      if (process == nullptr || !process->takes_seats()) continue;
+      id = process->connection().process_id();
+    }
+    // The whole tree: what we started may be no more than a wrapper.
+    Result<std::uint64_t> bytes = co_await platform->offload().run(
+        io::Lane::files, platform->reactor(), [platform, id]() -> Result<std::uint64_t> {
+          const std::optional<VitalSigns> signs = look_at_process(*platform, id, true);
+          return signs.has_value() ? signs->resident_bytes : 0;
+        });
+    const std::shared_ptr<AcpProcess> process = held.lock();
+    if (process != nullptr && bytes.has_value()) process->weigh(*bytes);
+  }
 }
 
 Result<AgentLaunch> AcpProcesses::launch_spec(const AttachSpec& spec,

@@ -1,6 +1,8 @@
 // server/agents/acp_process.h — a process of an ACP agent and the sessions that have a seat in it.
 #pragma once
 
+#include <berth/core/clock.h>
+#include <berth/core/task.h>
 #include <berth/io/platform.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/launch.h>
@@ -39,7 +41,8 @@ class AcpSeat {
 /// One process, initialized once. What it says goes to the seat of the session that it names:
 /// where there may be several seats, what names a session without a seat is nobody's, so that no
 /// session ever hears of another. What names none (junk, notifications of the whole process) goes
-/// to all. A seat that wants no more stops all of them until it does.
+/// to all. A seat that wants no more stops all of them until it does. Above the limits of
+/// AgentProfile::generation nobody gets a seat any more.
 ///
 /// Whoever leaves the last seat ends the process and keeps this until on_over().
 class AcpProcess final : private RpcPeer {
@@ -54,6 +57,8 @@ class AcpProcess final : private RpcPeer {
   RpcConnection& connection() { return connection_; }
 
   bool takes_seats() const;
+  /// Apart from how many sit in it.
+  bool is_open() const;
   bool is_empty() const { return seats_.empty(); }
   bool is_alone(const AcpSeat& seat) const { return seats_.size() == 1 && seats_[0] == &seat; }
   void sit(AcpSeat& seat);
@@ -63,6 +68,8 @@ class AcpProcess final : private RpcPeer {
   void leave(AcpSeat& seat);
   /// No further session gets a seat: something is wrong with it.
   void retire() { retired_ = true; }
+  /// What it and all that it started holds resident.
+  void weigh(std::uint64_t bytes) { memory_bytes_ = bytes; }
   /// Sends session/close for a session that has left; nobody waits for the answer.
   void close_behind(std::string_view native_session_id);
 
@@ -89,7 +96,11 @@ class AcpProcess final : private RpcPeer {
   bool forget_early_if_all_are_named();
 
   const AgentProfile& profile_;
+  const Clock& clock_;
+  TimePoint began_;
   std::size_t seats_max_;
+  std::uint64_t memory_bytes_ = 0;
+  std::uint64_t served_ = 0;
   bool retired_ = false;
   bool asked_for_v2_ = false;
   std::vector<AcpSeat*> seats_;
@@ -112,6 +123,8 @@ class AcpProcesses {
 
   /// One that takes a seat: one that runs, else a new one that its caller starts.
   std::shared_ptr<AcpProcess> acquire();
+  /// Looks at how big those that run have become, for acquire().
+  Task<void> weigh();
   /// What to start for `spec`, which is one session of many where processes are shared.
   /// `git_folders`: see AttachSpec. Errors: of LaunchPolicy::launch.
   Result<AgentLaunch> launch_spec(const AttachSpec& spec, GitFolders git_folders) const;

@@ -188,6 +188,9 @@ class AgentPort {
   virtual Task<void> shutdown() = 0;
 
   virtual bool live() const = 0;
+  /// Whether the process that it is attached to, one that serves many sessions, is open to more of
+  /// them, if it has seats (generation.h).
+  virtual bool takes_others() const { return true; }
   virtual std::string stderr_tail() const = 0;
   /// Of the agent that it is attached to; none while it is not live().
   virtual Abilities abilities() const = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/clock.h>
+#include <berth/server/agents/generation.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -99,9 +100,8 @@ struct AgentProfile {
   /// Hosts that it may reach from a sandbox, see egress/policy.h.
   std::vector<std::string> egress;
   std::size_t line_max = std::size_t{64} << 20;
-  /// opencode, whose sessions share a server: above so many resident bytes of it new sessions go to
-  /// a new server, and the old one ends with its last session.
-  std::uint64_t server_memory_max = std::uint64_t{2} << 30;
+  /// Of a process that serves many sessions (serves_many()).
+  GenerationLimits generation;
   // Of named agents (named/named_agent.h).
   bool fifo = true;                        ///< They take prompts from a FIFO.
   std::size_t fifo_prompt_max = 1u << 20;  ///< Bytes; longer ones are refused.

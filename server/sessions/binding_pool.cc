@@ -14,7 +14,9 @@ PooledAgent Binding::pooled() const {
   facts.since = since_;
   facts.memory_bytes = last_signs_.resident_bytes;
   facts.wedged = diagnosis_.health == Health::stalled;
-  if (serves_many(*profile)) facts.shared_by = profile->name;
+  // Nobody joins a process of an old generation: those that are left there are among themselves.
+  const bool joinable = port_ == nullptr || port_->takes_others();
+  if (serves_many(*profile) && joinable) facts.shared_by = profile->name;
   if (profile->driver == Driver::acp) facts.seats_max = profile->sessions_per_process;
   const bool needed = session_.needs(row_.agent);
   if (waits_to_start()) {

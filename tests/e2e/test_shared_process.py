@@ -99,6 +99,23 @@ class SharedProcess(unittest.TestCase):
         self.assertEqual(self.pid(second), pid)
         wait_until(lambda: processes_with(self.mark) == [pid], 10, lambda: "the process of a closed session stays")
 
+    def test_a_process_that_is_too_big_takes_nobody_more_and_ends_with_its_last_session(self):
+        with open(self.server._config, "a", encoding="utf-8") as file:
+            file.write("server_memory_max = 1\n")
+        self.server.stop()
+        self.client = self.server.start().client
+        (first, first_stream), (second, second_stream) = self.open(), self.open()
+        for session, stream in ((first, first_stream), (second, second_stream)):
+            turn = self.client.prompt(session, f"remember {session[-4:]}")["id"]
+            self.assertEqual(self.ended(stream, turn), "completed")
+        old, new = self.pid(first), self.pid(second)
+        self.assertNotEqual(old, new)
+        again = self.client.prompt(first, "recall")["id"]
+        self.assertEqual(self.ended(first_stream, again), "completed")
+        self.assertEqual(self.pid(first), old, "who sits there stays")
+        self.client.post(session_path(first, "close"))
+        wait_until(lambda: processes_with(self.mark) == [new], 10, lambda: "the old process stays")
+
     def test_deleting_all_sessions_ends_the_process(self):
         sessions = [self.open() for _ in range(3)]
         for session, stream in sessions:

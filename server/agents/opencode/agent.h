@@ -41,6 +41,9 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   void end(bool at_once) override;
   Task<void> shutdown() override;
   bool live() const override { return state_ == State::live; }
+  bool takes_others() const override {
+    return server_ == nullptr || servers_.takes_sessions(*server_);
+  }
   std::string stderr_tail() const override;
   Abilities abilities() const override;
 

@@ -14,13 +14,22 @@ Servers::Servers(io::Platform& platform, const LaunchPolicy& launches, const Age
       tag_(std::move(tag)),
       scope_(platform.reactor()) {}
 
-bool Servers::takes_sessions(Hosted& hosted) {
-  if (!hosted.server->started().is_set()) return true;
-  if (!hosted.server->live()) return false;
-  // Of the server alone: what its tools use goes with them.
-  const Result<io::ProcessTable::Usage> usage =
-      platform_.process_table().usage(hosted.server->process_id());
-  return !usage.has_value() || usage->resident_bytes <= profile_.server_memory_max;
+bool Servers::takes_sessions(const Hosted& hosted) const {
+  if (hosted.server->started().is_set() && !hosted.server->live()) return false;
+  GenerationFacts facts;
+  facts.age = platform_.reactor().clock().now() - hosted.began;
+  facts.sessions = hosted.served;
+  if (hosted.server->live()) {
+    // Of the server alone: what its tools use goes with them.
+    const Result<io::ProcessTable::Usage> usage =
+        platform_.process_table().usage(hosted.server->process_id());
+    if (usage.has_value()) facts.memory_bytes = usage->resident_bytes;
+  }
+  return generation_over(facts, profile_.generation) == nullptr;
+}
+
+bool Servers::takes_sessions(const Server& server) const {
+  return current_ != nullptr && current_->server.get() == &server && takes_sessions(*current_);
 }
 
 Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop) {
@@ -30,9 +39,11 @@ Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop)
     auto server = std::make_unique<Server>(platform_, launches_, profile_, directory_,
                                            tag_ + "-oc" + std::to_string(generation_));
     current_ = &hosted_.emplace_back(platform_.reactor(), std::move(server));
+    current_->began = platform_.reactor().clock().now();
   }
   Hosted* const hosted = current_;
   Server* const server = hosted->server.get();
+  ++hosted->served;
   // One that cannot be spawned has ended within spawn(), and is the current one no more.
   if (++hosted->users == 1) scope_.spawn(host(hosted));
   const bool waited = co_await server->started().wait(stop);

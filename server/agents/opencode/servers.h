@@ -18,7 +18,7 @@ namespace berth::server::opencode {
 
 /// Starts a server when the first session asks, gives it to all that come later, and ends it with
 /// the last one. opencode never gives back what a directory cost it (45 to 50 MB each): a server
-/// above AgentProfile::server_memory_max takes no further session, a new generation does, and the
+/// above the limits of AgentProfile::generation takes no further session, a new one does, and the
 /// old one drains. On one shard; await shutdown() before it goes.
 class Servers {
  public:
@@ -30,6 +30,8 @@ class Servers {
   /// release(). Errors: of the start (its stderr is in `stderr_tail` then), `cancelled`.
   Task<Result<Server*>> acquire(std::string* stderr_tail, StopToken stop);
   void release(Server* server);
+  /// Whether acquire() would give it to one more.
+  bool takes_sessions(const Server& server) const;
 
   /// Ends all of them and waits until they are gone.
   Task<void> shutdown();
@@ -41,12 +43,14 @@ class Servers {
     Hosted(Executor& executor, std::unique_ptr<Server> made)
         : server(std::move(made)), unused(executor) {}
     std::unique_ptr<Server> server;
+    TimePoint began{};
     int users = 0;
+    std::uint64_t served = 0;
     Event unused;
   };
 
   Task<void> host(Hosted* hosted);
-  bool takes_sessions(Hosted& hosted);
+  bool takes_sessions(const Hosted& hosted) const;
 
   io::Platform& platform_;
   const LaunchPolicy& launches_;

@@ -88,6 +88,41 @@ TEST_F(AcpShared, TwoSessionsHaveOneProcessAndAThirdGetsAnother) {
   EXPECT_NE(sinks[0].attached.native_session_id, sinks[1].attached.native_session_id);
 }
 
+TEST_F(AcpShared, AProcessThatHasServedEnoughTakesNoFurtherSessionAndEndsWithItsLast) {
+  rig.profile.sessions_per_process = 3;
+  rig.profile.generation.sessions_max = 2;
+  script(end_turns);
+  attach_all(2);
+  EXPECT_EQ(sinks[0].attached.process.pid, sinks[1].attached.process.pid);
+  EXPECT_FALSE(agents[0]->takes_others());
+  agents[1]->end(false);  // its seat is free, and nobody gets it
+  rig.settle();
+  attach(2);
+  rig.settle();
+  EXPECT_NE(sinks[2].attached.process.pid, sinks[0].attached.process.pid);
+  EXPECT_TRUE(agents[2]->takes_others());
+  agents[0]->prompt("t", kBlocks, {});
+  rig.settle();
+  EXPECT_EQ(sinks[0].count("ended t"), 1) << "who sits there stays";
+  agents[0]->end(false);
+  rig.settle();
+  EXPECT_EQ(rig.machine.live_processes(), 1U);
+}
+
+TEST_F(AcpShared, AnOldProcessTakesNoFurtherSession) {
+  rig.profile.sessions_per_process = 3;
+  rig.profile.generation.age_max = std::chrono::hours(1);
+  script(end_turns);
+  attach_all(2);
+  EXPECT_EQ(sinks[0].attached.process.pid, sinks[1].attached.process.pid);
+  EXPECT_TRUE(agents[0]->takes_others());
+  rig.run_for(std::chrono::hours(1));
+  EXPECT_FALSE(agents[0]->takes_others());
+  attach(2);
+  rig.settle();
+  EXPECT_NE(sinks[2].attached.process.pid, sinks[0].attached.process.pid);
+}
+
 TEST_F(AcpShared, EachHearsItsOwnWordsOnlyAlsoThoseThatComeLate) {
   script([](const std::string& method, const JsonView& message) -> Lines {
     if (method != "session/prompt") return {};

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -330,7 +332,7 @@ TEST_F(OpencodeAgent, HoldsTheStreamOfASessionThatIsFullAndLosesNothing) {
 }
 
 TEST_F(OpencodeAgent, SendsNewSessionsToANewServerWhenTheOldOneIsTooBig) {
-  profiles_["scripted"].server_memory_max = 1;
+  profiles_["scripted"].generation.memory_max = 1;
   Recorder one;
   Recorder two;
   AgentPort& first = make(one);
@@ -345,6 +347,21 @@ TEST_F(OpencodeAgent, SendsNewSessionsToANewServerWhenTheOldOneIsTooBig) {
   EXPECT_TRUE(one.exited->expected);
   run_turn(second, two, "say and here");
   EXPECT_EQ(two.text, "and here");
+}
+
+TEST_F(OpencodeAgent, SendsNewSessionsToANewServerWhenTheOldOneHasServedEnough) {
+  profiles_["scripted"].generation.sessions_max = 2;
+  std::array<Recorder, 3> recorders;
+  std::array<AgentPort*, 3> ports{};
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    ports[i] = &make(recorders[i]);
+    attach(*ports[i], recorders[i]);
+    ASSERT_TRUE(recorders[i].attached) << i;
+  }
+  EXPECT_EQ(recorders[0].attached->process.pid, recorders[1].attached->process.pid);
+  EXPECT_NE(recorders[0].attached->process.pid, recorders[2].attached->process.pid);
+  EXPECT_FALSE(ports[0]->takes_others());
+  EXPECT_TRUE(ports[2]->takes_others());
 }
 
 TEST_F(OpencodeAgent, RefusesVersionsThatSpeakSomethingElse) {
