@@ -12,11 +12,14 @@
 
 namespace berth::inline v0::io {
 
-/// Opens the entries of folders and keeps the first kKeptMax of them open, for who looks at the
-/// same folders again and again. A folder is read each time; an entry is opened again when another
-/// inode has its name. One that is open keeps its inode number from being used again; mounts, which
-/// inode numbers do not tell of, make it forget everything, and their roots are not kept. Not
-/// thread-safe.
+/// Opens the entries of folders, and keeps folders among them open (at most kKeptMax) for who looks
+/// at the same places again and again. What is looked into is read each time; an entry is opened
+/// again when another inode has its name, and one that is open keeps its inode number from being
+/// used again.
+///
+/// Not kept is what would be in somebody's way: files, whose space would not be freed, and whatever
+/// does not lie on the mount of "/", which could not be unmounted. A change of mounts makes it
+/// forget everything. Not thread-safe.
 class KeptEntries {
  public:
   static constexpr std::size_t kKeptMax = 512;
@@ -27,20 +30,23 @@ class KeptEntries {
   /// To be called before a round of looks.
   void begin();
   /// Each entry of `folder`, an O_PATH descriptor of what is at `path`; links are left out, as is
-  /// what cannot be opened. A folder that cannot be read has none. Ends with the first error of
-  /// `visit`, which may look into another folder.
+  /// what is gone or must not be opened. A folder that cannot be read has none. `visit` may look
+  /// into another folder. Errors: the first of `visit`, and those of the errno when there are no
+  /// descriptors left.
   Result<void> each(int folder, const std::string& path, const Visit& visit);
 
   std::size_t kept() const { return kept_; }
 
  private:
   struct Entry {
-    std::uint64_t inode = 0;  // as its folder has it
-    bool is_folder = false;
+    std::uint64_t inode = 0;
     std::uint64_t seen = 0;  // the look that saw it last
     Fd opened;
   };
-  using Folder = std::map<std::string, Entry, std::less<>>;
+  struct Folder {
+    std::map<std::string, Entry, std::less<>> entries;
+    std::uint64_t round = 0;  // that looked at it last
+  };
 
   Result<void> look_at(int listing, const char* name, std::uint64_t inode, Folder& entries,
                        const Visit& visit);
@@ -49,7 +55,9 @@ class KeptEntries {
   std::map<std::string, Folder, std::less<>> folders_;
   std::size_t kept_ = 0;
   std::uint64_t looks_ = 0;
-  Fd mounts_;
+  std::uint64_t rounds_ = 0;
+  std::uint64_t mount_ = 0;  // of "/"
+  Fd mount_changes_;
 };
 
 }  // namespace berth::inline v0::io

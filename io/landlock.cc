@@ -67,7 +67,7 @@ class Rules {
   Result<void> allow(const std::string& path, std::uint64_t rights) {
     Result<GivenPath> given = resolve_given(path, hidden_);
     if (!given.has_value()) return fail(std::move(given.error()));
-    if (!given->opened.valid()) return {};
+    if (given->path.empty()) return {};
     return add(given->opened.get(), given->folder, given->path, rights);
   }
 

@@ -48,19 +48,23 @@ Fd open_without_links(const std::string& path) {
   return Fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
 }
 
-/// What is at `path`, or nothing.
-GivenPath look_up(const std::string& path) {
+/// What is at `path`, or nothing. Fails when it is there and cannot be opened.
+Result<GivenPath> look_up(const std::string& path) {
   GivenPath given;
   if (is_plain(path)) {
     given.opened = open_without_links(path);
-    if (!given.opened.valid() && errno == ENOENT) return given;
-    given.path = without_slash(path);
+    if (given.opened.valid()) given.path = without_slash(path);
   }
   if (!given.opened.valid()) {
     char real[PATH_MAX];
-    given.path = ::realpath(path.c_str(), real) != nullptr ? real : "";
-    if (given.path.empty()) return given;
-    given.opened.reset(::open(real, O_PATH | O_CLOEXEC));
+    if (::realpath(path.c_str(), real) == nullptr) return given;
+    given.path = real;
+    given.opened = open_without_links(given.path);
+    // A kernel or a filter that does not know openat2.
+    if (!given.opened.valid() && (errno == ENOSYS || errno == EPERM)) {
+      given.opened.reset(::open(real, O_PATH | O_CLOEXEC));
+    }
+    if (!given.opened.valid()) return fail(errno_error(errno, path));
   }
   struct stat info;
   given.folder = ::fstat(given.opened.get(), &info) == 0 && S_ISDIR(info.st_mode);
@@ -83,19 +87,19 @@ Result<GivenPath> resolve_given(const std::string& path, const std::vector<std::
   if (!path.starts_with('/')) {
     return fail(ErrorKind::invalid, "bad_launch", "'" + path + "' is no absolute path");
   }
-  GivenPath given = look_up(path);
-  if (given.path.empty() && path.ends_with('/')) {
+  Result<GivenPath> given = look_up(path);
+  if (given.has_value() && given->path.empty() && path.ends_with('/')) {
     make_folders(path);
     given = look_up(path);
   }
-  if (given.path.empty()) return given;
+  if (!given.has_value() || given->path.empty()) return given;
   const std::string named = without_slash(path);
-  if (given.path == named) return given;
+  if (given->path == named) return given;
   // Whoever names something hidden as it is means it; a link or a `..` may be somebody's trick.
   for (const std::string& secret : hidden) {
-    if (given.path != secret && !is_below(given.path, secret)) continue;
+    if (given->path != secret && !is_below(given->path, secret)) continue;
     return fail(ErrorKind::invalid, "bad_launch",
-                path + " leads by a link to " + given.path + ", which is hidden");
+                path + " leads by a link to " + given->path + ", which is hidden");
   }
   return given;
 }

@@ -25,7 +25,8 @@ struct GivenPath {
 
 /// A path of Confinement::writable or readable; one that ends in '/' is made (0700) when absent.
 /// `hidden` has its links resolved. Errors: `invalid` ("bad_launch") for what is not absolute, and
-/// for what leads into something hidden by a link or by `..`.
+/// for what leads into something hidden by a link or by `..`; those of the errno for what is there
+/// and cannot be opened.
 Result<GivenPath> resolve_given(const std::string& path, const std::vector<std::string>& hidden);
 
 }  // namespace berth::inline v0::io

@@ -32,7 +32,6 @@ namespace {
 using berth::JsonScanner;
 using berth::bench::AgentPipes;
 using berth::bench::die;
-
 using berth::bench::Poller;
 using berth::bench::start_agent;
 

@@ -85,7 +85,7 @@ def blocks(result):
     """Name of each mark and the lines that belong there."""
     pipes = [s for s in result["scenarios"] if s["name"].startswith(("pipes-", "raw-"))]
     return {"machine": machine(result), "pipes": table(pipes, PIPES),
-            "others": table([s for s in result["scenarios"] if s not in pipes], OTHERS),
+            "others": table([s for s in result["scenarios"] if s not in pipes and s["unit"] != "child"], OTHERS),
             "ping-pong": ping_pong(result), "spawns": spawns(result), "targets": targets(result)}
 
 

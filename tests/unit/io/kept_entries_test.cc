@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,11 @@ namespace berth::inline v0::io {
 namespace {
 
 namespace fs = std::filesystem;
+
+int lowest_free_descriptor() {
+  const Fd free(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  return free.get();
+}
 
 struct Seen {
   int descriptor = -1;
@@ -59,36 +65,42 @@ class KeptEntriesTest : public testing::Test {
   KeptEntries entries_;
 };
 
-TEST_F(KeptEntriesTest, OpensAnEntryOnceAndNeverALink) {
+TEST_F(KeptEntriesTest, OpensAFolderOnceAndKeepsNoFile) {
   put("file");
   fs::create_directory(path_ / "folder");
-  fs::create_symlink("file", path_ / "link");
+  fs::create_directory(path_ / "other");
+  fs::create_symlink("folder", path_ / "link");
   const std::map<std::string, Seen> first = look();
+  EXPECT_EQ(entries_.kept(), 2U);  // the space of a file would not be freed
   const std::map<std::string, Seen> second = look();
-  ASSERT_EQ(second.size(), 2U);
-  EXPECT_TRUE(second.at("folder").is_folder);
+  ASSERT_EQ(second.size(), 3U);
   EXPECT_FALSE(second.at("file").is_folder);
-  for (const auto& [name, seen] : second) {
-    EXPECT_EQ(seen.inode, inode_of(name));
-    EXPECT_EQ(seen.descriptor, first.at(name).descriptor);
+  for (const auto& [name, seen] : second) EXPECT_EQ(seen.inode, inode_of(name));
+  for (const char* name : {"folder", "other"}) {
+    EXPECT_TRUE(second.at(name).is_folder);
+    EXPECT_EQ(second.at(name).descriptor, first.at(name).descriptor);
   }
+  EXPECT_NE(second.at("folder").descriptor, second.at("other").descriptor);
 }
 
 TEST_F(KeptEntriesTest, ANameThatSomethingElseHasNowIsOpenedAnew) {
-  put("file");
-  put("other");
+  fs::create_directory(path_ / "folder");
+  fs::create_directory(path_ / "other");
   look();
-  fs::rename(path_ / "other", path_ / "file");
+  fs::rename(path_ / "other", path_ / "folder");
   const std::map<std::string, Seen> replaced = look();
   ASSERT_EQ(replaced.size(), 1U);
-  EXPECT_EQ(replaced.at("file").inode, inode_of("file"));
-  EXPECT_EQ(entries_.kept(), 1U);
+  EXPECT_EQ(replaced.at("folder").inode, inode_of("folder"));
   // What was there is open still, so that its number is not given to the next one.
   for (int i = 0; i < 100; ++i) {
-    fs::remove(path_ / "file");
-    put("file");
-    EXPECT_EQ(look().at("file").inode, inode_of("file")) << i;
+    fs::remove(path_ / "folder");
+    fs::create_directory(path_ / "folder");
+    EXPECT_EQ(look().at("folder").inode, inode_of("folder")) << i;
   }
+  fs::remove(path_ / "folder");
+  put("folder");
+  EXPECT_FALSE(look().at("folder").is_folder);
+  EXPECT_EQ(entries_.kept(), 0U);
 }
 
 TEST_F(KeptEntriesTest, WhatBecameALinkIsNotThereAnyMore) {
@@ -102,13 +114,36 @@ TEST_F(KeptEntriesTest, WhatBecameALinkIsNotThereAnyMore) {
 
 TEST_F(KeptEntriesTest, KeepsNoMoreThanItsBoundAndShowsAll) {
   const std::size_t many = KeptEntries::kKeptMax + 100;
-  for (std::size_t i = 0; i < many; ++i) put(std::to_string(i));
+  for (std::size_t i = 0; i < many; ++i) fs::create_directory(path_ / std::to_string(i));
   EXPECT_EQ(look().size(), many);
   EXPECT_EQ(entries_.kept(), KeptEntries::kKeptMax);
   EXPECT_EQ(look().size(), many);
   for (std::size_t i = 0; i < many; ++i) fs::remove(path_ / std::to_string(i));
   EXPECT_TRUE(look().empty());
   EXPECT_EQ(entries_.kept(), 0U);
+}
+
+TEST_F(KeptEntriesTest, ForgetsAFolderThatNobodyLooksAtAnyMore) {
+  fs::create_directory(path_ / "folder");
+  look();
+  for (int i = 0; i < 100; ++i) entries_.begin();
+  EXPECT_EQ(entries_.kept(), 0U);
+}
+
+TEST_F(KeptEntriesTest, SaysWhenThereAreNoDescriptorsLeft) {
+  put("file");
+  entries_.begin();
+  const Fd folder(::open(path_.c_str(), O_PATH | O_CLOEXEC));
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  // Room for one more: the listing, and not for the entry.
+  const rlimit tight = {static_cast<rlim_t>(lowest_free_descriptor() + 1), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  const auto visit = [](const std::string&, int, bool) { return Result<void>(); };
+  const Result<void> looked = entries_.each(folder.get(), path_, visit);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(looked.has_value());
+  EXPECT_NE(looked.error().message.find("file"), std::string::npos) << looked.error().message;
 }
 
 TEST_F(KeptEntriesTest, AFolderThatIsLookedIntoDuringALookIsNoTrouble) {
@@ -130,7 +165,7 @@ TEST_F(KeptEntriesTest, AFolderThatIsLookedIntoDuringALookIsNoTrouble) {
     ASSERT_TRUE(entries_.each(folder.get(), path_, visit).has_value());
     std::sort(names.begin(), names.end());
     EXPECT_EQ(names, (std::vector<std::string>{"file", "folder", "folder/inside"}));
-    EXPECT_EQ(entries_.kept(), 3U);
+    EXPECT_EQ(entries_.kept(), 1U);
   }
 }
 
