@@ -43,6 +43,11 @@ TEST(LimitsTable, KnowsWhichLimitAnErrorIsAbout) {
   EXPECT_EQ(limit_named_by("overloaded", "connections_max (7) is reached"), "connections_max");
   EXPECT_EQ(limit_named_by("prompt_too_big", "prompt: above it"), "prompt_bytes_max");
   EXPECT_EQ(limit_named_by("headers_too_large", "anything"), "head_max");
+  for (const char* of_the_pool :
+       {"agents_live_max", "agents_per_project_max", "agents_memory_max", "starts_waiting_max"}) {
+    EXPECT_EQ(limit_named_by("overloaded", std::string(of_the_pool) + ": all are busy"),
+              of_the_pool);
+  }
   EXPECT_EQ(limit_named_by("overloaded", "something else"), "");
   EXPECT_EQ(limit_named_by("bad_field", "stream_sessions_max: too many"), "");
   EXPECT_EQ(limit_named_by("not_found", "queue_max: is no session"), "");
