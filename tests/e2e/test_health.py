@@ -79,7 +79,7 @@ class Health(unittest.TestCase):
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
         evicted = [e for e in self.client.log(session) if e.type == "agent.evicted"]
         self.assertEqual([e.data["limit"] for e in evicted], ["wedged"])
-        again = self.client.prompt(session, "recall", wait=20)
+        again = self.client.prompt(session, "recall", wait=60)
         self.assertIn("pelican", text_of([e for e in self.client.log(session) if e.turn == again["id"]]))
 
     def test_a_kill_gets_through_to_a_stopped_agent(self):
@@ -116,7 +116,7 @@ warm = true
 [limits]
 stall_after = 4
 ping_every = 0.5
-ping_max = 1
+ping_max = 8
 ''')
         self.enterContext(server)
         session = server.client.open(agent="wrapped")["id"]
@@ -137,7 +137,7 @@ ping_max = 1
             agent = server.client.agents(session)[0]
             return agent["pid"] not in (None, 0, shell) and agent
 
-        agent = wait_until(successor, 60, lambda: server.client.agents(session)[0])
+        agent = wait_until(successor, 120, lambda: server.client.agents(session)[0])
         self.assertIn("has not answered a ping", agent["last_trouble"])
         self.assertFalse(os.path.exists(f"/proc/{stuck}"))
         evicted = [e for e in server.client.log(session) if e.type == "agent.evicted"]
