@@ -170,7 +170,8 @@ std::string_view limit_named_by(std::string_view code, std::string_view message)
   const std::string_view first = message.substr(0, message.find_first_of(": "));
   const bool size = code.ends_with("_too_big") || code.ends_with("_too_large");
   for (const LimitSpec& spec : kTable) {
-    if (code == "overloaded" ? spec.name == first : size && code == spec.code) return spec.name;
+    if (code != spec.code) continue;
+    if (size || (code == "overloaded" && spec.name == first)) return spec.name;
   }
   return {};
 }
