@@ -7,6 +7,7 @@
 #include <berth/server/agents/acp_errors.h>
 #include <berth/server/agents/reports.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace berth::server {
@@ -18,6 +19,8 @@ constexpr int kRequestCancelled = -32800;
 constexpr std::size_t kQuestionsMax = 256;
 /// A session/close that nobody answers delays the end no longer than this.
 constexpr Duration kCloseWait = std::chrono::seconds(1);
+/// Who has not answered a ping for so long gets no further session.
+constexpr Duration kPingSoon = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -47,6 +50,7 @@ Task<RpcReply> AcpAgent::call(std::string method, std::string params) {
 void AcpAgent::prompt(std::string turn, std::string blocks, std::string meta) {
   BERTH_ASSERT(state_ == State::live && !prompt_call_.open);
   prompt_call_.open = true;
+  process_->turn_begins();
   prompt_call_.cancelled = false;
   prompt_call_.turn = std::move(turn);
   replay_.prompted(blocks);
@@ -103,7 +107,7 @@ PromptEnd AcpAgent::prompt_error(const std::string& error) const {
 
 /// The turn is over for this agent, whether or not anybody is told.
 void AcpAgent::forget_turn() {
-  prompt_call_.open = false;
+  if (std::exchange(prompt_call_.open, false)) process_->turn_ended();
   if (silent_) return;
   show_all(replay_.turn_over());
   if (replays()) natives_.said(native_session_id_, std::move(said_));
@@ -219,6 +223,8 @@ void AcpAgent::leave_process(bool at_once) {
     return;
   }
   left_ = true;
+  const TimePoint now = platform_.reactor().clock().now();
+  if (pings_.open_since && now - *pings_.open_since > kPingSoon) process_->retire();
   if (prompt_call_.open) {
     // It did not answer its cancel, or was never asked: who knows what it still does.
     process_->retire();
@@ -261,12 +267,23 @@ Abilities AcpAgent::abilities() const {
 /// A request that no agent knows, named as the protocol wants extensions to be named: whoever is
 /// well refuses it at once.
 bool AcpAgent::ping() {
-  if (state_ != State::live || prompt_call_.open || close_call_.open || pings_.open_since) {
+  if (state_ != State::live || process_->turns() > 0 || close_call_.open || pings_.open_since) {
     return false;
   }
   pings_.open_since = platform_.reactor().clock().now();
   connection().call("_berth/ping", "{}", Duration{}, ping_call_, self());
   return true;
+}
+
+/// Whose turn it is does not matter to an agent that does one thing at a time: a seat that idles is
+/// not judged while another one works, nor by the time before.
+PingState AcpAgent::pings() const {
+  PingState pings = pings_;
+  if (process_ == nullptr || !pings.open_since) return pings;
+  pings.open_since = std::max(*pings.open_since, process_->worked());
+  const std::size_t own = prompt_call_.open ? 1 : 0;
+  if (process_->turns() > own) pings.open_since.reset();
+  return pings;
 }
 
 void AcpAgent::on_ping_reply(const RpcReply& reply) {

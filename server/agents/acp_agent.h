@@ -48,7 +48,7 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   Abilities abilities() const override;
   bool takes_others() const override { return process_ == nullptr || process_->is_open(); }
   bool ping() override;
-  PingState pings() const override { return pings_; }
+  PingState pings() const override;
 
  private:
   enum class State : std::uint8_t { none, attaching, live };

@@ -66,6 +66,15 @@ class AcpProcess final : private RpcPeer {
   void name(AcpSeat& seat, std::string_view native_session_id);
   /// Its calls are given up and it hears on_over(); the process goes on with the others.
   void leave(AcpSeat& seat);
+  /// Between these a turn of a seat runs.
+  void turn_begins() { ++turns_; }
+  void turn_ended() {
+    --turns_;
+    worked_ = clock_.now();
+  }
+  std::size_t turns() const { return turns_; }
+  /// When the last turn ended.
+  TimePoint worked() const { return worked_; }
   /// No further session gets a seat: something is wrong with it.
   void retire() { retired_ = true; }
   /// What it and all that it started holds resident.
@@ -101,6 +110,8 @@ class AcpProcess final : private RpcPeer {
   std::size_t seats_max_;
   std::uint64_t memory_bytes_ = 0;
   std::uint64_t served_ = 0;
+  std::size_t turns_ = 0;
+  TimePoint worked_{};
   bool retired_ = false;
   bool asked_for_v2_ = false;
   std::vector<AcpSeat*> seats_;

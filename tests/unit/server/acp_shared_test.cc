@@ -237,6 +237,46 @@ TEST_F(AcpShared, ACancelAndACloseAreOfOneSession) {
   EXPECT_EQ(rig.machine.live_processes(), 1U);
 }
 
+TEST_F(AcpShared, ASeatThatIdlesIsNotJudgedWhileAnotherOneWorks) {
+  bool well = true;
+  script([&well](const std::string& method, const JsonView&) -> Lines {
+    if (method != "_berth/ping" || !well) return {};
+    return {R"({"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"unknown"}})"};
+  });
+  attach_all(2);
+  EXPECT_TRUE(agents[0]->ping());
+  rig.settle();
+  EXPECT_EQ(agents[0]->pings().answered, 1U);
+  well = false;
+  EXPECT_TRUE(agents[0]->ping());
+  rig.settle();
+  EXPECT_TRUE(agents[0]->pings().open_since.has_value());
+
+  agents[1]->prompt("t", kBlocks, {});
+  EXPECT_FALSE(agents[0]->pings().open_since.has_value());
+  EXPECT_FALSE(agents[1]->ping());
+  rig.run_for(std::chrono::minutes(5));
+  agents[1]->end(true);
+  rig.settle();
+  ASSERT_TRUE(agents[0]->pings().open_since.has_value());
+  EXPECT_EQ(*agents[0]->pings().open_since, rig.machine.clock().now())
+      << "it could not answer before";
+}
+
+TEST_F(AcpShared, OneThatDoesNotAnswerAPingGetsNoFurtherSession) {
+  script([](const std::string&, const JsonView&) { return Lines(); });
+  attach_all(2);
+  EXPECT_TRUE(agents[0]->ping());
+  rig.run_for(std::chrono::seconds(30));
+  rig.settle();
+  agents[0]->end(true);
+  rig.settle();
+  EXPECT_TRUE(sinks[0].exit.process_goes_on);
+  attach(0);
+  rig.settle();
+  EXPECT_EQ(rig.sent_of("initialize").size(), 2U) << "it got a seat in the one that hangs";
+}
+
 TEST_F(AcpShared, ASessionThatRestsLeavesItsSeatToAnother) {
   script(
       [](const std::string& method, const JsonView& message) -> Lines {
