@@ -102,7 +102,12 @@ TEST_F(FilesTest, RemovingTwiceIsFine) {
   EXPECT_TRUE(files.remove_if_exists(folder + "/f").has_value());
   EXPECT_FALSE(files.exists(folder + "/f"));
   EXPECT_TRUE(files.remove_if_exists(folder + "/f").has_value());
-  EXPECT_FALSE(files.remove_if_exists(folder).has_value()) << "a folder is no file";
+  ASSERT_TRUE(files.make_directories(folder + "/full/empty", 0700).has_value());
+  const Result<void> full = files.remove_if_exists(folder + "/full");
+  ASSERT_FALSE(full.has_value());
+  EXPECT_EQ(full.error().errno_value, ENOTEMPTY);
+  EXPECT_TRUE(files.remove_if_exists(folder + "/full/empty").has_value());
+  EXPECT_FALSE(files.exists(folder + "/full/empty"));
 }
 
 TEST_F(FilesTest, CanonicalFollowsLinks) {
