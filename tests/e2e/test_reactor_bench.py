@@ -82,7 +82,7 @@ class ReactorBench(unittest.TestCase):
         self.assertEqual(page(), tables.filled(page(), result),
                          "bench/reactor/tables.py bench/reactor/result.json --write docs/performance.md")
         self.assertGreaterEqual(min(s["rounds"] for s in result["scenarios"]), 3)
-        self.assertEqual(len(result["scenarios"]), 17, "the whole run")
+        self.assertEqual(len(result["scenarios"]), 19, "the whole run")
 
     def test_a_wrong_option_is_told(self):
         done = subprocess.run([BENCH, "--fast"], capture_output=True, text=True, timeout=60)
