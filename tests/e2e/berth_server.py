@@ -152,6 +152,15 @@ def processes_with(entry):
     return found
 
 
+def alive(pid):
+    """False for a zombie too: it only waits for its parent to look."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
+        return False
+
+
 def describe(pids):
     """Command lines of processes, for messages."""
     lines = []
@@ -159,6 +168,6 @@ def describe(pids):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
                 lines.append(f"{pid}: {cmdline.read().replace(bytes(1), b' ').decode()[:200]}")
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return lines

@@ -28,14 +28,6 @@ def argv(pid):
         return file.read().split("\0")[:-1]
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-            return file.read().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 class NamedRig(unittest.TestCase):
     CONFIG = ""  # added to the above
 

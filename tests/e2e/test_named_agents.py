@@ -15,8 +15,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import Problem, session_path
-from berth_server import BINARY, make_repository, wait_until
-from named_rig import NamedRig, alive, argv
+from berth_server import BINARY, alive, make_repository, wait_until
+from named_rig import NamedRig, argv
 from summary import main
 
 

@@ -11,20 +11,11 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import StreamEnded, text_of
-from berth_server import Server, make_repository, processes_with, wait_until
+from berth_server import Server, alive, make_repository, processes_with, wait_until
 from summary import figure, main
 
 ENDED_WITHIN_MS = 100
 GONE_WITHIN_S = 2
-
-
-def alive(pid):
-    """False for a zombie too: it only waits for its new parent to look."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def tag_of(pid):
