@@ -110,7 +110,7 @@ class Staller:
 
     def __init__(self, client):
         self._client, self._held = client, []
-        self.streams = 0
+        self.streams, self.refused = 0, 0
 
     def work(self, until):
         while time.monotonic() < until:
@@ -120,6 +120,7 @@ class Staller:
                     self.streams += 1
                 except Exception as gone:  # pylint: disable=broad-except
                     assert getattr(gone, "status", 0) in (404, 503), gone
+                    self.refused += gone.status == 503
             while len(self._held) > 20:
                 self._leave()
             time.sleep(0.5)
@@ -172,7 +173,7 @@ class Soak(unittest.TestCase):
             wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0, 60,
                        lambda: f"sessions stay in memory: {client.get('/v1/info')}")
             wait_until(lambda: self._held(server) == held, 60, lambda: f"{self._held(server)}, and not {held}")
-            self._check_log(server, states)
+            self._check_log(server, states, refused=staller.refused + sum(r.refused for r in residents))
 
     def _held(self, server):
         """Descriptors and processes, as at the beginning when all is over."""
@@ -193,10 +194,14 @@ class Soak(unittest.TestCase):
         late = [rss for at, rss in samples if SECONDS - WARM_SECONDS <= at < SECONDS]
         self.assertLess(statistics.median(late), GROWTH_MAX * statistics.median(early), "memory grows")
 
-    def _check_log(self, server, states):
-        """A line for each turn that went wrong, and no complaint else: readers that stall are no trouble of berth's."""
+    def _check_log(self, server, states, refused):
+        """A line for each turn that went wrong and each request that was refused for want of room, and no complaint
+        else: readers that stall are no trouble of berth's."""
         with open(server.log_path, encoding="utf-8") as log:
             lines = [line for line in log if not re.match(r"berth info|\{", line)]
+        full = [line for line in lines if re.search(r"\[api\] \S+ \S+ was answered 503 ", line)]
+        self.assertEqual(len(full), refused, full)
+        lines = [line for line in lines if line not in full]
         told = [re.search(r"\bturn \S+ of \S+ by scripted ended (interrupted|failed) ", line) for line in lines]
         self.assertEqual([line for line, turn in zip(lines, told) if not turn], [])
         for state in ("interrupted", "failed"):
