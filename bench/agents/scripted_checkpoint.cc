@@ -4,7 +4,7 @@
 //
 //   say TEXT | think TEXT | remember WORD | recall | count | tool NAME | slow MS | usage IN OUT
 //   fail WHY | budget | junk | die | tear (writes half a checkpoint and dies)
-//   linger TEXT (says it when the turn has ended)
+//   linger TEXT (says it when the turn has ended) | env NAME (says its value)
 //
 // stderr gets a line at the start.
 #include <berth/core/json_doc.h>
@@ -81,6 +81,9 @@ class Agent {
       std::string words;
       for (const std::string& word : memory_) words += (words.empty() ? "" : " ") + word;
       line("text", "text", words);
+    } else if (verb == "env") {
+      const char* const value = std::getenv(std::string(rest).c_str());
+      line("text", "text", value == nullptr ? "" : value);
     } else if (verb == "count") {
       line("text", "text", std::to_string(turns_));
     } else if (verb == "tool") {

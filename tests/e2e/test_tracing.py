@@ -5,15 +5,19 @@ import http.server
 import json
 import os
 import sys
+import tempfile
 import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import text_of
-from berth_server import Server, wait_until
+from berth_server import ROOT, Server, wait_until
 from summary import main
 
+SCRIPTED_OPENCODE = os.path.join(ROOT, "tests/unit/server/scripted_opencode.py")
+SCRIPTED_COMMAND = os.path.join(os.path.dirname(os.path.dirname(os.environ.get("BERTH", os.path.join(ROOT, "build/server/berth")))),
+                                "bench/agents/berth-scripted-checkpoint")
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -174,6 +178,31 @@ class Spans(unittest.TestCase):
             self.assertLessEqual(int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]))
         commits = [span for span in self.collector.spans if span["name"] == "commit"]
         self.assertTrue(commits and all(span["traceId"] != TRACE for span in commits))
+
+    def test_turns_of_every_driver_have_them_and_tell_their_agents(self):
+        store = self.enterContext(tempfile.TemporaryDirectory())
+        agents = {"opencode": ("trace", f'command = "/usr/bin/python3"\nargs = ["{SCRIPTED_OPENCODE}"]\n'
+                                        f'env = {{ SCRIPTED_STORE = "{store}" }}'),
+                  "checkpoint": ("say hello", f'command = "{SCRIPTED_COMMAND}"'),
+                  "oneshot": ("env TRACEPARENT", f'command = "{SCRIPTED_COMMAND}"')}
+        server = self.start("".join(f'[agents.{driver}]\ndriver = "{driver}"\n{config}\n'
+                                    for driver, (_, config) in agents.items()))
+        for number, (driver, (prompt, _)) in enumerate(agents.items()):
+            with self.subTest(driver):
+                trace = f"{number + 1:032x}"
+                server.client.post("/v1/sessions", {"id": driver, "agent": driver})
+                turn = server.client.raw("POST", f"/v1/sessions/{driver}/turns", {"prompt": prompt},
+                                         {"traceparent": f"00-{trace}-{SPAN}-01", "tracestate": "vendor=1",
+                                          "Prefer": "wait=30"}).json()
+                self.assertEqual(turn["state"], "completed", turn)
+                wait_until(lambda: {span["name"] for span in self.collector.of(trace)} >= {"turn", "agent start"}, 30,
+                           lambda: repr(self.collector.of(trace)))
+                spans = {span["name"]: span for span in self.collector.of(trace)}
+                self.assertEqual(spans["agent start"]["parentSpanId"], spans["turn"]["spanId"])
+                self.assertIn({"key": "berth.agent", "value": {"stringValue": driver}}, spans["turn"]["attributes"])
+                said = text_of([event for event in server.client.log(driver) if event.turn == turn["id"]])
+                told = f"00-{trace}-{spans['turn']['spanId']}-01"
+                self.assertEqual(said.strip(), {"opencode": f"{told} vendor=1", "oneshot": told}.get(driver, "hello"))
 
     def test_who_does_not_want_to_be_recorded_is_not(self):
         server = self.start()

@@ -117,6 +117,7 @@ Result<AgentLaunch> CommandAgent::launch_spec(const std::string& checkpoint) con
   LaunchOrder order;
   order.directory = spec_.directory;
   order.key = spec_.session_key;
+  order.project = spec_.project;
   order.tag = tag_ + "-" + spec_.session_key;
   order.least = spec_.launch;
   order.folders = spec_.additional_directories;
@@ -147,7 +148,7 @@ Result<AgentLaunch> CommandAgent::launch_spec(const std::string& checkpoint) con
   return made;
 }
 
-Result<void> CommandAgent::start(const std::string& checkpoint) {
+Result<void> CommandAgent::start(const std::string& checkpoint, const TraceMeta& trace) {
   LineProcessLimits limits;
   limits.line_max = profile_.line_max;
   limits.exit_grace = profile_.timeouts.exit_grace;
@@ -158,7 +159,11 @@ Result<void> CommandAgent::start(const std::string& checkpoint) {
     process_.reset();
     return fail(std::move(launch.error()));
   }
-  Result<void> started = process_->start(launch->spec, launch->door);
+  // The names that programs started for one piece of work look for.
+  io::LaunchSpec& spec = launch->spec;
+  if (!trace.parent.empty()) spec.environment.emplace_back("TRACEPARENT", trace.parent);
+  if (!trace.state.empty()) spec.environment.emplace_back("TRACESTATE", trace.state);
+  Result<void> started = process_->start(spec, launch->door);
   if (!started.has_value()) process_.reset();
   return started;
 }
@@ -216,7 +221,7 @@ Result<std::string> plain_words(std::string_view blocks) {
 
 }  // namespace
 
-void CommandAgent::prompt(std::string turn, std::string blocks, std::string) {
+void CommandAgent::prompt(std::string turn, std::string blocks, std::string meta) {
   BERTH_ASSERT(state_ == State::live && turn_.empty());
   turn_ = std::move(turn);
   cancelled_ = heard_ = false;
@@ -228,7 +233,7 @@ void CommandAgent::prompt(std::string turn, std::string blocks, std::string) {
   if (words.has_value() && process_ == nullptr) {
     // A warm agent has just died, and its last checkpoint is being kept: on_exited() comes.
     if (warm()) return;
-    Result<void> started = start({});
+    Result<void> started = start({}, trace_in(meta));
     if (!started.has_value()) words = fail(std::move(started.error()));
   }
   if (!words.has_value()) {

@@ -10,6 +10,7 @@
 #include <berth/server/agents/launch.h>
 #include <berth/server/agents/line_process.h>
 #include <berth/server/agents/profile.h>
+#include <berth/server/agents/trace_meta.h>
 
 #include <cstdint>
 #include <memory>
@@ -53,7 +54,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   bool warm() const { return profile_.driver == Driver::checkpoint; }
   Task<void> run(AttachSpec spec);
   Task<Result<ChosenCheckpoint>> prepare();
-  Result<void> start(const std::string& checkpoint);
+  Result<void> start(const std::string& checkpoint, const TraceMeta& trace = {});
   Result<AgentLaunch> launch_spec(const std::string& checkpoint) const;
   void refuse(std::string_view what);
   void finish_prompt(PromptEnd end);

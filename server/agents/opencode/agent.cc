@@ -45,11 +45,11 @@ void Agent::attach(AttachSpec spec) {
 
 // --- commands ---
 
-void Agent::prompt(std::string turn, std::string blocks, std::string) {
+void Agent::prompt(std::string turn, std::string blocks, std::string meta) {
   BERTH_ASSERT(state_ == State::live && !tracker_->running());
   std::string message_id = ids_.mint(platform_.clock().wall());
   tracker_->begin_turn(std::move(turn), message_id, now());
-  requests_->spawn(post_prompt(std::move(message_id), std::move(blocks)));
+  requests_->spawn(post_prompt(std::move(message_id), std::move(blocks), trace_in(meta)));
   arm_probe();
 }
 
@@ -58,7 +58,7 @@ bool Agent::steer(std::string_view turn, std::string_view blocks) {
   // opencode lets a prompt join the running loop at its next step.
   std::string message_id = ids_.mint(platform_.clock().wall());
   tracker_->add_prompt(message_id);
-  requests_->spawn(post_prompt(std::move(message_id), std::string(blocks)));
+  requests_->spawn(post_prompt(std::move(message_id), std::string(blocks), {}));
   return true;
 }
 
@@ -142,17 +142,18 @@ Abilities Agent::abilities() const {
 
 // --- requests ---
 
-Task<Result<HttpAnswer>> Agent::call(std::string method, std::string path, std::string body) {
+Task<Result<HttpAnswer>> Agent::call(std::string method, std::string path, std::string body,
+                                     HttpHeaders headers) {
   std::string target = target_of(path.substr(0, path.find('&')), directory_);
   if (path.find('&') != std::string::npos) target += path.substr(path.find('&'));
   const Duration timeout = method == "GET" ? kProbeTimeout : kPostTimeout;
   Result<HttpAnswer> answer =
       co_await http_call(&reactor_, server_->endpoint(), std::move(method), std::move(target),
-                         std::move(body), timeout, stop_->token());
+                         std::move(body), timeout, stop_->token(), std::move(headers));
   co_return answer;
 }
 
-Task<void> Agent::post_prompt(std::string message_id, std::string blocks) {
+Task<void> Agent::post_prompt(std::string message_id, std::string blocks, TraceMeta trace) {
   const Mutex::Guard one_at_a_time = co_await prompting_.lock(stop_->token());
   if (stop_->stop_requested()) co_return;
   const Result<JsonDoc> parsed = JsonDoc::parse(blocks);
@@ -160,9 +161,12 @@ Task<void> Agent::post_prompt(std::string message_id, std::string blocks) {
     tracker_->prompt_refused(message_id, parsed.error(), {});
     co_return;
   }
+  HttpHeaders headers;
+  if (!trace.parent.empty()) headers.emplace_back("traceparent", std::move(trace.parent));
+  if (!trace.state.empty()) headers.emplace_back("tracestate", std::move(trace.state));
   Result<HttpAnswer> answer =
       co_await call("POST", "/session/" + tracker_->session_id() + "/prompt_async",
-                    prompt_body(message_id, choice_, parsed->root()));
+                    prompt_body(message_id, choice_, parsed->root()), std::move(headers));
   if (stop_->stop_requested()) co_return;
   if (answer.has_value() && answer->ok()) {
     tracker_->prompt_accepted(message_id, now());

@@ -12,6 +12,7 @@
 #include <berth/server/agents/opencode/servers.h>
 #include <berth/server/agents/opencode/tracker.h>
 #include <berth/server/agents/profile.h>
+#include <berth/server/agents/trace_meta.h>
 
 #include <cstdint>
 #include <deque>
@@ -73,8 +74,9 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   bool choose(std::string_view id, JsonView value);
 
   // --- requests ---
-  Task<Result<HttpAnswer>> call(std::string method, std::string path, std::string body);
-  Task<void> post_prompt(std::string message_id, std::string blocks);
+  Task<Result<HttpAnswer>> call(std::string method, std::string path, std::string body,
+                                HttpHeaders headers = {});
+  Task<void> post_prompt(std::string message_id, std::string blocks, TraceMeta trace);
   Task<void> post_abort();
   Task<void> post_answer(Question question, AgentAnswer answer);
   Task<void> change_mode(std::string mode);

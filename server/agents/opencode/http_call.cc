@@ -39,11 +39,12 @@ std::string target_of(std::string_view path, std::string_view directory) {
 
 Task<Result<HttpAnswer>> http_call(io::Reactor* reactor, Endpoint endpoint, std::string method,
                                    std::string target, std::string body, Duration timeout,
-                                   StopToken stop) {
+                                   StopToken stop, HttpHeaders headers) {
   const std::unique_ptr<io::HttpClient> client = io::make_http_client(*reactor, endpoint.origin);
   io::HttpClientRequest request;
   request.method = std::move(method);
   request.target = std::move(target);
+  request.headers = std::move(headers);
   request.headers.emplace_back("Authorization", endpoint.authorization);
   request.headers.emplace_back("Connection", "close");
   if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");

@@ -38,6 +38,6 @@ std::string target_of(std::string_view path, std::string_view directory);
 /// io::HttpClient. Cancellation: as the request.
 Task<Result<HttpAnswer>> http_call(io::Reactor* reactor, Endpoint endpoint, std::string method,
                                    std::string target, std::string body, Duration timeout,
-                                   StopToken stop);
+                                   StopToken stop, HttpHeaders headers = {});
 
 }  // namespace berth::server::opencode

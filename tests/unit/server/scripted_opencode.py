@@ -10,6 +10,7 @@
     unheard permission|question|child    asks in a hole of the stream: only GETs know of it
     remember WORD, recall                over processes too
     hold        until another prompt joins it, which it answers
+    trace      says what the headers of its prompt say of a trace
     settings    says its agent and its model
     linger TEXT says more of it when it has ended
 
@@ -167,6 +168,8 @@ def run(session, message_id, body):
         rest = remember(session, rest)
     if verb == "recall":
         rest = recall(session)
+    if verb == "trace":
+        rest = body["trace"]
     if verb == "settings":
         rest = f"{body.get('agent')} {body.get('model', {}).get('modelID')}"
     late = rest if verb == "linger" else ""
@@ -284,6 +287,7 @@ class Handler(BaseHTTPRequestHandler):
             if path[1] in joined:
                 joined[path[1]].put((body["messageID"], text))
                 return self.answer(204, None)
+            body["trace"] = f"{self.headers['traceparent']} {self.headers['tracestate']}"
             threading.Thread(target=run, args=(path[1], body["messageID"], body),
                              daemon=True).start()
             if text.startswith("drop"):
