@@ -2,6 +2,7 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/server/auth/browser.h>
+#include <berth/server/auth/caller.h>
 #include <berth/server/ops/limits_table.h>
 #include <berth/server/sessions/remote_credentials.h>
 
@@ -250,7 +251,7 @@ class Reader {
   /// What the environment says in place of the file; agents and hosts are of the file alone.
   std::optional<std::string> variable(std::string_view key) {
     if (source_.environment == nullptr || path_.starts_with("agents.") ||
-        path_.starts_with("remotes.")) {
+        path_.starts_with("remotes.") || path_.starts_with("projects.")) {
       return std::nullopt;
     }
     const std::string name = variable_of(path_ + std::string(key));
@@ -314,6 +315,24 @@ std::optional<Error> read_launch(Config& config, const ConfigSource& source,
   if (settings.mode) return {};
   return make_error(ErrorKind::invalid, "bad_config",
                     source.file + ": launch.default must be " + kLaunchModeNames);
+}
+
+/// [projects.NAME]
+std::optional<Error> read_projects(LaunchSettings& launch, const ConfigSource& source,
+                                   const toml::table& table) {
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    if (!is_project_name(name) || !node.is_table()) {
+      return make_error(
+          ErrorKind::invalid, "bad_config",
+          source.file + ": projects." + name + " must be a table named [a-z0-9][a-z0-9._-]{0,63}");
+    }
+    Reader reader(source, "projects.\"" + name + "\".", *node.as_table());
+    reader.hosts("egress", launch.project_egress[name]);
+    reader.refuse_unknown();
+    if (reader.error) return reader.error;
+  }
+  return {};
 }
 
 std::optional<Error> read_agent(AgentProfile& profile, const ConfigSource& source,
@@ -591,6 +610,7 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   reader.pairs("secrets", secrets);
   const toml::table* tls = reader.table("tls");
   const toml::table* launch = reader.table("launch");
+  const toml::table* projects = reader.table("projects");
   const toml::table* tracing = reader.table("tracing");
   if (auto error = read_git(config, source, reader)) return fail(std::move(*error));
   reader.refuse_unknown();
@@ -610,6 +630,10 @@ Result<void> apply_config(Config& config, std::string_view text, const ConfigSou
   }
   if (launch != nullptr) {
     if (auto error = read_launch(config, source, *launch)) return fail(std::move(*error));
+  }
+  if (projects != nullptr) {
+    if (auto error = read_projects(config.launch, source, *projects))
+      return fail(std::move(*error));
   }
   if (tracing != nullptr) {
     if (auto error = read_tracing(config.tracing, source, *tracing)) return fail(std::move(*error));

@@ -222,6 +222,7 @@ Result<AgentLaunch> AcpProcesses::launch_spec(const AttachSpec& spec,
   if (profile_.sessions_per_process <= 1) {
     order.directory = spec.directory;
     order.key = spec.session_key;
+    order.project = spec.project;
     order.least = spec.launch;
     order.folders = spec.additional_directories;
     order.folders.push_back(spec.directory);

@@ -27,6 +27,7 @@ struct AttachSpec {
   std::int64_t attach_epoch = 0;
   std::string profile;
   std::string session_key;
+  std::string project;            ///< Of the session.
   std::string directory;          ///< Absolute; cwd of process and native session.
   std::string native_session_id;  ///< To resume; empty = none yet.
   std::string mode;               ///< Wanted mode id, empty = leave.

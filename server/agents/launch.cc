@@ -180,6 +180,19 @@ void LaunchPolicy::restrict(const AgentProfile& profile, const LaunchOrder& orde
   set_unless_given(profile, launch, "TMPDIR", scratch() + "/" + order.key);
 }
 
+/// What it may reach from a sandbox, each once.
+Texts LaunchPolicy::hosts_for(const AgentProfile& profile, const std::string& project) const {
+  Texts hosts = settings_.egress;
+  hosts.insert(hosts.end(), profile.egress.begin(), profile.egress.end());
+  const auto own = settings_.project_egress.find(project);
+  if (own != settings_.project_egress.end()) {
+    hosts.insert(hosts.end(), own->second.begin(), own->second.end());
+  }
+  std::sort(hosts.begin(), hosts.end());
+  hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
+  return hosts;
+}
+
 Result<void> LaunchPolicy::sandbox(const AgentProfile& profile, const LaunchOrder& order,
                                    AgentLaunch& launch) const {
   launch.spec.confinement = trial(launch.spec.command, support_.user_namespace).confinement;
@@ -195,16 +208,14 @@ Result<void> LaunchPolicy::sandbox(const AgentProfile& profile, const LaunchOrde
   set_unless_given(profile, launch.spec, "TMPDIR", "/tmp");
   if (proxy_ == nullptr) return {};
   egress::Proxy::DoorSpec wanted{order.key, profile.name, {}};
-  for (const Texts* hosts : {&settings_.egress, &profile.egress}) {
-    for (const std::string& host : *hosts) {
-      Result<egress::Pattern> pattern = egress::parse_pattern(host);
-      if (!pattern.has_value()) return fail(std::move(pattern.error()));
-      const bool of_this_machine = pattern->host == "127.0.0.1" && pattern->port != 0;
-      if (of_this_machine && pattern->port != kProxyPort) {
-        confinement.tunnels.push_back(pattern->port);
-      }
-      wanted.allowed.push_back(std::move(*pattern));
+  for (const std::string& host : hosts_for(profile, order.project)) {
+    Result<egress::Pattern> pattern = egress::parse_pattern(host);
+    if (!pattern.has_value()) return fail(std::move(pattern.error()));
+    const bool of_this_machine = pattern->host == "127.0.0.1" && pattern->port != 0;
+    if (of_this_machine && pattern->port != kProxyPort) {
+      confinement.tunnels.push_back(pattern->port);
     }
+    wanted.allowed.push_back(std::move(*pattern));
   }
   Result<std::shared_ptr<egress::Door>> door = proxy_->open(std::move(wanted));
   if (!door.has_value()) return fail(std::move(door.error()));

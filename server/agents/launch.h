@@ -7,6 +7,8 @@
 #include <berth/server/agents/profile.h>
 #include <berth/server/egress/proxy.h>
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +25,8 @@ struct LaunchSettings {
   std::vector<std::string> readable;
   std::vector<std::string> hidden;
   std::vector<std::string> egress;
+  /// By project: what its sessions' agents may reach besides.
+  std::map<std::string, std::vector<std::string>, std::less<>> project_egress;
   io::ProcessLimits limits;
   // For `sandbox`; empty: it cannot be had.
   std::string bubblewrap;  ///< The program, absolute.
@@ -43,6 +47,7 @@ struct LaunchOrder {
   std::string directory;  ///< Where it runs, unless its profile says.
   std::string key;        ///< [A-Za-z0-9]: of the session, or what names a shared process.
   std::string tag;        ///< See io::LaunchSpec.
+  std::string project;    ///< Of the session; empty for a process that several may share.
   LaunchMode least = LaunchMode::none;  ///< What the session asks for.
   /// Absolute; besides `directory`. From clients too: what of berth's own state is not the
   /// session's is refused.
@@ -96,6 +101,7 @@ class LaunchPolicy {
   std::string scratch() const { return state_directory_ + "/tmp"; }
 
  private:
+  std::vector<std::string> hosts_for(const AgentProfile& profile, const std::string& project) const;
   void restrict(const AgentProfile& profile, const LaunchOrder& order,
                 io::LaunchSpec& launch) const;
   Result<void> sandbox(const AgentProfile& profile, const LaunchOrder& order,

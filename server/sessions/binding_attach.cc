@@ -64,6 +64,7 @@ void Binding::on_start_granted() {
   spec.attach_epoch = row_.attach_epoch;
   spec.profile = row_.agent;
   spec.session_key = session_.row().key;
+  spec.project = session_.row().project;
   spec.directory = session_.row().directory;
   spec.native_session_id = row_.native_session_id;
   spec.mode = row_.mode;

@@ -16,7 +16,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_client import text_of
+from berth_client import Client, text_of
 from berth_server import BINARY, Server, make_repository, wait_until
 from summary import main
 
@@ -252,13 +252,14 @@ class Sandbox(Machine):
     @classmethod
     def setUpClass(cls):
         cls.servers = {}
-        for name in ("listed", "named", "other"):
+        for name in ("listed", "named", "other", "guild", "guild_named"):
             cls.servers[name] = Outside(("127.0.0.1", 0), Answers)
-            cls.servers[name].asked = []
             threading.Thread(target=cls.servers[name].serve_forever, daemon=True).start()
         cls.ports = {name: server.server_address[1] for name, server in cls.servers.items()}
         listed = [f"127.0.0.1:{cls.ports['listed']}", f"localhost:{cls.ports['named']}", "localhost"]
-        cls.config = profile("shell", launch="sandbox", egress=listed) + profile("free", launch="none")
+        of_project = [f"127.0.0.1:{cls.ports['guild']}", f"localhost:{cls.ports['guild_named']}", listed[0]]
+        cls.config = (profile("shell", launch="sandbox", egress=listed) + profile("free", launch="none") +
+                      f"[projects.guild]\negress = {json.dumps(of_project)}\n")
 
     @classmethod
     def tearDownClass(cls):
@@ -268,6 +269,8 @@ class Sandbox(Machine):
 
     def setUp(self):
         super().setUp()
+        for server in self.servers.values():
+            server.asked = []
         info = self.client.get("/v1/info")
         if not info["launch"]["sandbox"]:
             self.skipTest(info["launch"]["sandbox_reason"])
@@ -360,6 +363,21 @@ class Sandbox(Machine):
         self.assertEqual(self.servers["listed"].asked, ["/y"])
         stats = self.client.get("/v1/info")["egress"]
         self.assertEqual((stats["allowed"], stats["denied"], stats["doors"]), (3, 0, 1))
+
+    def test_a_project_reaches_what_is_listed_for_it_and_no_other_project_does(self):
+        tunnel = f"curl -sS http://127.0.0.1:{self.ports['guild']}/tunnel"
+        proxied = self.through_proxy(f"http://localhost:{self.ports['guild_named']}/proxied", "-f")
+        self.open("mine", "shell")
+        for way in (tunnel, proxied):
+            self.fails("mine", way)
+        granted = self.client.post("/v1/tokens", {"name": "guild", "scopes": ["sessions:run"], "project": "guild"})
+        self.client = Client(self.client.url, granted["token"])
+        self.open("mine", "shell")
+        for way in (tunnel, proxied, f"curl -sS http://127.0.0.1:{self.ports['listed']}/both"):
+            self.assertEqual(self.works("mine", way), "from outside\n")
+        self.fails("mine", self.through_proxy(f"http://127.0.0.1:{self.ports['other']}/", "-f"))
+        self.assertEqual((self.servers["guild"].asked, self.servers["guild_named"].asked), (["/tunnel"], ["/proxied"]))
+        self.assertEqual(self.servers["other"].asked, [])
 
     def test_the_proxy_refuses_the_rest_and_says_so(self):
         self.open("mine", "shell")

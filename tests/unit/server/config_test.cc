@@ -70,6 +70,24 @@ TEST(ConfigSources, AWrongVariableIsNamed) {
   }
 }
 
+TEST(ConfigSources, ProjectsHaveHostsOfTheirOwn) {
+  std::vector<ConfigValue> values;
+  Config config;
+  const Result<void> read = apply_config(
+      config, "[projects.ci]\negress = [\"a.example\"]\n[projects.\"x.y\"]\negress = []\n",
+      {"f.toml", nullptr, &values});
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(config.launch.project_egress["ci"], std::vector<std::string>{"a.example"});
+  EXPECT_TRUE(config.launch.project_egress.contains("x.y"));
+  EXPECT_EQ(origin_of(values, "projects.\"ci\".egress"), "f.toml:2");
+  for (const char* wrong :
+       {"[projects.\"A\"]\n", "[projects.ci]\negress = [\"http://a\"]\n",
+        "[projects.ci]\nagents = 3\n", "[projects]\nci = 3\n", "projects = 3\n"}) {
+    Config other;
+    EXPECT_FALSE(apply_toml(other, wrong, "f.toml").has_value()) << wrong;
+  }
+}
+
 TEST(ConfigSources, ValuesOfAnAgentsEnvironmentAreNotShown) {
   std::vector<ConfigValue> values;
   Config config;

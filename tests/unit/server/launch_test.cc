@@ -1,3 +1,5 @@
+#include <berth/core/log.h>
+#include <berth/io/sim_platform.h>
 #include <berth/server/agents/built_in.h>
 #include <berth/server/agents/launch.h>
 
@@ -19,6 +21,15 @@ class Variables final : public io::Environment {
     return found == values.end() ? std::nullopt : std::optional(found->second);
   }
   std::map<std::string, std::string> values = {{"HOME", "/home/me"}, {"PATH", "/usr/bin"}};
+};
+
+/// A proxy with nobody behind it.
+struct Exit {
+  ~Exit() { machine.run_task(platform.reactor(), proxy.shutdown()); }
+  io::SimMachine machine{1};
+  io::SimPlatform platform{machine, "berth"};
+  NullLog log;
+  egress::Proxy proxy{platform, log, "/egress", {}};
 };
 
 class Launches : public testing::Test {
@@ -149,6 +160,27 @@ TEST_F(Launches, InASandboxNameWhatThereIs) {
   EXPECT_EQ(confinement.placed, placed);
   EXPECT_EQ(confinement.egress_socket, "") << "nobody listens";
   EXPECT_EQ(variable(launch->spec, "TMPDIR"), "/tmp");
+}
+
+TEST_F(Launches, InASandboxReachEachPortOfThisMachineThatAnyOfTheListsNamesOnce) {
+  LaunchSettings settings;
+  settings.egress = {"127.0.0.1:1001"};
+  settings.project_egress = {{"guild", {"127.0.0.1:1003", "127.0.0.1:1001"}},
+                             {"other", {"127.0.0.1:1004"}}};
+  profile.launch = LaunchMode::sandbox;
+  profile.egress = {"127.0.0.1:1002"};
+  LaunchPolicy made = policy(settings);
+  Exit exit;
+  made.use(&exit.proxy);
+  using Ports = std::vector<std::uint32_t>;
+  for (const auto& [project, ports] : std::initializer_list<std::pair<const char*, Ports>>{
+           {"guild", {1001, 1002, 1003}}, {"default", {1001, 1002}}, {"", {1001, 1002}}}) {
+    LaunchOrder wanted = order();
+    wanted.project = project;
+    const Result<AgentLaunch> launch = made.launch(profile, wanted);
+    ASSERT_TRUE(launch.has_value()) << launch.error().message;
+    EXPECT_EQ(launch->spec.confinement.tunnels, ports) << project;
+  }
 }
 
 TEST_F(Launches, GiveNoClientAFolderOfBerthsOrAnothers) {
