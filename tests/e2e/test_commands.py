@@ -51,6 +51,9 @@ ELSEWHERE = {
     "systemctl enable --now berth": "tests/install/test_debian.py",
     "build/bench/reactor/berth-reactor-bench --json bench/reactor/result.json": "tests/e2e/test_reactor_bench.py",
     "bench/reactor/tables.py bench/reactor/result.json --write docs/performance.md": "tests/e2e/test_reactor_bench.py",
+    "server/package/debian.sh build server/package": "tests/install/test_debian.py",
+    "podman build -t berth server/package": "tests/e2e/test_container.py",
+    "npx openapi-typescript --default-non-nullable=false openapi.json -o berth.d.ts": "tests/contract/test_clients.py",
     "berth bench --runs 3 --json bench/load/result.json": "tests/e2e/test_bench.py",
     "berth bench --scenario full-100,paced-500 --against bare,node --runs 3": "tests/e2e/test_bench.py",
     "bench/load/server_tables.py bench/load/result.json --write docs/performance.md": "tests/e2e/test_bench.py",
@@ -62,13 +65,18 @@ SMALLER = {
     "build/bench/git/changes_bench --rounds 5": "build/bench/git/changes_bench --files 50 --rounds 1",
     "build/bench/load/berth-bench --runs 3": "build/bench/load/berth-bench --runs 1 smoke --against bare",
 }
-COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|meson |clang\+\+|apt-get |systemctl )")
+COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|server/package/|meson |clang\+\+|apt-get |systemctl |podman |npx )")
 # A form with something to fill in: NAME, [OPTIONS], a|b, ...
 FORM = re.compile(r"(?<= )[A-Z]{1,}\b|\[|\w\|\w|\.\.\.")
 
 
 def pages():
     return [os.path.join(ROOT, "README.md"), *sorted(glob.glob(os.path.join(ROOT, "docs", "*.md")))]
+
+
+def text_of_page(page):
+    with open(page, encoding="utf-8") as file:
+        return file.read()
 
 
 def commands_of_the_tour():
@@ -83,9 +91,20 @@ def commands_of(text):
         return re.findall(r"^Example: `(.+)`$", text, re.M)
     found = [line[4:] for line in re.findall(r"^    .+$", text, re.M)]
     # Of code within lines, what is more than a command's name.
-    found += re.findall(r"`((?:berth [^`]* ?(?:-|>)|\./)[^`]*)`", text)
+    found += re.findall(r"`((?:berth [^`]* ?(?:-|>)|\./|npx |server/package/\S+ )[^`]*)`", text)
     found = [re.sub(r"(\s{3,}|\s+#).*$", "", line).strip() for line in found]
     return [command for command in found if COMMAND.match(command) and not FORM.search(command)]
+
+
+def forms_of(text):
+    """All that is said of `berth` as code, with or without something to fill in; `stop|start` is two."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    found = re.findall(r"^    (berth .+)$", text, re.M) + re.findall(r"`(?:\./run -- |(?=berth ))((?:berth )?[^`\n]+)`", text)
+    found = [re.sub(r"(\s{3,}|\s+#).*$", "", form).strip() for form in found]
+    found = [form if form.startswith("berth ") else f"berth {form}" for form in found]
+    several = [re.match(r"(berth(?: \w+)*) (\w+(?:\|\w+)+)(.*)", form) for form in found]
+    return [f"{match[1]} {name}{match[3]}" for match in several if match for name in match[2].split("|")] + [
+        form for form, match in zip(found, several) if not match]
 
 
 class Finding(unittest.TestCase):
@@ -99,6 +118,31 @@ class Finding(unittest.TestCase):
     def test_who_runs_a_command_elsewhere_is_there(self):
         for command, where in ELSEWHERE.items():
             self.assertTrue(os.path.exists(os.path.join(ROOT, where)), f"{command}: {where}")
+
+
+    def test_what_is_named_without_being_an_example_is_a_command_with_such_options(self):
+        with open(os.path.join(ROOT, "docs/cli.md"), encoding="utf-8") as file:
+            common, *sections = re.split(r"^## `(berth [^`]+)`$", file.read(), flags=re.M)
+
+        def options_of(section):
+            return set(re.findall(r"(--?[a-z][a-z-]*)`", "\n".join(re.findall(r"^\| `-.*", section, re.M))))
+        known = {name: options_of(section) | options_of(common) for name, section in zip(sections[::2], sections[1::2])}
+        known["berth"] = options_of(common)
+        groups = {" ".join(name.split()[:n]) for name in known for n in (1, 2)}
+        seen = 0
+        for page in pages():
+            for form in forms_of(text_of_page(page)):
+                words = re.split(r"[|<>](?=\s)|\s--\s", form)[0].split()
+                options = {word.split("=")[0].strip("[].") for word in words if word.lstrip("[").startswith("-")}
+                names = [" ".join(words[:n]) for n in (3, 2, 1)]
+                command = next((name for name in names if name in known), None) or next(n for n in names if n in groups)
+                rest = words[len(command.split()):]
+                with self.subTest(page=os.path.basename(page), form=form):
+                    if rest and (command == "berth" or command not in known):
+                        self.assertRegex(rest[0], "^-|^[A-Z]+$|^reference$", "no such command")
+                    self.assertEqual(options - known.get(command, set()) - {"--", "-"}, set(), "no such option")
+                seen += 1
+        self.assertGreater(seen, 80)
 
 
 class Rig(unittest.TestCase):
@@ -190,7 +234,7 @@ class Commands(Rig):
         self.figures()
         self.the_store()
         self.servers()
-        shown = {command for page in pages() for command in commands_of(open(page, encoding="utf-8").read())}
+        shown = {command for page in pages() for command in commands_of(text_of_page(page))}
         run = self.ran | set(ELSEWHERE) | set(commands_of_the_tour())
         self.assertEqual(sorted(shown - run), [], "on a page, and run by no test: add it to the story")
         self.assertEqual(sorted(run - shown), [], "on no page any more")
