@@ -31,6 +31,12 @@ HttpError refuse(int status, std::string message) {
   return {status, make_error(kind, code_of(status), std::move(message))};
 }
 
+/// The same status as too many bytes of them, and another limit.
+HttpError refuse_number_of_headers(std::size_t max) {
+  return {431, make_error(ErrorKind::invalid, "too_many_headers",
+                          "more than " + std::to_string(max) + " headers")};
+}
+
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
@@ -230,7 +236,7 @@ std::optional<HttpError> HttpFields::take(std::string_view& bytes, const Http1Li
     }
     bytes_ += line.size();
     if (++count_ > limits.header_count_max) {
-      return refuse(431, "more than " + std::to_string(limits.header_count_max) + " headers");
+      return refuse_number_of_headers(limits.header_count_max);
     }
     if (auto error = read_field(line, keep ? &headers : nullptr)) return error;
   }

@@ -16,7 +16,9 @@ constexpr Duration kDrainWhenStopping = std::chrono::milliseconds(500);
 
 Http1Limits parser_limits(const HttpLimits& limits) {
   Http1Limits result;
+  result.start_line_max = limits.target_max;
   result.header_bytes_max = limits.head_max;
+  result.header_count_max = limits.headers_max;
   result.body_max = limits.body_max;
   return result;
 }
@@ -169,8 +171,8 @@ Task<bool> HttpConnection::wait_for_more() {
     }
     if (wake == HttpSocket::Wake::deadline) {
       co_await refuse(408, make_error(ErrorKind::timed_out, "request_timeout",
-                                      in_head ? "the head of the request came too slowly"
-                                              : "the body of the request came too slowly"));
+                                      in_head ? "head_timeout: the head came too slowly"
+                                              : "body_timeout: the body came too slowly"));
       co_return false;
     }
   }

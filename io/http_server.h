@@ -39,6 +39,9 @@ struct HttpResponse {
   std::string content_type = "application/json";
   HttpHeaders headers;
   std::string body;
+  /// Of a refusal: the name of the limit that it meets, for whoever counts; it is not sent. The
+  /// name lives as long as the program.
+  std::string_view limit = {};
 };
 
 /// One request and the way to answer it, alive until its handler's task ends.
@@ -91,7 +94,9 @@ class HttpHandler {
 struct HttpLimits {
   std::size_t connections_max = 8192;
   std::size_t body_max = 32 * 1024 * 1024;  ///< Bytes; above it 413.
+  std::size_t target_max = 8 * 1024;        ///< Bytes of the request line; above it 414.
   std::size_t head_max = 32 * 1024;         ///< Bytes of all headers; above it 431.
+  std::size_t headers_max = 100;            ///< Headers; above it 431.
   Duration head_timeout =
       std::chrono::seconds(10);  ///< From the first byte of a request to its head's end: 408.
   Duration body_timeout =

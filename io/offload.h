@@ -2,14 +2,18 @@
 #pragma once
 
 #include <berth/core/executor.h>
+#include <berth/core/histogram.h>
 #include <berth/core/result.h>
 #include <berth/core/stop.h>
 #include <berth/core/task.h>
 #include <berth/io/reactor.h>
 
+#include <array>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -19,6 +23,19 @@ namespace berth::inline v0::io {
 /// several.
 enum class Lane : std::uint8_t { store, git, files };
 inline constexpr std::size_t kLaneCount = 3;
+/// "store", "git", "files".
+std::string_view to_string(Lane lane);
+
+namespace detail {
+inline constexpr std::array kLaneWaitBounds = {0.0001, 0.001, 0.01, 0.1, 0.5, 2.5, 10.0, 60.0};
+}  // namespace detail
+
+/// How a lane stands, and what it did since its start.
+struct LaneStats {
+  std::size_t queued = 0;                     ///< Jobs that wait.
+  std::size_t running = 0;                    ///< Jobs that are worked at.
+  Histogram waited{detail::kLaneWaitBounds};  ///< From submission to begin, of those that began.
+};
 
 /// One piece of blocking work; owned by its submitter until on_done().
 class OffloadJob : public ListNode {
@@ -36,7 +53,9 @@ class OffloadJob : public ListNode {
 
  private:
   friend class Offload;
-  bool waiting_ = false;  // in the queue of a lane, and not begun: guarded by the lane
+  // Guarded by the lane:
+  bool waiting_ = false;  // in its queue, and not begun
+  TimePoint submitted_at_{};
 };
 
 /// Lanes of threads for what blocks. Outlived by every reactor that submits.
@@ -53,6 +72,9 @@ class Offload {
   /// submitted it.
   virtual bool withdraw(Lane lane, OffloadJob& job) = 0;
 
+  /// For figures; from any thread.
+  virtual LaneStats stats(Lane lane) = 0;
+
   /// `co_await offload.run(lane, home, fn, stop)` -> Result<T> where fn() returns Result<T>.
   /// Cancellation: terminal (a job that has begun runs to its end, and its result is returned; one
   /// that still waits is withdrawn and answers `cancelled`).
@@ -62,6 +84,7 @@ class Offload {
  protected:
   /// For the lanes: whether a job waits in a queue of theirs.
   static bool& waiting(OffloadJob& job) { return job.waiting_; }
+  static TimePoint& submitted_at(OffloadJob& job) { return job.submitted_at_; }
 };
 
 namespace detail {

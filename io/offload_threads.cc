@@ -20,11 +20,6 @@ std::string_view to_string(Lane lane) {
   return "unknown";
 }
 
-namespace {
-
-/// Threads inherit the mask of their starter, so it is set around the start: no signal can come in
-}  // namespace
-
 Result<std::unique_ptr<OffloadThreads>> OffloadThreads::start(const OffloadOptions& options) {
   std::unique_ptr<OffloadThreads> offload(new OffloadThreads(options.queue_max));
   const SignalsBlocked blocked;  // the new threads inherit the mask
@@ -58,15 +53,16 @@ Result<void> OffloadThreads::submit(Lane lane, Reactor& home, OffloadJob& job) {
       return fail(ErrorKind::cancelled, "offload_stopped",
                   "lane " + std::string(to_string(lane)) + " has been stopped");
     }
-    if (state.queued >= queue_max_) {
+    if (state.stats.queued >= queue_max_) {
       return fail(ErrorKind::overloaded, "offload_full",
-                  "lane " + std::string(to_string(lane)) + " has " + std::to_string(state.queued) +
-                      " jobs waiting (offload_queue_max)");
+                  "lane " + std::string(to_string(lane)) + " has " +
+                      std::to_string(state.stats.queued) + " jobs waiting (offload_queue_max)");
     }
     job.home = &home;
     waiting(job) = true;
+    submitted_at(job) = std::chrono::steady_clock::now();
     state.queue.push_back(job);
-    ++state.queued;
+    ++state.stats.queued;
   }
   state.wake.notify_one();
   return {};
@@ -78,7 +74,7 @@ bool OffloadThreads::withdraw(Lane lane, OffloadJob& job) {
   if (!waiting(job)) return false;
   waiting(job) = false;
   job.unlink();
-  --state.queued;
+  --state.stats.queued;
   return true;
 }
 
@@ -94,10 +90,10 @@ void OffloadThreads::stop() {
   }
 }
 
-std::size_t OffloadThreads::queued(Lane lane) {
+LaneStats OffloadThreads::stats(Lane lane) {
   LaneState& state = lanes_[static_cast<std::size_t>(lane)];
   const std::lock_guard lock(state.mutex);
-  return state.queued;
+  return state.stats;
 }
 
 void OffloadThreads::serve(Lane lane) {
@@ -108,11 +104,14 @@ void OffloadThreads::serve(Lane lane) {
     OffloadJob* job = state.queue.pop_front();
     if (job == nullptr) return;  // stopping, and nothing is left
     waiting(*job) = false;
-    --state.queued;
+    --state.stats.queued;
+    ++state.stats.running;
+    state.stats.waited.add(std::chrono::steady_clock::now() - submitted_at(*job));
     lock.unlock();
     job->work();
     send_home(*job);
     lock.lock();
+    --state.stats.running;
   }
 }
 

@@ -15,9 +15,6 @@
 
 namespace berth::inline v0::io {
 
-/// "store", "git", "files".
-std::string_view to_string(Lane lane);
-
 struct OffloadOptions {
   /// Most jobs that may wait in one lane (offload_queue_max); those that run are not counted.
   std::size_t queue_max = 4096;
@@ -36,15 +33,13 @@ class OffloadThreads final : public Offload {
 
   Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) override;
   bool withdraw(Lane lane, OffloadJob& job) override;
+  LaneStats stats(Lane lane) override;
 
   /// Refuses new jobs, runs those that are queued to their end (a commit that was accepted is not
   /// lost) and joins the threads. on_done() of the last jobs still comes if their shard turns once
   /// more; jobs whose shard never turns again just stay with their owners. Blocks; from any thread
   /// but a lane's own. Twice is once.
   void stop();
-
-  /// Jobs that wait in a lane now.
-  std::size_t queued(Lane lane);
 
  private:
   /// One reactor's finished jobs.
@@ -61,7 +56,7 @@ class OffloadThreads final : public Offload {
     std::mutex mutex;
     std::condition_variable wake;
     IntrusiveList<OffloadJob> queue;
-    std::size_t queued = 0;
+    LaneStats stats;
     bool stopping = false;
     std::vector<std::thread> threads;
   };

@@ -34,6 +34,7 @@ Result<void> SimOffload::submit(Lane lane, Reactor& home, OffloadJob& job) {
   }
   job.home = &home;
   waiting(job) = true;
+  submitted_at(job) = machine_.now();
   worker.queue.push_back(job);
   ++worker.size;
   if (!worker.running) start_next(lane);
@@ -47,6 +48,11 @@ bool SimOffload::withdraw(Lane lane, OffloadJob& job) {
   --workers_[static_cast<std::size_t>(lane)].size;
   machine_.note("withdraw", {static_cast<std::int64_t>(lane)});
   return true;
+}
+
+LaneStats SimOffload::stats(Lane lane) {
+  const Worker& worker = workers_[static_cast<std::size_t>(lane)];
+  return {worker.size - worker.begun, worker.begun, worker.waited};
 }
 
 void SimOffload::start_next(Lane lane) {
@@ -65,6 +71,8 @@ void SimOffload::run_front(Lane lane) {
   if (front == nullptr) return;  // all were withdrawn meanwhile
   OffloadJob& job = *front;
   waiting(job) = false;
+  ++worker.begun;
+  worker.waited.add(machine_.now() - submitted_at(job));
   machine_.note("job", {static_cast<std::int64_t>(lane)});
   const bool interrupt = interrupt_in_ > 0 && --interrupt_in_ == 0;
   if (interrupt && !interrupt_after_work_) std::exchange(interrupt_, nullptr)();
@@ -72,7 +80,9 @@ void SimOffload::run_front(Lane lane) {
   if (interrupt && interrupt_after_work_) std::exchange(interrupt_, nullptr)();
   machine_.at(machine_.now() + machine_.pick_span(kWorkMost), [this, lane, &job] {
     static_cast<SimReactor*>(job.home)->inject([this, lane, &job] {
-      --workers_[static_cast<std::size_t>(lane)].size;
+      Worker& done = workers_[static_cast<std::size_t>(lane)];
+      --done.begun;
+      --done.size;
       job.on_done();
     });
     start_next(lane);

@@ -21,6 +21,7 @@ class SimOffload final : public Offload {
 
   Result<void> submit(Lane lane, Reactor& home, OffloadJob& job) override;
   bool withdraw(Lane lane, OffloadJob& job) override;
+  LaneStats stats(Lane lane) override;
 
   /// Calls `crash` just before the `count`-th job from now runs (1 is the next), or, with `after`
   /// set, just after it: before anybody hears of it.
@@ -33,6 +34,8 @@ class SimOffload final : public Offload {
     IntrusiveList<OffloadJob> queue;
     std::size_t size = 0;  // queued, and the one in work
     bool running = false;
+    std::size_t begun = 0;  // of these, and not reported
+    Histogram waited{detail::kLaneWaitBounds};
   };
 
   void start_next(Lane lane);

@@ -80,6 +80,7 @@ struct App::Running {
     info.state_directory = app.config_.state_directory;
     info.base_path = app.config_.base_path;
     info.limits = limit_values(app.config_);
+    info.metric_projects_max = app.config_.metric_projects_max;
     info.pid = app.platform_.process_table().own_pid();
     for (const auto& [name, profile] : app.config_.agents) info.agents.push_back(name);
     return info;

@@ -44,6 +44,7 @@ struct Config {
   io::HttpLimits http;
   GateConfig gate;
   TracingConfig tracing;
+  std::size_t metric_projects_max = 100;  ///< Rows of /metrics for each figure of projects.
 };
 
 /// `--state`, else $BERTH_STATE, else $XDG_STATE_HOME/berth, else ~/.local/state/berth.

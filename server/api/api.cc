@@ -180,8 +180,7 @@ io::HttpResponse Api::refuse(int status, const Error& error) {
 }
 
 void Api::count_refusal(const io::HttpResponse& response) {
-  const std::string_view limit = limit_of(response);
-  if (!limit.empty()) ++refusals_[limit];
+  if (!response.limit.empty()) ++refusals_[response.limit];
 }
 
 std::optional<io::HttpResponse> Api::refuse_early(const io::HttpRequest& request) {

@@ -31,6 +31,7 @@ struct NodeInfo {
   int pid = 0;
   std::string base_path;  ///< What clients see before "/v1", behind a proxy; "/x" or empty.
   std::vector<LimitValue> limits;
+  std::size_t metric_projects_max = 0;  ///< Config has it.
 };
 
 class Api;
@@ -225,6 +226,7 @@ class Api final : public io::HttpHandler {
   StreamStats streams_;
   std::vector<Histogram> times_;                        // of routes(), and of what names none
   std::map<std::string_view, std::uint64_t> refusals_;  // by the name of the limit
+  StoreSizes store_sizes_;                              // as last seen
   Prng trace_ids_;
   bool draining_ = false;
   bool backing_up_ = false;

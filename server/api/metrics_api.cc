@@ -2,7 +2,9 @@
 #include <berth/server/api/api.h>
 
 #include <berth/core/version.h>
+#include <berth/io/deadline.h>
 #include <berth/server/api/open_metrics.h>
+#include <berth/server/ops/project_figures.h>
 
 #include <algorithm>
 #include <map>
@@ -74,6 +76,48 @@ void add_streams(OpenMetrics& out, const StreamStats& streams) {
   out.sample(streams.stalled, {{"reason", "stalled"}});
   out.sample(streams.finished, {{"reason", "finished"}});
   out.sample(streams.failed, {{"reason", "failed"}});
+}
+
+void add_store(OpenMetrics& out, const StoreSizes& sizes) {
+  out.family("berth_store_bytes", Kind::gauge, "Of the disk, by what of the store has them.");
+  out.sample(sizes.database - std::min(sizes.unused, sizes.database), {{"part", "data"}});
+  out.sample(sizes.unused, {{"part", "unused"}});
+  out.sample(sizes.wal, {{"part", "wal"}});
+  out.sample(sizes.log, {{"part", "log"}});
+}
+
+void add_lanes(OpenMetrics& out, io::Offload& offload) {
+  std::array<io::LaneStats, io::kLaneCount> lanes;
+  for (std::size_t i = 0; i < lanes.size(); ++i) lanes[i] = offload.stats(static_cast<io::Lane>(i));
+  const auto name = [](std::size_t i) { return to_string(static_cast<io::Lane>(i)); };
+  out.family("berth_offload_queue", Kind::gauge, "Jobs that wait for a thread, by lane.");
+  for (std::size_t i = 0; i < lanes.size(); ++i) out.sample(lanes[i].queued, {{"lane", name(i)}});
+  out.family("berth_offload_running", Kind::gauge, "Jobs that have one.");
+  for (std::size_t i = 0; i < lanes.size(); ++i) out.sample(lanes[i].running, {{"lane", name(i)}});
+  out.family("berth_offload_wait_seconds", Kind::histogram, "How long jobs waited for it.");
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    out.histogram(lanes[i].waited, {{"lane", name(i)}});
+  }
+}
+
+void add_projects(OpenMetrics& out, SessionContext& context, Directory& directory,
+                  std::size_t rows_max) {
+  std::map<std::string_view, ProjectFigures> all;
+  directory.for_each_loaded([&all](Session& session) {
+    ProjectFigures& figures = all[session.row().project];
+    ++figures.sessions;
+    figures.turns += session.queue().size() + (session.current_turn() != nullptr ? 1 : 0);
+  });
+  for (const PooledAgent& agent : context.pool.agents()) {
+    if (agent.phase != AgentPhase::waiting) ++all[agent.project].agents;
+  }
+  const std::vector<ProjectRow> rows = project_rows(all, rows_max);
+  out.family("berth_project_sessions_loaded", Kind::gauge, "Sessions in memory, by project.");
+  for (const ProjectRow& row : rows) out.sample(row.figures.sessions, {{"project", row.project}});
+  out.family("berth_project_turns", Kind::gauge, "Turns that have not ended, by project.");
+  for (const ProjectRow& row : rows) out.sample(row.figures.turns, {{"project", row.project}});
+  out.family("berth_project_agents", Kind::gauge, "Agents, by the project of their session.");
+  for (const ProjectRow& row : rows) out.sample(row.figures.agents, {{"project", row.project}});
 }
 
 void add_clones(OpenMetrics& out, const CloneTotals& totals) {
@@ -155,11 +199,9 @@ void add_door(OpenMetrics& out, AuthGate& gate) {
   const GateStats& stats = gate.stats();
   out.family("berth_auth_failures", Kind::counter, "Requests without a token that is good.");
   out.sample(stats.auth_failures);
-  out.family("berth_requests_refused", Kind::counter, "Requests refused at the door, by limit.");
-  out.sample(stats.auth_failures_refused, {{"limit", "auth_failures_max"}});
-  out.sample(stats.token_requests_refused, {{"limit", "token_requests_max"}});
-  out.sample(stats.hosts_refused, {{"limit", "allowed_hosts"}});
-  out.sample(stats.origins_refused, {{"limit", "allowed_origins"}});
+  out.family("berth_pages_refused", Kind::counter, "Requests refused for where they come from.");
+  out.sample(stats.hosts_refused, {{"header", "host"}});
+  out.sample(stats.origins_refused, {{"header", "origin"}});
   out.family("berth_audit_lines", Kind::counter, "Lines of the audit log.");
   out.sample(gate.audit().stats().written);
   out.family("berth_audit_lines_dropped", Kind::counter, "Lines that were lost.");
@@ -170,7 +212,7 @@ void add_door(OpenMetrics& out, AuthGate& gate) {
 void add_refusals(OpenMetrics& out, const std::map<std::string_view, std::uint64_t>& refusals) {
   out.family("berth_refusals", Kind::counter, "Requests refused by a limit, by limit.");
   for (const LimitSpec& spec : limits_table()) {
-    if (limit_named_by(spec.code, spec.name) != spec.name) continue;
+    if (spec.code.empty()) continue;
     const auto found = refusals.find(spec.name);
     out.sample(found == refusals.end() ? std::uint64_t{0} : found->second, {{"limit", spec.name}});
   }
@@ -191,9 +233,24 @@ void add_egress(OpenMetrics& out, const egress::Stats& stats) {
   out.sample(stats.bytes_in, {{"direction", "in"}});
 }
 
+/// A store that is behind is looked at another time: who watches it must hear that it is.
+constexpr Duration kSizesWait = std::chrono::milliseconds(200);
+
+Task<Result<StoreSizes>> ask_for_sizes(SessionContext* context, StopToken stop) {
+  Store* const store = &context->store;
+  Result<StoreSizes> sizes = co_await context->platform.offload().run(
+      io::Lane::store, context->reactor(), [store] { return store->sizes(); }, stop);
+  co_return sizes;
+}
+
 }  // namespace
 
-Api::Answer Api::metrics(ApiCall*) {
+Api::Answer Api::metrics(ApiCall* call) {
+  StopSource group(call->exchange->gone());
+  const TimePoint latest = context_.reactor().clock().now() + kSizesWait;
+  const Result<StoreSizes> sizes = co_await io::with_deadline(
+      context_.reactor(), latest, group, ask_for_sizes(&context_, group.token()));
+  if (sizes.has_value()) store_sizes_ = *sizes;
   OpenMetrics out;
   out.family("berth_build", Kind::info, "What runs here.");
   out.sample(std::uint64_t{1},
@@ -203,6 +260,9 @@ Api::Answer Api::metrics(ApiCall*) {
   add_journal(out, context_.journal.stats(), context_.journal.failing());
   add_streams(out, streams_);
   add_agents(out, context_.pool);
+  add_projects(out, context_, directory_, info_.metric_projects_max);
+  add_store(out, store_sizes_);
+  add_lanes(out, context_.platform.offload());
   add_clones(out, context_.workspaces.clone_totals());
   add_door(out, gate_);
   add_refusals(out, refusals_);

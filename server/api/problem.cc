@@ -1,7 +1,6 @@
 #include <berth/server/api/problem.h>
 
 #include <berth/core/assert.h>
-#include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
 #include <berth/server/ops/limits_table.h>
 
@@ -151,25 +150,14 @@ io::HttpResponse problem(int status, const Error& error, std::string_view body) 
       .member("code", error.code)
       .member("kind", to_string(error.kind))
       .member_bool("retryable", is_retryable(error.kind));
-  if (const std::string_view limit = limit_named_by(error.code, error.message); !limit.empty()) {
-    writer.member("limit", limit);
-  }
+  response.limit = limit_named_by(error.code, error.message);
+  if (!response.limit.empty()) writer.member("limit", response.limit);
   if (const auto field = field_of(error)) writer.member("field", cut(*field, kFieldMax));
   if (!body.empty()) writer.member_raw("body", body);
   writer.end_object();
   if (status == 429 || status == 503) response.headers.emplace_back("Retry-After", "1");
   if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
-}
-
-std::string_view limit_of(const io::HttpResponse& problem) {
-  if (problem.body.find("\"limit\":") == std::string::npos) return {};
-  const Result<JsonDoc> document = JsonDoc::parse(problem.body);
-  const auto name = document ? document->root().get_string("limit") : std::nullopt;
-  for (const LimitSpec& spec : limits_table()) {
-    if (name == spec.name) return spec.name;
-  }
-  return {};
 }
 
 void add_to_problem(io::HttpResponse& response, std::string_view members) {

@@ -14,14 +14,12 @@ inline constexpr std::string_view kProblemType = "application/problem+json";
 /// The HTTP status of an error: its kind decides, some codes have one of their own.
 int status_of(const Error& error);
 
-/// The document. `body`, if not empty, is JSON put in as "body": what a conflict is about.
+/// The document, and the `limit` that it names. `body`, if not empty, is JSON put in as "body":
+/// what a conflict is about.
 io::HttpResponse problem(int status, const Error& error, std::string_view body = {});
 inline io::HttpResponse problem(const Error& error, std::string_view body = {}) {
   return problem(status_of(error), error, body);
 }
-
-/// The limit that a problem document names, as ops/limits_table.h has it; empty for none.
-std::string_view limit_of(const io::HttpResponse& problem);
 
 /// Puts the members of `members`, a JSON object that is not empty, into a problem document.
 void add_to_problem(io::HttpResponse& response, std::string_view members);

@@ -127,7 +127,7 @@ Task<Result<void>> Api::follow_named(ApiCall* call, Followed* followed) {
                    "sessions: must be ids with commas between them, or *");
   }
   if (ids.size() > context_.limits.stream_sessions_max) {
-    co_return fail(ErrorKind::invalid, "bad_field",
+    co_return fail(ErrorKind::invalid, "too_many_sessions",
                    "sessions: are more than the limit stream_sessions_max, which is " +
                        std::to_string(context_.limits.stream_sessions_max));
   }

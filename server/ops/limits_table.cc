@@ -39,7 +39,7 @@ constexpr LimitSpec kTable[] = {
     {"reader_stall_max", kSeconds, BERTH_LIMIT(sessions.reader_stall_max),
      "without progress after which a stream is closed"},
     {"stream_sessions_max", kCount, BERTH_LIMIT(sessions.stream_sessions_max),
-     "sessions that one stream of several follows", "bad_field"},
+     "sessions that one stream of several follows", "too_many_sessions"},
     {"watch_interval", kSeconds, BERTH_LIMIT(sessions.watch_interval),
      "between two reports of a watch stream"},
     {"client_state_bytes_max", kBytes, BERTH_LIMIT(sessions.client_state_bytes_max),
@@ -100,6 +100,8 @@ constexpr LimitSpec kTable[] = {
     {"commit_interval_min", kSeconds, BERTH_LIMIT(journal.commit_interval_min),
      "between the begins of two commits: longer is less work under a steady trickle, shorter is "
      "less delay"},
+    {"metric_projects_max", kCount, BERTH_LIMIT(metric_projects_max),
+     "projects that `/metrics` tells apart, the last of them the sum of all others"},
     {"connections_max", kCount, BERTH_LIMIT(http.connections_max), "HTTP connections at once",
      "overloaded"},
     {"body_max", kBytes, BERTH_LIMIT(http.body_max), "of a request's body", "body_too_large"},
@@ -111,8 +113,12 @@ constexpr LimitSpec kTable[] = {
      "between the requests of a kept connection"},
     {"bodies_max", kBytes, BERTH_LIMIT(http.bodies_max), "of all requests' bodies held at a time",
      "overloaded", "", true},
-    {"head_max", kBytes, BERTH_LIMIT(http.head_max), "of a request's line and headers",
-     "headers_too_large", "", true},
+    {"target_max", kBytes, BERTH_LIMIT(http.target_max), "of a request's first line",
+     "target_too_long", "", true},
+    {"head_max", kBytes, BERTH_LIMIT(http.head_max), "of a request's headers", "headers_too_large",
+     "", true},
+    {"headers_max", kCount, BERTH_LIMIT(http.headers_max), "headers of a request",
+     "too_many_headers", "", true},
 };
 #undef BERTH_LIMIT
 
@@ -126,6 +132,13 @@ double as_number(const LimitPlace& place) {
         }
       },
       place);
+}
+
+/// The others share theirs, and are told apart by the first word of the message.
+bool has_code_of_its_own(const LimitSpec& spec) {
+  const std::string_view code = spec.code;
+  return code.ends_with("_too_big") || code.ends_with("_too_large") ||
+         code.ends_with("_too_long") || code.starts_with("too_many_");
 }
 
 void add_rows(std::string& out, bool fixed) {
@@ -168,10 +181,9 @@ std::string limits_markdown() {
 
 std::string_view limit_named_by(std::string_view code, std::string_view message) {
   const std::string_view first = message.substr(0, message.find_first_of(": "));
-  const bool size = code.ends_with("_too_big") || code.ends_with("_too_large");
+  if (code.empty()) return {};
   for (const LimitSpec& spec : kTable) {
-    if (code != spec.code) continue;
-    if (size || (code == "overloaded" && spec.name == first)) return spec.name;
+    if (code == spec.code && (spec.name == first || has_code_of_its_own(spec))) return spec.name;
   }
   return {};
 }

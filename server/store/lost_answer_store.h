@@ -71,6 +71,7 @@ class LostAnswerStore final : public Store {
     return store_.find_interaction(session, id);
   }
   Result<std::vector<TokenRow>> list_tokens() override { return store_.list_tokens(); }
+  Result<StoreSizes> sizes() override { return store_.sizes(); }
   Result<bool> compact(std::size_t bytes_max) override { return store_.compact(bytes_max); }
   Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) override {
     return store_.begin_backup(path);

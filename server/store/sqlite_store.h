@@ -70,6 +70,7 @@ class SqliteStore final : public Store {
   Result<std::optional<InteractionRow>> find_interaction(SessionNo session,
                                                          std::string_view id) override;
   Result<std::vector<TokenRow>> list_tokens() override;
+  Result<StoreSizes> sizes() override;
   Result<bool> compact(std::size_t bytes_max) override;
   Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) override;
   Result<void> visit(StoreVisitor& visitor) override;

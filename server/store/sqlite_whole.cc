@@ -1,6 +1,7 @@
 // What is done with a SQLite store as a whole: copied, shown, checked.
 #include <berth/server/store/sqlite_rows.h>
 #include <berth/server/store/sqlite_store.h>
+#include <berth/server/store/vfs_file.h>
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -129,6 +130,20 @@ class LogCheck final : public StoreVisitor {
 };
 
 }  // namespace
+
+Result<StoreSizes> SqliteStore::sizes() {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  const Result<std::int64_t> pages = db_->integer_of("PRAGMA page_count");
+  const Result<std::int64_t> unused = db_->integer_of("PRAGMA freelist_count");
+  if (!pages) return fail(pages.error());
+  if (!unused) return fail(unused.error());
+  StoreSizes sizes;
+  sizes.database = static_cast<std::uint64_t>(*pages) * kSqlitePageBytes;
+  sizes.unused = static_cast<std::uint64_t>(*unused) * kSqlitePageBytes;
+  sizes.wal = VfsFile::size_of(options_.path + "-wal", options_.vfs);
+  sizes.log = VfsFile::size_of(options_.path + "-log", options_.vfs);
+  return sizes;
+}
 
 Result<std::unique_ptr<StoreBackup>> SqliteStore::begin_backup(const std::string& path) {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));

@@ -57,6 +57,14 @@ struct SessionQuery {
   int limit = 100;
 };
 
+/// What a store takes of the disk, in bytes.
+struct StoreSizes {
+  std::uint64_t database = 0;
+  std::uint64_t unused = 0;  ///< Of these, in pages that the next commits take first.
+  std::uint64_t wal = 0;     ///< Of the database: it grows to its limit, and is used again.
+  std::uint64_t log = 0;     ///< The file in front of it (commit_now()).
+};
+
 /// Is shown what a store holds, see Store::visit(). An error ends the visit and is its answer.
 class StoreVisitor {
  public:
@@ -132,6 +140,8 @@ class Store {
 
   /// All of them, also those that ended, by id.
   virtual Result<std::vector<TokenRow>> list_tokens() = 0;
+
+  virtual Result<StoreSizes> sizes() = 0;
 
   /// For a quiet moment: merges small runs of finished stretches into pages of about 64 KiB,
   /// bounded by `bytes_max`; false when there is nothing left to do.

@@ -43,6 +43,16 @@ bool VfsFile::exists(const std::string& path, const std::string& vfs) {
          there != 0;
 }
 
+std::uint64_t VfsFile::size_of(const std::string& path, const std::string& vfs) {
+  if (!exists(path, vfs)) return 0;
+  const Result<std::unique_ptr<VfsFile>> opened = open(path, vfs, false);
+  sqlite3_int64 size = 0;
+  if (!opened.has_value()) return 0;
+  sqlite3_file* const file = (*opened)->file();
+  if (file->pMethods->xFileSize(file, &size) != SQLITE_OK) return 0;
+  return static_cast<std::uint64_t>(size);
+}
+
 void VfsFile::remove(const std::string& path, const std::string& vfs) {
   if (sqlite3_vfs* found = vfs_named(vfs)) found->xDelete(found, path.c_str(), 0);
 }

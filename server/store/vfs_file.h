@@ -4,6 +4,7 @@
 #include <berth/core/result.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -22,6 +23,8 @@ class VfsFile {
   static Result<std::unique_ptr<VfsFile>> open(const std::string& path, const std::string& vfs,
                                                bool create);
   static bool exists(const std::string& path, const std::string& vfs);
+  /// Bytes; 0 for what is not there or cannot be looked at.
+  static std::uint64_t size_of(const std::string& path, const std::string& vfs);
   /// Errors are not told: the file is of no use any more, and may be gone.
   static void remove(const std::string& path, const std::string& vfs);
   VfsFile(const VfsFile&) = delete;

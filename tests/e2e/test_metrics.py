@@ -69,8 +69,13 @@ class Metrics(unittest.TestCase):
         reply = client.raw("PUT", "/v1/sessions/full/state", {"much": "x" * 20_000})
         self.assertEqual((reply.status, reply.json()["limit"]), (413, "client_state_bytes_max"))
         self.assertEqual(refused("client_state_bytes_max"), (1, 16384))
-        reply = client.raw("GET", "/" + "x" * 70_000)
-        self.assertGreaterEqual(reply.status, 400)
+        for path, headers, status, limit in (("/" + "x" * 70_000, {}, 414, "target_max"),
+                                             ("/healthz", {"X": "x" * 40_000}, 431, "head_max"),
+                                             ("/healthz", {f"X{i}": "x" for i in range(200)}, 431, "headers_max")):
+            reply = client.raw("GET", path, headers=headers)
+            self.assertEqual((reply.status, reply.json()["limit"]), (status, limit))
+            self.assertEqual(refused(limit)[0], 1)
+        self.assertFalse([name for name, _ in self.scrape() if name.startswith("berth_requests_refused")])
         for _ in range(65):
             client.prompt("full", "sleep 60000")
             reply = client.raw("POST", "/v1/sessions/full/turns", {"prompt": "sleep 60000"})
@@ -97,6 +102,65 @@ class Metrics(unittest.TestCase):
         shown = figures[("berth_shown_delay_seconds_count", ())]
         self.assertTrue(0 < shown <= figures[("berth_commits_total", ())])
         self.assertGreaterEqual(figures[("berth_agent_memory_max_bytes", ())], 0)
+
+    def test_the_store_and_the_lanes_of_blocking_work_are_told(self):
+        client, before = self.server.client, self.scrape()
+        client.post("/v1/sessions", {"id": "written"})
+        client.prompt("written", "say " + "x" * 200_000 + "\nsleep 20\nsay one\nsleep 20\nsay two", wait=30)
+
+        def sizes():
+            paths = (os.path.join(self.server.state, "berth.db" + suffix) for suffix in ("-wal", "-log"))
+            return tuple(os.path.getsize(path) for path in paths)
+
+        def told():
+            figures = self.scrape()
+            part = {name: figures[("berth_store_bytes", (("part", name),))] for name in ("data", "unused", "wal", "log")}
+            return figures, part, (part["wal"], part["log"])
+        wait_until(lambda: told()[2] == sizes(), what=lambda: (told()[1], sizes()))
+        after, part, _ = told()
+        self.assertGreater(part["wal"], 200_000)
+        self.assertGreater(part["data"] + part["unused"], 200_000)
+        store = (("lane", "store"),)
+        begun = ("berth_offload_wait_seconds_count", store)
+        self.assertGreater(after[begun], before[begun] + 1)
+        self.assertGreater(after[("berth_offload_wait_seconds_sum", store)], 0)
+        for lane in ("store", "git", "files"):
+            self.assertGreaterEqual(after[("berth_offload_queue", (("lane", lane),))], 0)
+        self.assertEqual(after[("berth_offload_running", store)], 0)
+
+    def test_figures_of_projects_are_bounded(self):
+        self.server.close()
+        self.server = self.enterContext(Server("[limits]\nmetric_projects_max = 3\n"))
+        client = self.server.client
+        for project, count in (("large", 3), ("middle", 2), ("small", 1), ("tiny", 1)):
+            for i in range(count):
+                client.post("/v1/sessions", {"id": f"s{i}"}, {"Berth-Project": project})
+        turn = client.post("/v1/sessions/s0/turns", {"prompt": "sleep 60000"}, {"Berth-Project": "middle"})
+        wait_until(lambda: client.call("GET", f"/v1/sessions/s0/turns/{turn['id']}", None,
+                                       {"Berth-Project": "middle"})["state"] == "running")
+        figures = self.scrape()
+
+        def of(name):
+            return {dict(labels)["project"]: value for (sample, labels), value in figures.items() if sample == name}
+        self.assertEqual(of("berth_project_sessions_loaded"), {"large": 3, "middle": 2, "_other": 2})
+        self.assertEqual(of("berth_project_turns"), {"large": 0, "middle": 1, "_other": 0})
+        self.assertEqual(of("berth_project_agents"), {"large": 0, "middle": 1, "_other": 0})
+
+    def test_what_the_door_refuses_is_counted_once(self):
+        client = self.server.client
+        before = self.scrape()
+        for header, value in (("Host", "evil.example"), ("Origin", "http://evil.example")):
+            self.assertEqual(client.raw("GET", "/v1/info", headers={header: value}).status, 403)
+        client.token, token = "wrong", client.token
+        statuses = [client.raw("GET", "/v1/info").status for _ in range(61)]
+        client.token = token
+        self.assertEqual(statuses, [401] * 60 + [429])
+        after = self.scrape()
+        grown = {key: after[key] - before[key] for key in after if key in before and "refus" in key[0]}
+        self.assertEqual({key: count for key, count in grown.items() if count},
+                         {("berth_pages_refused_total", (("header", "host"),)): 1,
+                          ("berth_pages_refused_total", (("header", "origin"),)): 1,
+                          ("berth_refusals_total", (("limit", "auth_failures_max"),)): 1})
 
     def test_nobody_scrapes_without_a_token(self):
         client, failures = self.server.client, ("berth_auth_failures_total", ())

@@ -78,6 +78,7 @@ class Streams(unittest.TestCase):
         reply = self.client.raw("GET", path, headers=headers)
         self.assertEqual(reply.status, status, reply.body)
         self.assertIn(names, reply.json()["detail"])
+        return reply
 
     def logs_of(self, sessions):
         return {session: [event.content() for event in self.client.log(session)] for session in sessions}
@@ -197,7 +198,8 @@ class Streams(unittest.TestCase):
         session = self.client.open()["id"]
         self.refused(422, "sessions", "/v1/events")
         self.refused(404, "nothing", "/v1/events?sessions=nothing")
-        self.refused(422, "stream_sessions_max", "/v1/events?sessions=" + ",".join(f"s{i}" for i in range(41)))
+        reply = self.refused(422, "stream_sessions_max", "/v1/events?sessions=" + ",".join(f"s{i}" for i in range(41)))
+        self.assertEqual((reply.json()["limit"], reply.json()["field"]), ("stream_sessions_max", "sessions"))
         self.refused(422, "from", f"/v1/events?sessions={session}&from=yesterday")
         self.refused(422, "types", f"/v1/events?sessions={session}&types=UPDATE")
         self.refused(422, "heartbeat", f"/v1/events?sessions={session}&heartbeat=2")

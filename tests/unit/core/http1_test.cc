@@ -15,6 +15,7 @@ struct Outcome {
   std::string error;
   std::string body;
   std::string rest;  // not consumed
+  std::string code = {};
   bool operator==(const Outcome&) const = default;
 };
 
@@ -29,6 +30,7 @@ Outcome feed_all(Parser& parser, std::string_view text, std::size_t piece = 0) {
       outcome.state = parser.state();
       outcome.status = step.error().status;
       outcome.error = step.error().error.message;
+      outcome.code = step.error().error.code;
       return outcome;
     }
     outcome.body += step->body;
@@ -236,6 +238,8 @@ TEST(HttpRequest, KeepsItsLimits) {
   EXPECT_EQ(request("GET /567890 HTTP/1.1\r\nHost: h\r\n\r\n", limits).state, HttpState::complete);
   EXPECT_EQ(request(head + "A: " + std::string(40, 'x'), limits).status, 431);
   EXPECT_EQ(request(head + "A: 1\r\nB: 2\r\nC: 3\r\n\r\n", limits).status, 431);
+  EXPECT_EQ(request(head + "A: " + std::string(40, 'x'), limits).code, "headers_too_large");
+  EXPECT_EQ(request(head + "A: 1\r\nB: 2\r\nC: 3\r\n\r\n", limits).code, "too_many_headers");
   EXPECT_EQ(request(head + "A: 1\r\nB: 2\r\n\r\n", limits).state, HttpState::complete);
   EXPECT_EQ(request(head + "Content-Length: 11\r\n\r\n", limits).status, 413);
   EXPECT_EQ(request(head + "Content-Length: 10\r\n\r\n", limits).state, HttpState::body);

@@ -162,11 +162,39 @@ TEST(Offload, AFullLaneSaysWhichLimitAndLeavesTheJobAlone) {
   EXPECT_EQ(refused.error().kind, ErrorKind::overloaded);
   EXPECT_EQ(refused.error().message, "lane store has 2 jobs waiting (offload_queue_max)");
   EXPECT_FALSE(third.linked());
-  EXPECT_EQ(lanes->queued(Lane::store), 2U);
+  EXPECT_EQ(lanes->stats(Lane::store).queued, 2U);
+  EXPECT_EQ(lanes->stats(Lane::store).running, 1U);
   gate.open();
   ASSERT_TRUE(loop.run_until([&] { return second.done; }));
   EXPECT_TRUE(lanes->submit(Lane::store, loop.reactor(), third).has_value());
   ASSERT_TRUE(loop.run_until([&] { return third.done; }));
+}
+
+TEST(Offload, TellsHowLongJobsWaited) {
+  Loop loop;
+  auto lanes = start_lanes();
+  Gate gate;
+  TestJob running;
+  running.gate = &gate;
+  TestJob waiting;
+  TestJob withdrawn;
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), running).has_value());
+  gate.wait_until_somebody_is_inside();
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), waiting).has_value());
+  ASSERT_TRUE(lanes->submit(Lane::store, loop.reactor(), withdrawn).has_value());
+  const auto submitted = std::chrono::steady_clock::now();
+  ASSERT_TRUE(lanes->withdraw(Lane::store, withdrawn));
+  const std::chrono::duration<double> at_least = std::chrono::steady_clock::now() - submitted;
+
+  EXPECT_EQ(lanes->stats(Lane::store).waited.total(), 1U) << "it is told when they begin";
+  gate.open();
+  ASSERT_TRUE(loop.run_until([&] { return waiting.done; }));
+
+  const LaneStats stats = lanes->stats(Lane::store);
+  EXPECT_EQ(stats.waited.total(), 2U);
+  EXPECT_GE(stats.waited.sum_seconds(), at_least.count());
+  EXPECT_EQ(stats.queued, 0U);
+  EXPECT_EQ(lanes->stats(Lane::git).waited.total(), 0U);
 }
 
 TEST(Offload, StopRunsWhatIsQueuedAndRefusesWhatComesLater) {
@@ -296,7 +324,7 @@ TEST(Offload, StopWithdrawsWhatWaitsAndLetsWhatRunsEnd) {
   ASSERT_TRUE(loop.run_until([&] { return second != "pending"; }));
   EXPECT_EQ(second, "cancelled");
   EXPECT_EQ(first, "pending");
-  EXPECT_EQ(lanes->queued(Lane::store), 0U);
+  EXPECT_EQ(lanes->stats(Lane::store).queued, 0U);
   gate.open();
   ASSERT_TRUE(loop.run_until([&] { return scope.size() == 0; }));
   EXPECT_EQ(first, "done");

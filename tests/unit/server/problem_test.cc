@@ -46,6 +46,15 @@ TEST(Problem, NamesNoFieldWhereTheRequestIsNotWrong) {
   EXPECT_EQ(field_in(make_error(ErrorKind::conflict, "turn_running", "turn: another one")), "none");
 }
 
+TEST(Problem, TellsWhoCountsWhichLimitItIsAbout) {
+  const io::HttpResponse full =
+      problem(make_error(ErrorKind::overloaded, "overloaded", "queue_max: 64"));
+  EXPECT_EQ(full.limit, "queue_max");
+  EXPECT_EQ(JsonDoc::parse(full.body)->root().get_string("limit"), "queue_max");
+  EXPECT_EQ(problem(make_error(ErrorKind::not_found, "no_such_route", "queue_max: none")).limit,
+            "");
+}
+
 TEST(Problem, CutsBetweenCharactersWhatAClientSentAtLength) {
   const std::string name = std::string(99, 'x') + "\u00e9\u00e9";
   const std::string message = name + std::string(5000, 'y') + ": unknown field";

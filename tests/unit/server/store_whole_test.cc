@@ -263,6 +263,35 @@ TEST(SqliteWhole, TheWriteAheadLogStaysBoundedUnderSteadyCommits) {
   EXPECT_LT(longest, 6U << 20U) << "checkpoints come at 1000 pages";
 }
 
+TEST(SqliteWhole, TellsWhatItTakesOfTheDisk) {
+  SimWorld world;
+  SqliteStore* store = &world.restart();
+  OwnerEpoch epoch = *store->open();
+  CommitBatch batch;
+  add_events(batch, 1, 1, 300, 1000);
+  ASSERT_EQ(store->commit(batch, epoch).outcome, CommitOutcome::committed);
+  CommitBatch small;
+  add_events(small, 1, 301, 1);
+  ASSERT_EQ(store->commit_now(small, epoch), Taken::yes);
+  StoreSizes sizes = *store->sizes();
+  EXPECT_GT(sizes.database, 300'000U);
+  EXPECT_EQ(sizes.unused, 0U);
+  EXPECT_EQ(sizes.wal, world.disk().files()["/store.db-wal"].bytes.size());
+  EXPECT_EQ(sizes.log, world.disk().files()["/store.db-log"].bytes.size());
+  EXPECT_GT(sizes.wal, 300'000U);
+  EXPECT_GT(sizes.log, 0U);
+
+  CommitBatch erasure;
+  erasure.records.emplace_back(Erasure{1});
+  ASSERT_EQ(store->commit(erasure, epoch).outcome, CommitOutcome::committed);
+  sizes = *store->sizes();
+  EXPECT_GT(sizes.unused, 250'000U);
+  EXPECT_GT(sizes.database, sizes.unused) << "they stay in the file";
+  store = &world.restart();  // leaves all in the database
+  ASSERT_TRUE(store->open().has_value());
+  EXPECT_EQ(store->sizes()->database, world.disk().files()["/store.db"].bytes.size());
+}
+
 TEST(SqliteWhole, TellsAFullDiskFromABrokenOneAndGoesOnAfterwards) {
   SimWorld world;
   Store& store = world.restart();
