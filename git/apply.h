@@ -3,6 +3,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/git_command.h>
 #include <berth/git/patience.h>
 
 #include <cstdint>
@@ -40,6 +41,8 @@ struct ApplyRequest {
   /// A file of berth's own (its folder exists), one per target: written before the first file is
   /// changed and removed after the last, for finish_apply() after a crash.
   std::string journal;
+  GitCommand* command = nullptr;  ///< As in WorktreeRef, as is `backend`.
+  Backend backend = Backend::automatic;
   Patience patience;  ///< Asked up to the first change; what comes after is brought to its end.
 };
 
@@ -69,17 +72,18 @@ struct Applied {
 /// "bad_commit_text"; `not_found` "branch_not_found" | "object_not_found"; `conflict` "ref_moved"
 /// (somebody else committed meanwhile: nothing was done); `busy` "git_locked"; `unavailable` for
 /// the file system, after which the files are as before or, if that fails too, the journal stays;
-/// `timed_out`, `cancelled`; those of inspect_repository.
+/// `unsupported` "git_command_too_old"; `timed_out`, `cancelled`; those of inspect_repository.
 Result<Applied> apply_change(const ApplyRequest& request);
 
 /// After a crash: brings the apply that `journal` tells of to its end, or back to where it began if
 /// its branch has moved elsewhere. Files that somebody changed meanwhile are left alone and named
 /// in `conflicts`. A journal that does not exist is fine. Errors as above; `invalid` "bad_journal".
-Result<Applied> finish_apply(const std::string& journal);
+Result<Applied> finish_apply(const std::string& journal, GitCommand* command = nullptr);
 
 /// finish_apply() for every journal in `folder`; a folder that is not there is fine. Returns what
 /// could not be finished, each with its error; those journals stay.
-Result<std::vector<std::string>> finish_applies(const std::string& folder);
+Result<std::vector<std::string>> finish_applies(const std::string& folder,
+                                                GitCommand* command = nullptr);
 
 struct MoveBaseline {
   std::string repository;          ///< Any path of it.
@@ -89,6 +93,8 @@ struct MoveBaseline {
   std::vector<std::string> paths;  ///< Only these; empty means all.
   std::string name;                ///< Last part of the ref that keeps it.
   std::int64_t time_s = 0;         ///< The caller's clock.
+  GitCommand* command = nullptr;   ///< As in WorktreeRef, as is `backend`.
+  Backend backend = Backend::automatic;
 };
 
 /// After an apply: the base with the applied files, as a commit kept by refs/berth/s/<key>/<name>;

@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/apply_journal.h>
 #include <berth/git/files.h>
 #include <berth/git/names.h>
@@ -40,22 +41,17 @@ Result<ApplyJournal> read_journal(const std::string& path) {
   Result<std::string> text = read_line_file(path);
   if (!text) return fail(std::move(text).error());
   std::string_view rest = *text;
-  const auto next_line = [&rest] {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    return line;
-  };
   const auto bad = [&path] {
     return fail(ErrorKind::invalid, "bad_journal", path + ": is no journal of an apply");
   };
-  if (next_line() != kFirstLine) return bad();
+  if (take_line(rest) != kFirstLine) return bad();
   ApplyJournal journal;
   for (const auto& [name, member] : kFields) {
-    const std::string_view line = next_line();
+    const std::string_view line = take_line(rest);
     if (!line.starts_with(name) || line.substr(name.size(), 1) != " ") return bad();
     journal.*member = line.substr(name.size() + 1);
   }
-  if (next_line() != "end" || !is_object_id(journal.from) || !is_object_id(journal.to)) {
+  if (take_line(rest) != "end" || !is_object_id(journal.from) || !is_object_id(journal.to)) {
     return bad();
   }
   return journal;

@@ -13,9 +13,7 @@
 
 namespace berth::git {
 
-using detail::BorrowedObjects;
 using detail::Location;
-using detail::OpenedWorktree;
 using detail::PathKind;
 using detail::Refs;
 
@@ -173,31 +171,9 @@ namespace {
 /// From the files of commit `from` to those of tree `to`; what is neither stays and is an error.
 Result<void> bring_files(const WorktreeRef& worktree, const Refs& refs, const std::string& from,
                          const std::string& to, const Patience& patience) {
-  tl::unexpected<Error> changed =
-      fail(ErrorKind::conflict, "files_changing", worktree.path + ": somebody changed files");
-  if (refs.backend() == Backend::git_command) {
-    Result<BorrowedObjects> objects = BorrowedObjects::make(
-        detail::HardenedGit(*worktree.command, refs.location(), patience), worktree.path,
-        worktree.command->scratch_folder() + "/archive-index-" + worktree.key);
-    if (!objects) return fail(std::move(objects).error());
-    Result<std::string> done = objects->run({"read-tree", from});
-    if (done) done = objects->run({"update-index", "-q", "--really-refresh"});
-    if (done) done = objects->run({"read-tree", "-m", "-u", from, to});
-    static_cast<void>(detail::remove_file_if_exists(worktree.command->scratch_folder() +
-                                                    "/archive-index-" + worktree.key));
-    if (!done) return fail(std::move(done).error());
-    return {};
-  }
-  Result<OpenedWorktree> opened = detail::open_worktree(worktree);
-  if (!opened) return fail(std::move(opened).error());
-  Result<std::vector<detail::RewriteStep>> steps =
-      detail::rewrite_steps(opened->repository.get(), from, to, {});
+  Result<std::vector<detail::TreeStep>> steps = detail::Trees::of(refs)->steps(from, to, {});
   if (!steps) return fail(std::move(steps).error());
-  detail::Rewriter rewriter(opened->repository.get(), opened->path);
-  Result<std::vector<std::string>> left = rewriter.perform(*steps, patience);
-  if (!left) return fail(std::move(left).error());
-  if (!left->empty()) return changed;
-  return {};
+  return detail::rewrite_worktree(worktree, refs.backend(), *steps, patience);
 }
 
 /// The HEAD to set up: the branch if it is still there, on that commit and free, else detached.

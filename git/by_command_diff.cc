@@ -64,42 +64,21 @@ class DiffByCommand {
   Result<void> list(const std::string& from, const std::string& to) {
     Result<std::string> raw = compare("--raw", from, to);
     if (!raw) return fail(std::move(raw).error());
-    const std::vector<std::string> parts = split_at_zero(*raw);
-    for (std::size_t i = 0; i + 1 < parts.size();) {
-      // ":100644 100755 <id> <id> R086", then one path or two
-      const std::string& head = parts[i];
-      const std::size_t status = head.rfind(' ');
-      if (head.size() < 15 || head[0] != ':' || status == std::string::npos) {
-        return fail(ErrorKind::internal, "git_failed", "git diff-tree: unexpected line " + head);
+    Result<std::vector<RawChange>> changes = parse_raw(*raw);
+    if (!changes) return fail(std::move(changes).error());
+    for (RawChange& one : *changes) {
+      FileChange file{.old_mode = one.old_mode, .mode = one.mode};
+      file.path = std::move(one.path);
+      file.old_path = std::move(one.old_path);
+      file.status = status_of(one.letter);
+      // Of the new file, unless that is gone.
+      if ((one.mode != 0 ? one.mode : one.old_mode) == kRepositoryMode) {
+        file.kind = FileKind::submodule;
       }
-      FileChange file{.old_mode = mode_of(head.substr(1, 6)), .mode = mode_of(head.substr(8, 6))};
-      const std::uint32_t mode = file.mode != 0 ? file.mode : file.old_mode;
-      if (mode == kRepositoryMode) file.kind = FileKind::submodule;
-      // ":100644 100755 <old id> <new id> R086": of the new file, unless that is gone.
-      const std::size_t old_id = 15;
-      const std::size_t new_id = head.find(' ', old_id) + 1;
-      ids_.push_back(file.mode != 0 ? head.substr(new_id, status - new_id)
-                                    : head.substr(old_id, new_id - 1 - old_id));
-      const char letter = head[status + 1];
-      file.status = status_of(letter);
-      if (letter == 'R') {
-        if (i + 2 >= parts.size()) break;
-        file.old_path = parts[i + 1];
-        file.path = parts[i + 2];
-        i += 3;
-      } else {
-        file.path = parts[i + 1];
-        i += 2;
-      }
+      ids_.push_back(one.mode != 0 ? std::move(one.id) : std::move(one.old_id));
       change_.files.push_back(std::move(file));
     }
     return {};
-  }
-
-  static std::uint32_t mode_of(const std::string& octal) {
-    std::uint32_t mode = 0;
-    std::from_chars(octal.data(), octal.data() + octal.size(), mode, 8);
-    return mode;
   }
 
   static FileStatus status_of(char letter) {
@@ -215,14 +194,48 @@ class DiffByCommand {
   std::vector<std::size_t> order_;
 };
 
+}  // namespace
+
+std::uint32_t mode_of(const std::string& octal) {
+  std::uint32_t mode = 0;
+  std::from_chars(octal.data(), octal.data() + octal.size(), mode, 8);
+  return mode;
+}
+
+Result<std::vector<RawChange>> parse_raw(std::string_view printed) {
+  const std::vector<std::string> parts = split_at_zero(printed);
+  std::vector<RawChange> changes;
+  for (std::size_t i = 0; i + 1 < parts.size();) {
+    // ":100644 100755 <id> <id> R086", then one path or two
+    const std::string& head = parts[i];
+    const std::size_t old_id = 15;
+    const std::size_t new_id = head.find(' ', old_id) + 1;
+    const std::size_t status = head.rfind(' ');
+    if (head.size() < old_id || head[0] != ':' || new_id == 0 || status < new_id) {
+      return fail(ErrorKind::internal, "git_failed", "git diff-tree: unexpected line " + head);
+    }
+    RawChange change{.old_mode = mode_of(head.substr(1, 6)),
+                     .mode = mode_of(head.substr(8, 6)),
+                     .old_id = head.substr(old_id, new_id - 1 - old_id),
+                     .id = head.substr(new_id, status - new_id),
+                     .letter = head[status + 1]};
+    const bool renamed = change.letter == 'R';
+    if (renamed && i + 2 >= parts.size()) break;
+    if (renamed) change.old_path = parts[i + 1];
+    change.path = parts[i + (renamed ? 2 : 1)];
+    i += renamed ? 3 : 2;
+    changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
 Result<std::string> tree_of(const BorrowedObjects& objects, const std::string& id) {
   Result<std::string> tree =
       objects.run({"rev-parse", "--quiet", "--verify", "--end-of-options", id + "^{tree}"});
   if (tree) return without_newline(*std::move(tree));
+  if (tree.error().kind != ErrorKind::internal) return tree;
   return fail(ErrorKind::not_found, "object_not_found", id + ": no such commit or tree");
 }
-
-}  // namespace
 
 Result<Change> command_diff(const DiffRequest& request) {
   if (!is_object_id(request.from)) {

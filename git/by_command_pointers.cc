@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/by_command.h>
 #include <berth/git/lfs_pointer.h>
 
@@ -20,13 +21,6 @@ std::optional<std::uint64_t> blob_bytes(std::string_view line) {
   std::uint64_t bytes = 0;
   std::from_chars(line.data() + type + 6, line.data() + line.size(), bytes);
   return bytes;
-}
-
-/// Up to the next line feed, which is taken as well.
-std::string_view take_line(std::string_view& rest) {
-  const std::string_view line = rest.substr(0, rest.find('\n'));
-  rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-  return line;
 }
 
 /// What `how` prints of each of `ids`, to `take`, in parts that a run may print.

@@ -90,9 +90,10 @@ class TreeByCommand {
       const bool on_disk = kind_of(worktree_.work_dir + "/" + entry.path) != PathKind::missing;
       if (entry.tag == 'S' && !on_disk) {
         gone_.erase(entry.path);
-        left_out_ += entry.mode + " " + entry.id + " 0\t" + entry.path;
-        left_out_.push_back('\0');
+        add_index_line(left_out_, entry.mode, entry.id, entry.path);
       } else if (!known.contains(entry.path) && on_disk && entry.mode != "160000") {
+        // Whether line endings are converted depends on what was committed or staged.
+        if (entry.stage == '0') add_index_line(committed_, entry.mode, entry.id, entry.path);
         consider(entry.path);
       }
     }
@@ -109,6 +110,9 @@ class TreeByCommand {
   Result<void> store() {
     // By force: one whose folder became a link would be refused.
     Result<std::string> done = feed("--force-remove", gone_);
+    if (done && !committed_.empty()) {
+      done = objects_.run({"update-index", "-z", "--index-info"}, committed_);
+    }
     if (done) done = feed("--replace", changed_);
     if (done && !left_out_.empty()) {
       done = objects_.run({"update-index", "-z", "--index-info"}, left_out_);
@@ -130,6 +134,7 @@ class TreeByCommand {
   std::set<std::string> changed_;
   std::set<std::string> gone_;
   std::set<std::string> nested_;
+  std::string committed_;  // entries of the user's index that are not in ours, as lines
   std::string left_out_;
   CommandTree result_;
 };
@@ -143,13 +148,8 @@ Result<void> begin(const HardenedGit& git, const BorrowedObjects& objects) {
 
 }  // namespace
 
-Result<std::vector<ListedEntry>> user_index(const HardenedGit& git, const Location& worktree) {
-  Result<BorrowedObjects> copy = BorrowedObjects::make(git, worktree.work_dir, {});
-  if (!copy) return fail(std::move(copy).error());
-  if (Result<void> taken = copy->take_index(worktree.git_dir); !taken) {
-    return fail(std::move(taken).error());
-  }
-  Result<std::string> listed = copy->run({"ls-files", "-z", "-s", "-v"});
+Result<std::vector<ListedEntry>> listed_index(const BorrowedObjects& objects) {
+  Result<std::string> listed = objects.run({"ls-files", "-z", "-s", "-v"});
   if (!listed) return fail(std::move(listed).error());
   std::vector<ListedEntry> entries;
   for (const std::string& line : split_at_zero(*listed)) {
@@ -164,9 +164,25 @@ Result<std::vector<ListedEntry>> user_index(const HardenedGit& git, const Locati
     entries.push_back({.tag = line[0],
                        .mode = line.substr(mode, id - mode),
                        .id = line.substr(id + 1, stage - id - 1),
+                       .stage = line[stage + 1],
                        .path = line.substr(tab + 1)});
   }
   return entries;
+}
+
+Result<std::vector<ListedEntry>> user_index(const HardenedGit& git, const Location& worktree) {
+  Result<BorrowedObjects> copy = BorrowedObjects::make(git, worktree.work_dir, {});
+  if (!copy) return fail(std::move(copy).error());
+  if (Result<void> taken = copy->take_index(worktree.git_dir); !taken) {
+    return fail(std::move(taken).error());
+  }
+  return listed_index(*copy);
+}
+
+void add_index_line(std::string& lines, const std::string& mode, const std::string& id,
+                    const std::string& path) {
+  lines.append(mode).append(" ").append(id).append(" 0\t").append(path);
+  lines.push_back('\0');
 }
 
 Result<CommandTree> command_tree(const WorktreeRef& worktree, const std::string& private_index,

@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/cache.h>
 #include <berth/git/clone_sweep.h>
 #include <berth/git/file_lock.h>
@@ -54,8 +55,7 @@ bool has_own_packed_refs(const std::string& clone) {
   std::string_view rest = *text;
   while (!rest.empty()) {
     // "<id> <ref>", or "^<id>" and "# ..."
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    const std::string_view line = take_line(rest);
     const std::size_t space = line.find(' ');
     if (line.starts_with('#') || space == std::string_view::npos) continue;
     if (!is_of_the_remote(line.substr(space + 1))) return true;

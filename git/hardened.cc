@@ -55,11 +55,15 @@ std::vector<std::pair<std::string, std::string>> environment(const std::string& 
           {"SSH_ASKPASS", "false"},
           {"GIT_EDITOR", "false"},
           {"GIT_PAGER", "cat"},
-          {"GIT_ALLOW_PROTOCOL", transport},
-          {"GIT_AUTHOR_NAME", "berth"},
-          {"GIT_AUTHOR_EMAIL", "berth@localhost"},
-          {"GIT_COMMITTER_NAME", "berth"},
-          {"GIT_COMMITTER_EMAIL", "berth@localhost"}};
+          {"GIT_ALLOW_PROTOCOL", transport}};
+}
+
+/// Also the writer of a ref's log has a name.
+void sign(GitRun& run, const Author& author) {
+  for (const char* who : {"GIT_AUTHOR_", "GIT_COMMITTER_"}) {
+    run.environment.emplace_back(std::string(who) + "NAME", author.name);
+    run.environment.emplace_back(std::string(who) + "EMAIL", author.email);
+  }
 }
 
 std::vector<std::string> hardened(std::vector<std::string> arguments) {
@@ -147,15 +151,16 @@ HardenedGit::HardenedGit(GitCommand& command, Location location, Patience patien
     : command_(&command), location_(std::move(location)), patience_(std::move(patience)) {}
 
 Result<std::string> HardenedGit::run(std::vector<std::string> arguments, std::string input,
-                                     std::optional<std::int64_t> time_s) const {
+                                     const std::optional<Author>& author) const {
   GitRun run{.arguments = hardened(arguments),
              .environment = environment(transport_),
              .directory = "/",
              .input = std::move(input),
              .patience = patience_};
   run.environment.emplace_back("GIT_DIR", location_.git_dir);
-  if (time_s) {
-    const std::string date = "@" + std::to_string(*time_s) + " +0000";
+  sign(run, author.value_or(Author()));
+  if (author) {
+    const std::string date = "@" + std::to_string(author->time_s) + " +0000";
     run.environment.emplace_back("GIT_AUTHOR_DATE", date);
     run.environment.emplace_back("GIT_COMMITTER_DATE", date);
   }
@@ -198,6 +203,11 @@ BorrowedObjects::~BorrowedObjects() {
   if (!git_dir_.empty()) static_cast<void>(delete_tree(git_dir_, {}));
 }
 
+Result<void> BorrowedObjects::use_no_files() {
+  folder_ = git_dir_ + "/no-files";
+  return make_folders(folder_);
+}
+
 Result<void> BorrowedObjects::take_index(const std::string& from) {
   use_own_index();
   std::error_code error;
@@ -232,6 +242,7 @@ Result<GitOutput> BorrowedObjects::try_run(std::vector<std::string> arguments,
              .directory = kind_of(folder_) == PathKind::directory ? folder_ : git_dir_,
              .input = std::move(input),
              .patience = patience_};
+  sign(run, {});
   run.environment.emplace_back("GIT_DIR", git_dir_);
   run.environment.emplace_back("GIT_OBJECT_DIRECTORY", common_dir_ + "/objects");
   run.environment.emplace_back("GIT_WORK_TREE", folder_);

@@ -14,6 +14,13 @@
 
 namespace berth::git::detail {
 
+/// Who makes a commit, and when.
+struct Author {
+  std::string name = "berth";
+  std::string email = "berth@localhost";
+  std::int64_t time_s = 0;
+};
+
 /// Git on the refs and objects of a repository. The repository's configuration is read, so only
 /// commands are run here that look at no working file: then neither filters nor file system
 /// monitors nor diff programs are asked for, and hooks are switched off. No transport works, so
@@ -32,9 +39,12 @@ class HardenedGit {
   /// What it printed. An exit code other than 0 is `internal` "git_failed", or by its text: `busy`
   /// "git_locked", `unavailable` "git_objects_missing" | "git_write_failed" | "git_unreadable",
   /// `unsupported` "git_index_unsupported" | "git_extension" | "git_format_version".
-  /// `time_s`, when given, is the time of a commit that is made.
+  /// `author`, when given, is that of a commit that is made.
   Result<std::string> run(std::vector<std::string> arguments, std::string input = {},
-                          std::optional<std::int64_t> time_s = std::nullopt) const;
+                          const std::optional<Author>& author = std::nullopt) const;
+
+  /// From now on no deadline counts and no cancel.
+  void go_to_the_end() { patience_ = {}; }
 
  private:
   GitCommand* command_;
@@ -58,6 +68,9 @@ class BorrowedObjects {
 
   /// Where it lies; gone with the object.
   const std::string& git_dir() const { return git_dir_; }
+  const std::string& index() const { return index_; }
+  /// An empty folder in the place of the working files.
+  Result<void> use_no_files();
   /// An index that goes with the object.
   void use_own_index() { index_ = git_dir_ + "/index"; }
   /// Copies the index of the git folder `from` and uses the copy: what a split one is split over

@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/ignore_rules.h>
 #include <berth/git/wildmatch.h>
 
@@ -35,9 +36,7 @@ std::string_view without_trailing_spaces(std::string_view line) {
 RuleList::RuleList(std::string_view text, std::string folder) : folder_(std::move(folder)) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
+    std::string_view line = take_line(text);
     if (line.empty() || line.front() == '#') continue;
     if (line.back() == '\r') line.remove_suffix(1);
     line = without_trailing_spaces(line.substr(0, line.find('\0')));

@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/mail.h>
 
 #include <algorithm>
@@ -103,8 +104,7 @@ bool is_header_in_body(std::string_view line) {
 void append_body(std::string& out, std::string_view body) {
   bool top = true;
   while (!body.empty()) {
-    const std::string_view line = body.substr(0, body.find('\n'));
-    body.remove_prefix(std::min(body.size(), line.size() + 1));
+    const std::string_view line = take_line(body);
     const bool guarded =
         line.starts_with("From ") || ends_the_message(line) || (top && is_header_in_body(line));
     top = top && line.find_first_not_of('\r') == std::string_view::npos;
@@ -137,8 +137,7 @@ std::string as_mail(const CommitText& text, const Change& change) {
   std::string_view message = text.message;
   const std::size_t start = message.find_first_not_of(" \t\r\n");
   message.remove_prefix(start == std::string_view::npos ? message.size() : start);
-  const std::string_view subject = message.substr(0, message.find('\n'));
-  message.remove_prefix(std::min(message.size(), subject.size() + 1));
+  const std::string_view subject = take_line(message);
   while (!message.empty() && message.front() == '\n') message.remove_prefix(1);
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
 

@@ -161,7 +161,7 @@ Result<std::int64_t> highest_number(git_repository* repository, const std::strin
 
 Result<std::string> write_commit(git_repository* repository, const git_oid& tree_id,
                                  const std::vector<std::string>& parents,
-                                 const std::string& message, std::int64_t time_s) {
+                                 const std::string& message, const Author& author) {
   Handle<git_tree> tree;
   int rc = git_tree_lookup(out(tree), repository, &tree_id);
   if (rc != 0) return libgit2_fail(rc, "tree " + hex(tree_id));
@@ -177,12 +177,13 @@ Result<std::string> write_commit(git_repository* repository, const git_oid& tree
     pointers.push_back(commit.get());
     owned.push_back(std::move(commit));
   }
-  Handle<git_signature> author;
-  rc = git_signature_new(out(author), "berth", "berth@localhost", time_s, 0);
+  Handle<git_signature> signature;
+  rc = git_signature_new(out(signature), author.name.c_str(), author.email.c_str(), author.time_s,
+                         0);
   git_oid commit_id;
   if (rc == 0) {
-    rc = git_commit_create(&commit_id, repository, nullptr, author.get(), author.get(), nullptr,
-                           message.c_str(), tree.get(), pointers.size(), pointers.data());
+    rc = git_commit_create(&commit_id, repository, nullptr, signature.get(), signature.get(),
+                           nullptr, message.c_str(), tree.get(), pointers.size(), pointers.data());
   }
   if (rc != 0) return libgit2_fail(rc, "commit of tree " + hex(tree_id));
   return hex(commit_id);

@@ -3,6 +3,7 @@
 
 #include <berth/core/result.h>
 #include <berth/git/handles.h>
+#include <berth/git/hardened.h>
 
 #include <cstdint>
 #include <string>
@@ -39,9 +40,9 @@ Result<void> delete_ref(git_repository* repository, const std::string& name, con
 /// none.
 Result<std::int64_t> highest_number(git_repository* repository, const std::string& prefix);
 
-/// Writes a commit by "berth" without moving any ref.
+/// Writes a commit without moving any ref.
 Result<std::string> write_commit(git_repository* repository, const git_oid& tree,
                                  const std::vector<std::string>& parents,
-                                 const std::string& message, std::int64_t time_s);
+                                 const std::string& message, const Author& author);
 
 }  // namespace berth::git::detail

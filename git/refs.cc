@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/git/failure.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
@@ -37,6 +38,73 @@ Result<std::string> commit_by_command(const HardenedGit& git, const std::string&
   }
   if (!commit) return commit;
   return without_newline(*std::move(commit));
+}
+
+/// "<id> commit <bytes>", then those; "<id> missing".
+void read_times(std::string_view printed, std::vector<NamedRef>& refs) {
+  for (NamedRef& ref : refs) {
+    const std::string_view head = take_line(printed);
+    const std::size_t space = head.rfind(' ');
+    if (space == std::string_view::npos || head.ends_with(" missing")) continue;
+    const auto bytes =
+        static_cast<std::size_t>(std::max<std::int64_t>(number_of(head.substr(space + 1)), 0));
+    const std::string_view object = printed.substr(0, bytes);
+    printed.remove_prefix(std::min(printed.size(), bytes + 1));
+    if (head.find(" commit ") == std::string_view::npos) continue;
+    // "committer berth <berth@localhost> 1700000000 +0000"
+    const std::size_t committer = object.find("\ncommitter ");
+    if (committer == std::string_view::npos) continue;
+    std::string_view rest = object.substr(committer + 1);
+    const std::string_view line = take_line(rest);
+    const std::size_t end = line.rfind(' ');
+    const std::size_t begin = end == std::string_view::npos ? end : line.rfind(' ', end - 1);
+    if (begin == std::string_view::npos) continue;
+    ref.time_s = std::max<std::int64_t>(number_of(line.substr(begin + 1, end - begin - 1)), 0);
+  }
+}
+
+Result<std::vector<NamedRef>> list_refs(git_repository* repository, const std::string& prefix) {
+  std::vector<NamedRef> refs;
+  Handle<git_reference_iterator> iterator;
+  int rc = git_reference_iterator_glob_new(out(iterator), repository, (prefix + "*").c_str());
+  Handle<git_reference> next;
+  while (rc == 0 && (rc = git_reference_next(out(next), iterator.get())) == 0) {
+    const git_oid* id = git_reference_target(next.get());
+    if (id == nullptr) continue;
+    NamedRef ref{.name = git_reference_name(next.get()), .id = hex(*id)};
+    Handle<git_commit> commit;
+    if (git_commit_lookup(out(commit), repository, id) == 0) {
+      ref.time_s = git_commit_time(commit.get());
+    }
+    refs.push_back(std::move(ref));
+  }
+  if (rc != GIT_ITEROVER) return libgit2_fail(rc, prefix);
+  std::sort(refs.begin(), refs.end(),
+            [](const NamedRef& left, const NamedRef& right) { return left.name < right.name; });
+  return refs;
+}
+
+/// Two runs: a ref whose object is gone is listed by the first alone.
+Result<std::vector<NamedRef>> list_by_command(const HardenedGit& git, const std::string& prefix) {
+  Result<std::string> listed =
+      git.run({"for-each-ref", "--format=%(refname) %(objectname) %(symref)", prefix});
+  if (!listed) return fail(std::move(listed).error());
+  std::vector<NamedRef> refs;
+  std::string ids;
+  std::istringstream lines(*listed);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    NamedRef ref;
+    std::string other;
+    words >> ref.name >> ref.id >> other;
+    if (!other.empty()) continue;
+    ids += ref.id + "\n";
+    refs.push_back(std::move(ref));
+  }
+  Result<std::string> commits = git.run({"cat-file", "--batch"}, std::move(ids));
+  if (!commits) return fail(std::move(commits).error());
+  read_times(*commits, refs);
+  return refs;
 }
 
 }  // namespace
@@ -85,6 +153,10 @@ Result<std::string> Refs::target(const std::string& name) const {
   return std::string();
 }
 
+Result<std::vector<NamedRef>> Refs::list(const std::string& prefix) const {
+  return command_ ? list_by_command(*command_, prefix) : list_refs(repository_.get(), prefix);
+}
+
 Result<void> Refs::set(const std::string& name, const std::string& id) const {
   if (!command_) return set_ref(repository_.get(), name, id);
   return update({"update-ref", "--no-deref", name, id}, name);
@@ -99,6 +171,33 @@ Result<void> Refs::remove(const std::string& name, const std::string& id) const 
     return fail(ErrorKind::conflict, "ref_moved", name + ": was moved by somebody else");
   }
   return update({"update-ref", "--no-deref", "-d", name, id}, name);
+}
+
+Result<void> Refs::move(const std::string& name, const std::string& from, const std::string& to,
+                        const std::string& why) const {
+  const auto moved = [&name] {
+    return fail(ErrorKind::conflict, "ref_moved", name + ": was moved by somebody else");
+  };
+  if (command_) {
+    Result<void> done = update({"update-ref", "--no-deref", "-m", why, name, to, from}, name);
+    if (done) return done;
+    // Git says the same of a ref that is elsewhere as of one that is locked.
+    Result<std::string> now = target(name);
+    if (now && *now == to) return {};
+    return now && *now != from ? Result<void>(moved()) : done;
+  }
+  Handle<git_reference> reference;
+  git_oid from_id;
+  git_oid to_id;
+  int rc = git_oid_fromstr(&from_id, from.c_str());
+  if (rc == 0) rc = git_oid_fromstr(&to_id, to.c_str());
+  if (rc == 0) {
+    rc = git_reference_create_matching(out(reference), repository_.get(), name.c_str(), &to_id, 1,
+                                       &from_id, why.c_str());
+  }
+  if (rc == GIT_EMODIFIED) return moved();
+  if (rc != 0) return libgit2_fail(rc, name);
+  return {};
 }
 
 Result<void> Refs::update(const std::vector<std::string>& arguments,
@@ -169,18 +268,24 @@ Result<std::string> Refs::raw_commit(const std::string& id) const {
 Result<std::string> Refs::write_commit(const std::string& tree,
                                        const std::vector<std::string>& parents,
                                        const std::string& message, std::int64_t time_s) const {
+  return write_commit(tree, parents, message, Author{.time_s = time_s});
+}
+
+Result<std::string> Refs::write_commit(const std::string& tree,
+                                       const std::vector<std::string>& parents,
+                                       const std::string& message, const Author& author) const {
   if (!is_object_id(tree)) return fail(ErrorKind::invalid, "bad_object_id", "'" + tree + "'");
   if (!command_) {
     git_oid oid;
     git_oid_fromstr(&oid, tree.c_str());
-    return detail::write_commit(repository_.get(), oid, parents, message, time_s);
+    return detail::write_commit(repository_.get(), oid, parents, message, author);
   }
   std::vector<std::string> arguments = {"commit-tree", tree, "-F", "-"};
   for (const std::string& parent : parents) {
     arguments.emplace_back("-p");
     arguments.push_back(parent);
   }
-  Result<std::string> commit = command_->run(std::move(arguments), message, time_s);
+  Result<std::string> commit = command_->run(std::move(arguments), message, author);
   if (!commit) return commit;
   return without_newline(*std::move(commit));
 }

@@ -18,6 +18,12 @@ namespace berth::git::detail {
 /// Does this failure of libgit2 mean that the git command shall do it?
 bool goes_to_command(const WorktreeRef& worktree, const Error& error);
 
+struct NamedRef {
+  std::string name;
+  std::string id;
+  std::int64_t time_s = 0;  ///< When its commit was made; 0: it is gone, or is none.
+};
+
 /// Opened once, the backend chosen then.
 class Refs {
  public:
@@ -27,14 +33,28 @@ class Refs {
 
   const Location& location() const { return location_; }
   Backend backend() const { return command_.has_value() ? Backend::git_command : Backend::libgit2; }
+  /// One of these two is there.
+  git_repository* repository() const { return repository_.get(); }
+  const HardenedGit* command() const { return command_ ? &*command_ : nullptr; }
+
+  /// From now on no deadline counts and no cancel.
+  void go_to_the_end() {
+    if (command_) command_->go_to_the_end();
+  }
 
   /// As resolve_commit; empty means HEAD of the path that the repository was named by.
   Result<std::string> commit(const std::string& rev) const;
   /// The id that the ref points to; empty when there is no such ref.
   Result<std::string> target(const std::string& name) const;
+  /// Those that begin with `prefix`, which ends in "/", by name; not those that name others.
+  Result<std::vector<NamedRef>> list(const std::string& prefix) const;
   /// See set_ref and delete_ref in objects.h.
   Result<void> set(const std::string& name, const std::string& id) const;
   Result<void> remove(const std::string& name, const std::string& id) const;
+  /// From an id to another, told in the ref's log. Error `conflict` "ref_moved" when it is at
+  /// neither.
+  Result<void> move(const std::string& name, const std::string& from, const std::string& to,
+                    const std::string& why) const;
   /// The next free number below `prefix`, which ends in "/": 1 when there is none.
   Result<std::string> next_number(const std::string& prefix) const;
   /// Commits of `tip` that `base` has not.
@@ -45,6 +65,9 @@ class Refs {
   /// Writes a commit by "berth" without moving any ref.
   Result<std::string> write_commit(const std::string& tree, const std::vector<std::string>& parents,
                                    const std::string& message, std::int64_t time_s) const;
+  /// The same by somebody else.
+  Result<std::string> write_commit(const std::string& tree, const std::vector<std::string>& parents,
+                                   const std::string& message, const Author& author) const;
 
  private:
   Refs(Location location, Handle<git_repository> repository, std::optional<HardenedGit> command)

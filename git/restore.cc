@@ -1,31 +1,30 @@
-#include <berth/git/opened.h>
+#include <berth/git/all_files.h>
+#include <berth/git/refs.h>
 #include <berth/git/removal.h>
 #include <berth/git/restore.h>
 #include <berth/git/rewrite.h>
-#include <berth/git/working_tree.h>
-
-#include <limits>
+#include <berth/git/trees.h>
 
 namespace berth::git {
 
-using detail::RewriteStep;
+using detail::CommandTree;
+using detail::Refs;
+using detail::TreeStep;
 
 Result<Restored> restore_worktree(const RestoreRequest& request) {
-  Result<detail::OpenedWorktree> worktree = detail::open_worktree(request.worktree);
-  if (!worktree) return fail(std::move(worktree).error());
-  git_repository* repository = worktree->repository.get();
-  Result<detail::WorkingTree> now =
-      detail::WorkingTree::read({.worktree = *worktree,
-                                 .key = request.worktree.key,
-                                 .private_index = request.private_index,
-                                 .file_bytes_max = std::numeric_limits<std::uint64_t>::max(),
-                                 .patience = request.patience});
+  if (Result<void> there = verify_worktree(request.worktree); !there) {
+    return fail(std::move(there).error());
+  }
+  Result<Refs> refs = Refs::open(request.worktree, request.patience);
+  if (!refs) return fail(std::move(refs).error());
+  Result<CommandTree> now =
+      detail::all_files(request.worktree, request.private_index, request.patience);
   if (!now) return fail(std::move(now).error());
-  Result<std::vector<RewriteStep>> steps =
-      detail::rewrite_steps(repository, now->tree(), request.to, request.paths);
+  Result<std::vector<TreeStep>> steps =
+      detail::Trees::of(*refs)->steps(now->tree, request.to, request.paths);
   if (!steps) return fail(std::move(steps).error());
   Restored restored;
-  for (const RewriteStep& step : *steps) {
+  for (const TreeStep& step : *steps) {
     restored.files.push_back({step.path, step.after.mode == 0});
   }
   if (request.dry_run || steps->empty()) return restored;
@@ -38,14 +37,9 @@ Result<Restored> restore_worktree(const RestoreRequest& request) {
   if (!kept) return fail(std::move(kept).error());
   restored.salvage_ref = kept->ref;
   restored.salvage_commit = kept->commit;
-
-  detail::Rewriter files(repository, worktree->path);
-  Result<std::vector<std::string>> left = files.perform(*steps, request.patience);
-  if (!left) return fail(std::move(left).error());
-  if (!left->empty()) {
-    return fail(ErrorKind::conflict, "files_changing",
-                request.worktree.path + "/" + left->front() + ": somebody wrote it meanwhile");
-  }
+  Result<void> done =
+      detail::rewrite_worktree(request.worktree, refs->backend(), *steps, request.patience);
+  if (!done) return fail(std::move(done).error());
   return restored;
 }
 

@@ -1,11 +1,8 @@
-#include <berth/git/failure.h>
 #include <berth/git/files.h>
 #include <berth/git/names.h>
-#include <berth/git/objects.h>
 #include <berth/git/opened.h>
+#include <berth/git/refs.h>
 #include <berth/git/retention.h>
-
-#include <git2.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,16 +11,13 @@
 
 namespace berth::git {
 
-using detail::Handle;
-using detail::out;
-
 namespace {
 
 struct KnownRef {
   std::string name;
   std::string last;  ///< Its last part.
   std::string commit;
-  std::int64_t time_s = 0;
+  std::int64_t time_s = 0;  ///< A ref whose object is gone tells no age: 0 is old.
 };
 
 /// What berth keeps of one session.
@@ -44,36 +38,20 @@ std::int64_t number_of(const KnownRef& ref) {
   return error == std::errc() && stop == end ? number : -1;
 }
 
-Result<std::map<std::string, Kept>> find_refs(git_repository* repository,
-                                              const Patience& patience) {
+std::map<std::string, Kept> by_session(std::vector<detail::NamedRef> refs) {
   std::map<std::string, Kept> found;
-  Handle<git_reference_iterator> iterator;
-  int rc = git_reference_iterator_glob_new(out(iterator), repository, "refs/berth/*");
-  Handle<git_reference> next;
-  while (rc == 0 && (rc = git_reference_next(out(next), iterator.get())) == 0) {
-    if (Result<void> patient = patience.check("looking at refs"); !patient) {
-      return fail(std::move(patient).error());
-    }
-    KnownRef ref{.name = git_reference_name(next.get())};
+  for (detail::NamedRef& one : refs) {
+    const bool snapshot = one.name.starts_with("refs/berth/s/");
+    if (!snapshot && !one.name.starts_with("refs/berth/x/")) continue;
     const std::size_t key_at = std::string_view("refs/berth/s/").size();
-    const std::size_t slash = ref.name.find('/', key_at);
-    const git_oid* id = git_reference_target(next.get());
-    if (slash == std::string::npos || id == nullptr) continue;  // not a name of ours
-    const std::string key = ref.name.substr(key_at, slash - key_at);
+    const std::size_t slash = one.name.find('/', key_at);
+    if (slash == std::string::npos) continue;  // not a name of ours
+    const std::string key = one.name.substr(key_at, slash - key_at);
+    KnownRef ref{.name = std::move(one.name), .commit = std::move(one.id), .time_s = one.time_s};
     ref.last = ref.name.substr(slash + 1);
     if (!is_key(key) || (ref.last != "base" && !is_ref_name(ref.last))) continue;
-    ref.commit = detail::hex(*id);
-    Handle<git_commit> commit;
-    // A ref whose object is gone tells no age: 0 is old.
-    if (git_commit_lookup(out(commit), repository, id) == 0) {
-      ref.time_s = git_commit_time(commit.get());
-    }
-    const bool snapshot = ref.name.starts_with("refs/berth/s/");
-    if (!snapshot && !ref.name.starts_with("refs/berth/x/")) continue;
-    std::vector<KnownRef>& refs = snapshot ? found[key].snapshots : found[key].salvages;
-    refs.push_back(std::move(ref));
+    (snapshot ? found[key].snapshots : found[key].salvages).push_back(std::move(ref));
   }
-  if (rc != GIT_ITEROVER) return detail::libgit2_fail(rc, "refs/berth");
   return found;
 }
 
@@ -140,13 +118,17 @@ class Expiry {
 }  // namespace
 
 Result<Retention> expire_refs(const RetentionRequest& request) {
-  Result<detail::Opened> opened = detail::open_objects(request.repository);
+  Result<detail::Refs> opened = detail::Refs::open(
+      {.repository = request.repository, .command = request.command}, request.patience);
   if (!opened) return fail(std::move(opened).error());
-  git_repository* repository = opened->repository.get();
-  Result<std::map<std::string, Kept>> refs = find_refs(repository, request.patience);
-  if (!refs) return fail(std::move(refs).error());
-  Expiry expiry(request, opened->location.common_dir);
-  for (auto& [key, kept] : *refs) expiry.judge(key, kept);
+  if (Result<void> patient = request.patience.check("looking at refs"); !patient) {
+    return fail(std::move(patient).error());
+  }
+  Result<std::vector<detail::NamedRef>> listed = opened->list("refs/berth/");
+  if (!listed) return fail(std::move(listed).error());
+  std::map<std::string, Kept> refs = by_session(*std::move(listed));
+  Expiry expiry(request, opened->location().common_dir);
+  for (auto& [key, kept] : refs) expiry.judge(key, kept);
   Retention& result = expiry.result;
   std::sort(result.expired.begin(), result.expired.end(),
             [](const ExpiredRef& left, const ExpiredRef& right) { return left.ref < right.ref; });
@@ -157,7 +139,7 @@ Result<Retention> expire_refs(const RetentionRequest& request) {
       return fail(std::move(patient).error());
     }
     request.patience.note(Step::expire_ref);
-    Result<void> deleted = detail::delete_ref(repository, ref.ref, ref.commit);
+    Result<void> deleted = opened->remove(ref.ref, ref.commit);
     if (!deleted && deleted.error().kind == ErrorKind::conflict) {
       ++result.kept;
       continue;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <berth/core/result.h>
+#include <berth/git/git_command.h>
 #include <berth/git/patience.h>
 
 #include <cstdint>
@@ -28,6 +29,7 @@ struct RetentionRequest {
   RetentionPolicy policy;
   std::int64_t now_s = 0;  ///< Seconds since 1970; the caller's clock.
   bool dry_run = false;
+  GitCommand* command = nullptr;  ///< As in WorktreeRef.
   Patience patience;
 };
 

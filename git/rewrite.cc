@@ -1,11 +1,7 @@
-#include <berth/git/failure.h>
-#include <berth/git/file_writer.h>
 #include <berth/git/files.h>
-#include <berth/git/objects.h>
 #include <berth/git/rewrite.h>
 
 #include <fcntl.h>
-#include <git2.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,87 +34,59 @@ int open_parent(const std::string& root, const std::string& path, bool make) {
   return fd;
 }
 
-TreeFile tree_file(const git_diff_file& file, bool there) {
-  if (!there) return {};
-  return {hex(file.id), file.mode};
+bool is_submodule(const TreeStep& step) {
+  return step.before.mode == kRepositoryMode || step.after.mode == kRepositoryMode;
 }
 
-bool same(const TreeFile& left, const TreeFile& right) {
-  return left.mode == right.mode && (left.mode == 0 || left.id == right.id);
+/// Attributes say how the files beside and below are written.
+bool is_rules(const TreeStep& step) {
+  return name_of(step.path) == ".gitattributes";
 }
 
-// What is at the path now, as a tree would hold it. A folder reads as nothing: what it may hold are
-// other paths (and a submodule's is nobody's here).
-TreeFile on_disk(git_repository* repository, const std::string& root, const std::string& path) {
-  if (!has_real_parents(root, path)) return {};
-  const std::string full = root + "/" + path;
+StatData stat_of(const std::string& root, const std::string& path) {
   struct stat st{};
-  if (::lstat(full.c_str(), &st) < 0 || S_ISDIR(st.st_mode)) return {};
-  git_oid id;
-  if (S_ISLNK(st.st_mode)) {
-    std::string target(4096, '\0');
-    const ssize_t length = ::readlink(full.c_str(), target.data(), target.size());
-    if (length < 0 ||
-        git_odb_hash(&id, target.data(), static_cast<std::size_t>(length), GIT_OBJECT_BLOB) != 0) {
-      return {"unreadable", 1};
-    }
-    return {hex(id), GIT_FILEMODE_LINK};
+  if (!has_real_parents(root, path) || ::lstat((root + "/" + path).c_str(), &st) < 0 ||
+      S_ISDIR(st.st_mode)) {
+    return {};
   }
-  if (!S_ISREG(st.st_mode) ||
-      git_repository_hashfile(&id, repository, full.c_str(), GIT_OBJECT_BLOB, nullptr) != 0) {
-    return {"unreadable", 1};
-  }
-  const bool executable = (st.st_mode & S_IXUSR) != 0;
-  return {hex(id), executable ? GIT_FILEMODE_BLOB_EXECUTABLE : GIT_FILEMODE_BLOB};
+  return StatData::of(st);
 }
 
 }  // namespace
 
-Result<std::vector<RewriteStep>> rewrite_steps(git_repository* repository, const std::string& from,
-                                               const std::string& to,
-                                               const std::vector<std::string>& paths) {
-  Result<Handle<git_tree>> old_tree = find_tree(repository, from);
-  if (!old_tree) return fail(std::move(old_tree).error());
-  Result<Handle<git_tree>> new_tree = find_tree(repository, to);
-  if (!new_tree) return fail(std::move(new_tree).error());
-  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
-  options.flags = GIT_DIFF_INCLUDE_TYPECHANGE;
-  options.ignore_submodules = GIT_SUBMODULE_IGNORE_NONE;
-  Handle<git_diff> diff;
-  const int rc =
-      git_diff_tree_to_tree(out(diff), repository, old_tree->get(), new_tree->get(), &options);
-  if (rc != 0) return libgit2_fail(rc, from + ".." + to);
-  const std::set<std::string> wanted(paths.begin(), paths.end());
-  std::vector<RewriteStep> steps;
-  for (std::size_t i = 0; i < git_diff_num_deltas(diff.get()); ++i) {
-    const git_diff_delta* delta = git_diff_get_delta(diff.get(), i);
-    RewriteStep step{delta->new_file.path, tree_file(delta->old_file, delta->old_file.mode != 0),
-                     tree_file(delta->new_file, delta->new_file.mode != 0)};
-    if (same(step.before, step.after)) continue;
-    if (!is_safe_relative(step.path)) {
-      return fail(ErrorKind::invalid, "bad_tree", "the tree names '" + step.path + "'");
-    }
-    if (wanted.empty() || wanted.contains(step.path)) steps.push_back(std::move(step));
+/// One call of perform().
+struct Rewriter::Work {
+  const std::vector<TreeStep>& steps;
+  std::vector<Seen> seen;
+  const Patience& patience;
+  std::vector<std::string> left;
+};
+
+Result<std::vector<Seen>> Rewriter::look(const std::vector<TreeStep>& steps) const {
+  std::vector<std::string> paths;
+  std::vector<Seen> seen(steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    paths.push_back(steps[i].path);
+    seen[i].stat = stat_of(root_, steps[i].path);
   }
-  return steps;
-}
-
-std::vector<RewriteStep> reversed(std::vector<RewriteStep> steps) {
-  for (RewriteStep& step : steps) std::swap(step.before, step.after);
-  return steps;
-}
-
-OnDisk Rewriter::look(const RewriteStep& step) const {
+  Result<std::vector<TreeFile>> now = files_.stored(paths, false);
+  if (!now) return fail(std::move(now).error());
   const auto as_files = [](TreeFile file) {
-    return file.mode == GIT_FILEMODE_COMMIT ? TreeFile() : file;
+    return file.mode == kRepositoryMode ? TreeFile() : std::move(file);
   };
-  const TreeFile now = on_disk(repository_, root_, step.path);
-  if (same(now, as_files(step.after))) return OnDisk::after;
-  return same(now, as_files(step.before)) ? OnDisk::before : OnDisk::other;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const TreeFile& file = (*now)[i];
+    if (same(file, as_files(steps[i].after))) {
+      seen[i].now = OnDisk::after;
+    } else if (same(file, as_files(steps[i].before)) ||
+               (file.mode == 0 && files_.left_out(steps[i].path))) {
+      seen[i].now = OnDisk::before;
+    }
+  }
+  return seen;
 }
 
-bool Rewriter::folder_gives_way(const std::string& path,
-                                const std::vector<RewriteStep>& steps) const {
+bool Rewriter::folder_gives_way(const std::string& path, const std::vector<TreeStep>& steps) const {
   namespace fs = std::filesystem;
   std::error_code error;
   for (fs::recursive_directory_iterator entry(root_ + "/" + path, error), end;
@@ -127,28 +95,29 @@ bool Rewriter::folder_gives_way(const std::string& path,
     const std::string name = entry->path().string().substr(root_.size() + 1);
     const auto step = std::lower_bound(
         steps.begin(), steps.end(), name,
-        [](const RewriteStep& left, const std::string& right) { return left.path < right; });
+        [](const TreeStep& left, const std::string& right) { return left.path < right; });
     if (step == steps.end() || step->path != name || step->after.mode != 0) return false;
   }
   return !error;
 }
 
-std::vector<std::string> Rewriter::in_the_way(const std::vector<RewriteStep>& steps) const {
-  std::vector<RewriteStep> sorted = steps;
-  std::sort(sorted.begin(), sorted.end(), [](const RewriteStep& left, const RewriteStep& right) {
-    return left.path < right.path;
-  });
+std::vector<std::string> Rewriter::in_the_way(const std::vector<TreeStep>& steps,
+                                              const std::vector<Seen>& seen) const {
+  std::vector<TreeStep> sorted = steps;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const TreeStep& left, const TreeStep& right) { return left.path < right.path; });
   std::set<std::string> leaving;
-  for (const RewriteStep& step : steps) {
+  for (const TreeStep& step : steps) {
     if (step.after.mode == 0) leaving.insert(step.path);
   }
   std::vector<std::string> paths;
-  for (const RewriteStep& step : steps) {
-    const OnDisk now = look(step);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const TreeStep& step = steps[i];
+    const OnDisk now = seen[i].now;
     bool fine = now != OnDisk::other;
     if (now == OnDisk::before && step.after.mode != 0) {
       const PathKind kind = kind_of(root_ + "/" + step.path);
-      if (kind == PathKind::directory && step.after.mode != GIT_FILEMODE_COMMIT) {
+      if (kind == PathKind::directory && step.after.mode != kRepositoryMode) {
         fine = folder_gives_way(step.path, sorted);
       }
       // A file (or a link) where this step needs a folder must be one that goes.
@@ -164,11 +133,11 @@ std::vector<std::string> Rewriter::in_the_way(const std::vector<RewriteStep>& st
   return paths;
 }
 
-Result<void> Rewriter::remove(const RewriteStep& step) {
+Result<void> Rewriter::remove(const TreeStep& step) {
   const Descriptor folder(open_parent(root_, step.path, false));
   if (folder.get() < 0) return {};
   const std::string leaf = name_of(step.path);
-  const int flags = step.before.mode == GIT_FILEMODE_COMMIT ? AT_REMOVEDIR : 0;
+  const int flags = step.before.mode == kRepositoryMode ? AT_REMOVEDIR : 0;
   if (::unlinkat(folder.get(), leaf.c_str(), flags) < 0 && errno != ENOENT && flags == 0) {
     return fail(errno_error(errno, "unlink " + root_ + "/" + step.path));
   }
@@ -183,13 +152,11 @@ Result<void> Rewriter::remove(const RewriteStep& step) {
   return {};
 }
 
-Result<void> Rewriter::put(git_odb* odb, const RewriteStep& step) {
+Result<void> Rewriter::put(const TreeStep& step) {
   const Descriptor folder(open_parent(root_, step.path, true));
   if (folder.get() < 0) return fail(errno_error(errno, "open " + root_ + "/" + step.path));
-  git_oid id;
-  git_oid_fromstr(&id, step.after.id.c_str());
   const std::string leaf = name_of(step.path);
-  if (step.after.mode == GIT_FILEMODE_COMMIT) {
+  if (step.after.mode == kRepositoryMode) {
     if (::mkdirat(folder.get(), leaf.c_str(), 0777) < 0 && errno != EEXIST) {
       return fail(errno_error(errno, "mkdir " + root_ + "/" + step.path));
     }
@@ -198,9 +165,7 @@ Result<void> Rewriter::put(git_odb* odb, const RewriteStep& step) {
   // The name is ours and fixed: what a crash left under it is taken away first.
   const std::string temporary = ".berth-new." + step.after.id.substr(0, 12);
   ::unlinkat(folder.get(), temporary.c_str(), 0);
-  FileWriter writer(repository_, odb, root_, true);
-  Result<struct stat> written =
-      writer.write(folder.get(), temporary, step.path, id, step.after.mode);
+  Result<void> written = files_.write(folder.get(), temporary, step);
   if (written && ::renameat(folder.get(), temporary.c_str(), folder.get(), leaf.c_str()) == 0) {
     return {};
   }
@@ -215,28 +180,82 @@ Result<void> Rewriter::put(git_odb* odb, const RewriteStep& step) {
   return fail(errno_error(error, "rename to " + root_ + "/" + step.path));
 }
 
-Result<std::vector<std::string>> Rewriter::perform(const std::vector<RewriteStep>& steps,
-                                                   const Patience& patience) {
-  Handle<git_odb> odb;
-  const int rc = git_repository_odb(out(odb), repository_);
-  if (rc != 0) return libgit2_fail(rc, root_);
-  std::vector<std::string> left;
-  // Removals first, the deepest first: a file may become a folder, or the other way.
-  for (const bool removing : {true, false}) {
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const RewriteStep& step = removing ? steps[steps.size() - 1 - i] : steps[i];
-      if ((step.after.mode == 0) != removing) continue;
-      patience.note(Step::rewrite_file);
-      const OnDisk now = look(step);
-      if (now == OnDisk::other) left.push_back(step.path);
-      const bool submodule =
-          step.before.mode == GIT_FILEMODE_COMMIT || step.after.mode == GIT_FILEMODE_COMMIT;
-      if (now != OnDisk::before && !(submodule && now == OnDisk::after)) continue;
-      Result<void> done = removing ? remove(step) : put(odb.get(), step);
-      if (!done) return fail(std::move(done).error());
-    }
+/// Whether the step is to be taken; a file that somebody wrote is left alone and noted.
+Result<bool> Rewriter::is_due(Work& work, std::size_t i) const {
+  work.patience.note(Step::rewrite_file);
+  const TreeStep& step = work.steps[i];
+  OnDisk now = work.seen[i].now;
+  if (now == OnDisk::before && stat_of(root_, step.path) != work.seen[i].stat) {
+    Result<std::vector<Seen>> again = look({step});
+    if (!again) return fail(std::move(again).error());
+    now = again->front().now;
   }
-  return left;
+  if (now == OnDisk::other) work.left.push_back(step.path);
+  return now == OnDisk::before || (now == OnDisk::after && is_submodule(step));
+}
+
+Result<void> Rewriter::remove_all(Work& work) {
+  // The deepest first: a folder may become a file.
+  for (std::size_t i = work.steps.size(); i-- > 0;) {
+    const TreeStep& step = work.steps[i];
+    if (step.after.mode != 0) continue;
+    Result<bool> due = is_due(work, i);
+    if (!due) return fail(std::move(due).error());
+    if (!*due) continue;
+    if (Result<void> done = remove(step); !done) return done;
+  }
+  return {};
+}
+
+Result<void> Rewriter::put_all(Work& work, bool rules) {
+  for (std::size_t i = 0; i < work.steps.size(); ++i) {
+    const TreeStep& step = work.steps[i];
+    if (step.after.mode == 0 || is_rules(step) != rules) continue;
+    Result<bool> due = is_due(work, i);
+    if (!due) return fail(std::move(due).error());
+    if (!*due) continue;
+    if (Result<void> done = put(step); !done) return done;
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> Rewriter::perform(const std::vector<TreeStep>& steps,
+                                                   const Patience& patience) {
+  Result<std::vector<Seen>> seen = look(steps);
+  if (!seen) return fail(std::move(seen).error());
+  Work work{steps, *std::move(seen), patience, {}};
+  std::vector<const TreeStep*> rules;
+  std::vector<const TreeStep*> others;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const bool written = steps[i].after.mode != 0 && steps[i].after.mode != kRepositoryMode &&
+                         work.seen[i].now == OnDisk::before;
+    if (written) (is_rules(steps[i]) ? rules : others).push_back(&steps[i]);
+  }
+  // Files are written as the attributes say that hold then: these come first where they change,
+  // and else everything is made ready before anything is touched.
+  const bool rules_change = std::any_of(steps.begin(), steps.end(), is_rules);
+  Result<void> done = files_.prepare(rules_change ? rules : others);
+  if (done) done = remove_all(work);
+  if (done) done = put_all(work, true);
+  if (done && rules_change) done = files_.prepare(others);
+  if (done) done = put_all(work, false);
+  if (!done) return fail(std::move(done).error());
+  return std::move(work.left);
+}
+
+Result<void> rewrite_worktree(const WorktreeRef& worktree, Backend backend,
+                              const std::vector<TreeStep>& steps, const Patience& patience) {
+  const WorktreeRef folder{
+      .repository = worktree.path, .command = worktree.command, .backend = backend};
+  Result<std::unique_ptr<CheckedOut>> files = CheckedOut::open(folder, patience);
+  if (!files) return fail(std::move(files).error());
+  if (Result<void> there = verify_worktree(worktree); !there) return there;
+  (*files)->go_to_the_end();
+  Result<std::vector<std::string>> left = Rewriter(**files).perform(steps, patience);
+  if (!left) return fail(std::move(left).error());
+  if (left->empty()) return {};
+  return fail(ErrorKind::conflict, "files_changing",
+              worktree.path + "/" + left->front() + ": somebody wrote it meanwhile");
 }
 
 }  // namespace berth::git::detail

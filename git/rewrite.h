@@ -3,7 +3,8 @@
 #pragma once
 
 #include <berth/core/result.h>
-#include <berth/git/handles.h>
+#include <berth/git/checked_out.h>
+#include <berth/git/index_entries.h>
 #include <berth/git/patience.h>
 
 #include <cstdint>
@@ -12,55 +13,51 @@
 
 namespace berth::git::detail {
 
-/// A path in a tree; mode 0 when it is not there.
-struct TreeFile {
-  std::string id;
-  std::uint32_t mode = 0;
-};
-
-struct RewriteStep {
-  std::string path;
-  TreeFile before;
-  TreeFile after;
-};
-
-/// What differs between two trees (ids of trees or commits), by path; only `paths` unless empty.
-Result<std::vector<RewriteStep>> rewrite_steps(git_repository* repository, const std::string& from,
-                                               const std::string& to,
-                                               const std::vector<std::string>& paths);
-
 enum class OnDisk : std::uint8_t { before, after, other };
+
+/// What a step's path holds, compared by content as git would store it.
+struct Seen {
+  OnDisk now = OnDisk::other;
+  StatData stat;  ///< Of the file when it was about to be looked at; zero: there is none.
+};
 
 /// The working files of one checkout. Follows no symbolic link below its root.
 class Rewriter {
  public:
-  /// `repository` was opened with its working files, whose folder is `root`. Both outlive it.
-  Rewriter(git_repository* repository, std::string root)
-      : repository_(repository), root_(std::move(root)) {}
+  /// `files` outlives it.
+  explicit Rewriter(CheckedOut& files) : files_(files), root_(files.folder()) {}
 
-  /// What the step's path holds now, compared by content as git would store it.
-  OnDisk look(const RewriteStep& step) const;
+  /// One for each step.
+  Result<std::vector<Seen>> look(const std::vector<TreeStep>& steps) const;
 
   /// Paths whose files are neither as before nor as after, or that a folder with other files in it
-  /// blocks: performing `steps` would lose something there.
-  std::vector<std::string> in_the_way(const std::vector<RewriteStep>& steps) const;
+  /// blocks: performing `steps` would lose something there. `seen` is what look() said of them.
+  std::vector<std::string> in_the_way(const std::vector<TreeStep>& steps,
+                                      const std::vector<Seen>& seen) const;
 
   /// Performs each step whose file is as before; one that is as after is done, another is left
   /// alone and named in the answer. Each file changes by one rename. Going on after a crash is
   /// calling it again. Error: the file system's; some steps may then be done.
-  Result<std::vector<std::string>> perform(const std::vector<RewriteStep>& steps,
+  Result<std::vector<std::string>> perform(const std::vector<TreeStep>& steps,
                                            const Patience& patience);
 
  private:
-  Result<void> remove(const RewriteStep& step);
-  Result<void> put(git_odb* odb, const RewriteStep& step);
-  bool folder_gives_way(const std::string& path, const std::vector<RewriteStep>& steps) const;
+  struct Work;
+  Result<bool> is_due(Work& work, std::size_t i) const;
+  Result<void> remove_all(Work& work);
+  Result<void> put_all(Work& work, bool rules);
+  Result<void> remove(const TreeStep& step);
+  Result<void> put(const TreeStep& step);
+  bool folder_gives_way(const std::string& path, const std::vector<TreeStep>& steps) const;
 
-  git_repository* repository_;
+  CheckedOut& files_;
   std::string root_;
 };
 
-/// The steps the other way round.
-std::vector<RewriteStep> reversed(std::vector<RewriteStep> steps);
+/// Performs all steps in a worktree, which is verified first; `backend` is the one that was chosen
+/// for its repository. Patience is asked up to the first change. Error `conflict` "files_changing"
+/// when one was left alone; the others are done.
+Result<void> rewrite_worktree(const WorktreeRef& worktree, Backend backend,
+                              const std::vector<TreeStep>& steps, const Patience& patience);
 
 }  // namespace berth::git::detail

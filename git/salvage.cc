@@ -1,50 +1,18 @@
+#include <berth/git/all_files.h>
 #include <berth/git/by_command.h>
 #include <berth/git/files.h>
-#include <berth/git/index_entries.h>
 #include <berth/git/index_file.h>
 #include <berth/git/names.h>
 #include <berth/git/opened.h>
 #include <berth/git/refs.h>
 #include <berth/git/removal.h>
-#include <berth/git/working_tree.h>
-
-#include <limits>
 
 namespace berth::git {
 
 using detail::CommandTree;
-using detail::OpenedWorktree;
 using detail::Refs;
-using detail::WorkingTree;
 
 namespace {
-
-constexpr std::uint64_t kNoLimit = std::numeric_limits<std::uint64_t>::max();
-
-Result<CommandTree> tree_by_library(const SalvageRequest& request) {
-  Result<OpenedWorktree> worktree = detail::open_worktree(request.worktree);
-  if (!worktree) return fail(std::move(worktree).error());
-  // Files that only an index tracks that we cannot read, against the ignore rules, would be lost.
-  Result<detail::IndexFile> users = detail::IndexFile::open(worktree->registration + "/index");
-  if (!users && users.error().kind != ErrorKind::not_found) {
-    return fail(std::move(users).error());
-  }
-  Result<WorkingTree> files = WorkingTree::read({.worktree = *worktree,
-                                                 .key = request.worktree.key,
-                                                 .private_index = request.private_index,
-                                                 .file_bytes_max = kNoLimit,
-                                                 .patience = request.patience});
-  if (!files) return fail(std::move(files).error());
-  return CommandTree{files->tree(), files->skipped(), files->skipped_count()};
-}
-
-Result<CommandTree> working_files(const SalvageRequest& request) {
-  if (!detail::uses_command(request.worktree)) {
-    Result<CommandTree> files = tree_by_library(request);
-    if (files || !detail::goes_to_command(request.worktree, files.error())) return files;
-  }
-  return detail::command_tree(request.worktree, request.private_index, kNoLimit, request.patience);
-}
 
 std::string tree_of(const Refs& refs, const std::string& commit) {
   const std::string raw = refs.raw_commit(commit).value_or("");
@@ -67,7 +35,8 @@ Result<Salvage> salvage_worktree(const SalvageRequest& request) {
   if (!request.name.empty() && !is_ref_name(request.name)) {
     return fail(ErrorKind::invalid, "bad_ref_name", "salvage name '" + request.name + "'");
   }
-  Result<CommandTree> files = working_files(request);
+  Result<CommandTree> files =
+      detail::all_files(request.worktree, request.private_index, request.patience);
   if (!files) return fail(std::move(files).error());
   if (files->skipped_count > 0) {
     return fail(ErrorKind::conflict, "salvage_incomplete",

@@ -69,7 +69,8 @@ Result<Snapshot> take_snapshot(const SnapshotRequest& request) {
   request.patience.note(Step::snapshot_commit);
   Result<std::string> commit = detail::write_commit(
       repository, id, parents,
-      request.message.empty() ? "berth snapshot " + request.name : request.message, request.time_s);
+      request.message.empty() ? "berth snapshot " + request.name : request.message,
+      detail::Author{.time_s = request.time_s});
   if (!commit) return fail(std::move(commit).error());
   snapshot.commit = *std::move(commit);
   request.patience.note(Step::snapshot_ref);

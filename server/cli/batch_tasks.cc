@@ -3,10 +3,10 @@
 #include <berth/core/hash.h>
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/core/text.h>
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -30,8 +30,7 @@ bool is_blank(std::string_view line) {
 Result<void> each_json_line(std::string_view text, const char* code, std::string_view where,
                             const std::function<std::string(const JsonView&)>& take) {
   for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const std::string_view line = take_line(text);
     if (is_blank(line)) continue;
     Result<JsonDoc> document = JsonDoc::parse(line);
     if (!document.has_value()) return fail(bad_line(code, where, number, "is no JSON"));

@@ -214,10 +214,11 @@ Task<Result<AppliedChange>> GitWorkspaces::apply(Workspace workspace, ApplyOrder
   if (to_branch) request.commit = text_of(order.commit, now_s());
   request.dry_run = order.dry_run;
   request.journal = apply_journal(workspace.key);
+  request.command = tools_.command;
   const Duration time = limits_.create_max;
   co_return co_await on_lane([request, time]() mutable -> Result<AppliedChange> {
     // One that went wrong and could not be undone is finished before another begins.
-    Result<git::Applied> earlier = git::finish_apply(request.journal);
+    Result<git::Applied> earlier = git::finish_apply(request.journal, request.command);
     if (!earlier.has_value()) return fail(std::move(earlier.error()));
     request.patience = detail::patience_for(time);
     Result<git::Applied> applied = git::apply_change(request);
@@ -235,6 +236,7 @@ Task<Result<std::string>> GitWorkspaces::move_baseline(Workspace workspace, Base
   request.paths = order.paths;
   request.name = order.name;
   request.time_s = now_s();
+  request.command = tools_.command;
   co_return co_await on_lane([request] { return git::move_baseline(request); });
 }
 
@@ -267,7 +269,8 @@ Task<Result<RestoredFiles>> GitWorkspaces::restore(Workspace workspace, RestoreO
 
 Task<Result<std::vector<std::string>>> GitWorkspaces::finish_interrupted() {
   const std::string folder = state_ + "/apply";
-  co_return co_await on_lane([folder] { return git::finish_applies(folder); });
+  git::GitCommand* const command = tools_.command;
+  co_return co_await on_lane([folder, command] { return git::finish_applies(folder, command); });
 }
 
 }  // namespace berth::server

@@ -21,6 +21,11 @@ std::int64_t seconds_of(Duration time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time).count();
 }
 
+struct ReapResult {
+  std::vector<ReapedItem> items;
+  CloneTotals clones;  ///< Those that stay.
+};
+
 class Reaper {
  public:
   Reaper(const ReapOrder& order, std::string state, std::int64_t now, git::Patience patience)
@@ -28,7 +33,6 @@ class Reaper {
 
   git::GitCommand* command = nullptr;
   RetentionLimits retention;
-  CloneTotals totals;  ///< After `clones`.
 
   Result<void> worktrees() {
     git::ReapRequest request;
@@ -89,6 +93,7 @@ class Reaper {
     request.now_s = now_s_;
     request.age_min_s = order_.age_min_s;
     request.dry_run = order_.dry_run;
+    request.command = command;
     request.patience = patience_;
     Result<std::vector<git::PrunedRegistration>> pruned = git::prune_registrations(request);
     if (!pruned.has_value()) return fail(std::move(pruned.error()));
@@ -109,6 +114,7 @@ class Reaper {
     request.policy.salvage_age_max_s = seconds_of(retention.salvage_age_max);
     request.now_s = now_s_;
     request.dry_run = order_.dry_run;
+    request.command = command;
     request.patience = patience_;
     Result<git::Retention> expired = git::expire_refs(request);
     if (!expired.has_value()) return fail(std::move(expired.error()));
@@ -133,8 +139,8 @@ class Reaper {
     if (!swept.has_value()) return fail(std::move(swept.error()));
     for (git::SweptClone& clone : *swept) {
       if (!clone.goes || order_.dry_run) {
-        ++totals.clones;
-        totals.bytes += clone.bytes;
+        ++totals_.clones;
+        totals_.bytes += clone.bytes;
       }
       const bool failed = !clone.error.empty();
       std::string reason = failed ? std::move(clone.error) : std::move(clone.reason);
@@ -156,7 +162,7 @@ class Reaper {
     items_.push_back({"repository", repository, {}, "failed", error.message, 0, 0});
   }
 
-  std::vector<ReapedItem> take() { return std::move(items_); }
+  ReapResult take() { return {std::move(items_), totals_}; }
 
  private:
   std::string done() const { return order_.dry_run ? "would remove" : "removed"; }
@@ -204,6 +210,7 @@ class Reaper {
   std::int64_t now_s_;
   git::Patience patience_;
   std::vector<ReapedItem> items_;
+  CloneTotals totals_;
 };
 
 }  // namespace
@@ -217,11 +224,8 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder asked) {
   const CloneLimits clones = limits_.clones;
   const std::string folder = clones_folder();
   io::Files* const files = &platform_.files();
-  CloneTotals totals;
-  CloneTotals* const seen = &totals;  // of this frame, which waits for the lane
-  Result<std::vector<ReapedItem>> items =
-      co_await on_lane([asked, now, state, time, command, retention, clones, folder, files,
-                        seen]() -> Result<std::vector<ReapedItem>> {
+  Result<ReapResult> reaped = co_await on_lane(
+      [asked, now, state, time, command, retention, clones, folder, files]() -> Result<ReapResult> {
         const git::Patience patience = detail::patience_for(time);
         ReapOrder order = asked;
         // Clones that went, of sessions that are deleted.
@@ -246,15 +250,15 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder asked) {
         // After the refs: one that held nothing else goes with them.
         Result<void> swept = reaper.clones(folder, clones);
         if (!swept.has_value()) return fail(std::move(swept.error()));
-        *seen = reaper.totals;
         if (!order.dry_run) {
           Result<std::size_t> emptied = git::empty_trash(state + "/trash", patience);
           if (!emptied.has_value()) return fail(std::move(emptied.error()));
         }
         return reaper.take();
       });
-  if (items.has_value()) clone_totals_ = totals;
-  co_return items;
+  if (!reaped.has_value()) co_return fail(std::move(reaped.error()));
+  clone_totals_ = reaped->clones;
+  co_return std::move(reaped->items);
 }
 
 }  // namespace berth::server

@@ -1,4 +1,6 @@
+#include "command_kinds.h"
 #include "kill_at_step.h"
+#include "spawned_git.h"
 #include "temp_repository.h"
 
 #include <berth/git/apply.h>
@@ -23,14 +25,42 @@ CommitText text() {
           .time_s = 1700000000};
 }
 
-class GitApply : public GitTest {
+/// Who performs the calls, on a repository of which kind.
+struct Way {
+  Kind kind;
+  Backend backend = Backend::automatic;
+};
+constexpr Way kWays[] = {{{"Library", "", "true"}, Backend::libgit2},
+                         {{"Command", "", "true"}, Backend::git_command},
+                         {kSha256},
+                         {kPartialClone},
+                         {kWorktreeConfig}};
+
+class GitApply : public GitTest, public testing::WithParamInterface<Way> {
  protected:
   GitApply() : GitTest(Where::memory) {}
-  void SetUp() override { base_ = create().base_commit; }
+  void SetUp() override {
+    sh(repo(), GetParam().kind.commands);
+    fs::create_directories(root_ + "/scratch");
+    base_ = create().base_commit;
+  }
+  void TearDown() override { EXPECT_EQ(command_.runs > 0, GetParam().backend != Backend::libgit2); }
+  WorktreeRef ref() const override {
+    return {repo(), tree(), key(), &command_, GetParam().backend};
+  }
+  std::string id(const std::string& rev) const {
+    const std::string line = git("rev-parse " + rev);
+    return line.substr(0, line.find('\n'));
+  }
 
   std::string journal() const { return root_ + "/data/apply.journal"; }
   ApplyRequest request(ApplyTo to) {
-    ApplyRequest made{.repository = repo(), .base = base_, .to = to, .journal = journal()};
+    ApplyRequest made{.repository = repo(),
+                      .base = base_,
+                      .to = to,
+                      .journal = journal(),
+                      .command = &command_,
+                      .backend = GetParam().backend};
     made.change = snapshot(std::to_string(++turns_)).commit;
     if (to == ApplyTo::branch) {
       made.branch = "main";
@@ -42,6 +72,7 @@ class GitApply : public GitTest {
     Result<Applied> applied = apply_change(made);
     EXPECT_TRUE(applied) << (applied ? "" : applied.error().message);
     EXPECT_FALSE(exists(journal()));
+    EXPECT_TRUE(fs::is_empty(root_ + "/scratch"));
     return applied ? *applied : Applied{};
   }
   static std::string named(const Applied& applied) {
@@ -52,11 +83,17 @@ class GitApply : public GitTest {
     return all;
   }
 
+  mutable SpawnedGit command_{root_ + "/scratch"};
   std::string base_;
   int turns_ = 0;
 };
 
-TEST_F(GitApply, CommitsTheChangeOnTheBranchAndItsCheckoutFollows) {
+std::string name_of_way(const testing::TestParamInfo<Way>& info) {
+  return info.param.kind.name;
+}
+INSTANTIATE_TEST_SUITE_P(Ways, GitApply, testing::ValuesIn(kWays), name_of_way);
+
+TEST_P(GitApply, CommitsTheChangeOnTheBranchAndItsCheckoutFollows) {
   write(tree() + "/a.txt", "one\nTWO\nthree\n");
   write(tree() + "/new/file.txt", "new\n");
   fs::remove(tree() + "/dir/b.txt");
@@ -77,7 +114,7 @@ TEST_F(GitApply, CommitsTheChangeOnTheBranchAndItsCheckoutFollows) {
             git("diff --name-only main " + base_));
 }
 
-TEST_F(GitApply, MergesWithWhatTheBranchGotMeanwhile) {
+TEST_P(GitApply, MergesWithWhatTheBranchGotMeanwhile) {
   write(tree() + "/a.txt", "one\ntwo\nTHREE\n");
   const ApplyRequest made = request(ApplyTo::branch);
   write(repo() + "/a.txt", "zero\none\ntwo\nthree\n");
@@ -90,7 +127,7 @@ TEST_F(GitApply, MergesWithWhatTheBranchGotMeanwhile) {
   EXPECT_EQ(git("rev-list --count main"), "3\n");
 }
 
-TEST_F(GitApply, NamesAllConflictsAndTouchesNothing) {
+TEST_P(GitApply, NamesAllConflictsAndTouchesNothing) {
   write(tree() + "/a.txt", "one\nours\nthree\n");
   fs::remove(tree() + "/dir/b.txt");
   write(tree() + "/dir/deep/c.txt", "changed\n");
@@ -113,7 +150,7 @@ TEST_F(GitApply, NamesAllConflictsAndTouchesNothing) {
   EXPECT_FALSE(exists(repo() + "/fine.txt"));
 }
 
-TEST_F(GitApply, LeavesUncommittedWorkInTheCheckoutAlone) {
+TEST_P(GitApply, LeavesUncommittedWorkInTheCheckoutAlone) {
   write(tree() + "/a.txt", "one\nTWO\nthree\n");
   write(tree() + "/fresh.txt", "fresh\n");
   write(tree() + "/dir/b.txt", "BEE\n");
@@ -128,7 +165,7 @@ TEST_F(GitApply, LeavesUncommittedWorkInTheCheckoutAlone) {
   EXPECT_EQ(read(repo() + "/fresh.txt"), "mine too\n");
 }
 
-TEST_F(GitApply, KeepsUncommittedWorkInFilesThatTheChangeDoesNotTouch) {
+TEST_P(GitApply, KeepsUncommittedWorkInFilesThatTheChangeDoesNotTouch) {
   write(tree() + "/a.txt", "one\nTWO\nthree\n");
   const ApplyRequest made = request(ApplyTo::branch);
   write(repo() + "/dir/b.txt", "mine\n");
@@ -138,7 +175,7 @@ TEST_F(GitApply, KeepsUncommittedWorkInFilesThatTheChangeDoesNotTouch) {
   EXPECT_EQ(git("status --porcelain"), " M dir/b.txt\n?? mine.txt\n");
 }
 
-TEST_F(GitApply, MovesABranchWithoutACheckout) {
+TEST_P(GitApply, MovesABranchWithoutACheckout) {
   git("branch side");
   write(tree() + "/a.txt", "side\n");
   ApplyRequest made = request(ApplyTo::branch);
@@ -151,7 +188,7 @@ TEST_F(GitApply, MovesABranchWithoutACheckout) {
   EXPECT_EQ(git("rev-parse main"), base_ + "\n");
 }
 
-TEST_F(GitApply, FindsTheLinkedWorktreeThatHasTheBranch) {
+TEST_P(GitApply, FindsTheLinkedWorktreeThatHasTheBranch) {
   git("worktree add -q -b other ../trees/other");
   write(tree() + "/a.txt", "changed\n");
   ApplyRequest made = request(ApplyTo::branch);
@@ -162,7 +199,7 @@ TEST_F(GitApply, FindsTheLinkedWorktreeThatHasTheBranch) {
   EXPECT_EQ(sh(root_ + "/trees/other", "git status --porcelain"), "");
 }
 
-TEST_F(GitApply, MergesIntoFilesAsTheyAreOnDisk) {
+TEST_P(GitApply, MergesIntoFilesAsTheyAreOnDisk) {
   write(tree() + "/a.txt", "one\ntwo\nTHREE\n");
   write(tree() + "/new.txt", "new\n");
   const ApplyRequest made = request(ApplyTo::working_files);
@@ -175,7 +212,7 @@ TEST_F(GitApply, MergesIntoFilesAsTheyAreOnDisk) {
   EXPECT_TRUE(apply(made).unchanged);
 }
 
-TEST_F(GitApply, AppliesOnlyTheFilesAskedFor) {
+TEST_P(GitApply, AppliesOnlyTheFilesAskedFor) {
   write(tree() + "/a.txt", "A\n");
   write(tree() + "/dir/b.txt", "B\n");
   ApplyRequest made = request(ApplyTo::branch);
@@ -185,7 +222,7 @@ TEST_F(GitApply, AppliesOnlyTheFilesAskedFor) {
   EXPECT_EQ(read(repo() + "/dir/b.txt"), "B\n");
 }
 
-TEST_F(GitApply, SaysInADryRunWhatWouldHappen) {
+TEST_P(GitApply, SaysInADryRunWhatWouldHappen) {
   write(tree() + "/a.txt", "A\n");
   ApplyRequest made = request(ApplyTo::branch);
   made.dry_run = true;
@@ -196,7 +233,7 @@ TEST_F(GitApply, SaysInADryRunWhatWouldHappen) {
   EXPECT_EQ(git("status --porcelain"), "");
 }
 
-TEST_F(GitApply, TurnsFoldersIntoFilesAndBack) {
+TEST_P(GitApply, TurnsFoldersIntoFilesAndBack) {
   fs::remove_all(tree() + "/dir");
   write(tree() + "/dir", "a file now\n");
   fs::remove(tree() + "/a.txt");
@@ -208,7 +245,7 @@ TEST_F(GitApply, TurnsFoldersIntoFilesAndBack) {
   EXPECT_EQ(git("status --porcelain"), "");
 }
 
-TEST_F(GitApply, DoesNotReplaceAFolderThatHoldsSomebodysFiles) {
+TEST_P(GitApply, DoesNotReplaceAFolderThatHoldsSomebodysFiles) {
   fs::remove_all(tree() + "/dir");
   write(tree() + "/dir", "a file now\n");
   const ApplyRequest made = request(ApplyTo::branch);
@@ -220,7 +257,7 @@ TEST_F(GitApply, DoesNotReplaceAFolderThatHoldsSomebodysFiles) {
   EXPECT_EQ(read(repo() + "/dir/b.txt"), "bee\n");
 }
 
-TEST_F(GitApply, WritesThroughNoPlantedLink) {
+TEST_P(GitApply, WritesThroughNoPlantedLink) {
   write(tree() + "/dir/b.txt", "changed\n");
   const ApplyRequest made = request(ApplyTo::working_files);
   fs::create_directories(root_ + "/outside");
@@ -232,7 +269,7 @@ TEST_F(GitApply, WritesThroughNoPlantedLink) {
   EXPECT_EQ(read(root_ + "/outside/b.txt"), "bee\n");
 }
 
-TEST_F(GitApply, RunsNoHookAndNoMergeDriver) {
+TEST_P(GitApply, RunsNoHookAndNoMergeDriver) {
   write(repo() + "/.gitattributes", "*.txt merge=evil filter=evil diff=evil\n");
   git("add -A && git commit -q -m attributes");
   sh(repo(), "git config merge.evil.driver \"touch " + mark() +
@@ -249,7 +286,42 @@ TEST_F(GitApply, RunsNoHookAndNoMergeDriver) {
   EXPECT_FALSE(exists(mark()));
 }
 
-TEST_F(GitApply, RefusesWhatItCannotMean) {
+TEST_P(GitApply, SaysThatTheIndexIsLockedBeforeItTouchesAnything) {
+  write(tree() + "/a.txt", "one\nTWO\nthree\n");
+  ApplyRequest made = request(ApplyTo::branch);
+  write(repo() + "/.git/index.lock", "");
+  Result<Applied> applied = apply_change(made);
+  ASSERT_FALSE(applied);
+  EXPECT_STREQ(applied.error().code, "git_locked");
+  EXPECT_EQ(read(repo() + "/a.txt"), "one\ntwo\nthree\n");
+  EXPECT_FALSE(exists(journal()));
+  // Working files have nothing to do with it.
+  EXPECT_TRUE(apply(request(ApplyTo::working_files)).applied);
+}
+
+TEST_P(GitApply, WritesLineEndingsAsTheAttributesSayThatTheChangeBrings) {
+  write(tree() + "/.gitattributes", "*.txt text eol=crlf\n");
+  write(tree() + "/a.txt", "one\r\ntwo\r\nTHREE\r\n");
+  const ApplyRequest made = request(ApplyTo::branch);
+  const Applied applied = apply(made);
+  EXPECT_TRUE(applied.applied) << named(applied);
+  EXPECT_EQ(git("show main:a.txt"), "one\ntwo\nTHREE\n");
+  EXPECT_EQ(read(repo() + "/a.txt"), "one\r\ntwo\r\nTHREE\r\n");
+  EXPECT_EQ(git("status --porcelain"), "");
+}
+
+TEST_P(GitApply, KnowsAFileThatWasCommittedWithItsCarriageReturns) {
+  write(tree() + "/crlf.txt", "one\r\ntwo\r\n");
+  in_tree("add crlf.txt && git commit -q -m crlf");
+  base_ = id("berth/" + key());
+  git("merge -q --ff-only berth/" + key() + " && git config core.autocrlf input");
+  write(tree() + "/crlf.txt", "one\r\nTWO\r\n");
+  const Applied applied = apply(request(ApplyTo::working_files));
+  EXPECT_TRUE(applied.applied) << named(applied);
+  EXPECT_EQ(read(repo() + "/crlf.txt"), "one\r\nTWO\r\n");
+}
+
+TEST_P(GitApply, RefusesWhatItCannotMean) {
   ApplyRequest made = request(ApplyTo::branch);
   made.branch = "no/such";
   EXPECT_STREQ(apply_change(made).error().code, "branch_not_found");
@@ -270,14 +342,19 @@ TEST_F(GitApply, RefusesWhatItCannotMean) {
   EXPECT_STREQ(apply_change(made).error().code, "bare_repository");
 }
 
-class GitApplyKilled : public GitApply, public testing::WithParamInterface<ApplyTo> {};
+class GitApplyKilled : public GitApply {
+ protected:
+  void finished_or_never_begun(ApplyTo to);
+};
+INSTANTIATE_TEST_SUITE_P(Ways, GitApplyKilled, testing::Values(kWays[0], kWays[1], Way{kSha256}),
+                         name_of_way);
 
-TEST_P(GitApplyKilled, IsFinishedOrWasNeverBegun) {
+void GitApplyKilled::finished_or_never_begun(ApplyTo to) {
   write(tree() + "/a.txt", "one\nTWO\nthree\n");
   write(tree() + "/new/file.txt", "new\n");
   fs::remove_all(tree() + "/dir");
   write(tree() + "/dir", "a file now\n");
-  ApplyRequest made = request(GetParam());
+  ApplyRequest made = request(to);
   made.patience.on_step = count_down;
   bool done = false;
   for (int step = 1; !done; ++step) {
@@ -288,7 +365,7 @@ TEST_P(GitApplyKilled, IsFinishedOrWasNeverBegun) {
       return applied && applied->applied;
     });
     const bool begun = exists(journal());
-    Result<Applied> finished = finish_apply(journal());
+    Result<Applied> finished = finish_apply(journal(), &command_);
     ASSERT_TRUE(finished) << step << ": " << finished.error().message;
     EXPECT_TRUE(finished->conflicts.empty()) << step << ": " << named(*finished);
     EXPECT_FALSE(exists(journal()));
@@ -301,7 +378,7 @@ TEST_P(GitApplyKilled, IsFinishedOrWasNeverBegun) {
     EXPECT_EQ(read(repo() + "/dir"), "a file now\n") << step;
     EXPECT_EQ(read(repo() + "/new/file.txt"), "new\n") << step;
     EXPECT_EQ(sh(repo(), "find . -name .berth-new*"), "") << step;
-    if (GetParam() == ApplyTo::branch) {
+    if (to == ApplyTo::branch) {
       EXPECT_EQ(git("status --porcelain"), "") << step;
       EXPECT_EQ(git("rev-list --count " + base_ + "..main"), "1\n") << step;
     } else {
@@ -310,28 +387,30 @@ TEST_P(GitApplyKilled, IsFinishedOrWasNeverBegun) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, GitApplyKilled,
-                         testing::Values(ApplyTo::branch, ApplyTo::working_files),
-                         [](const testing::TestParamInfo<ApplyTo>& info) {
-                           return info.param == ApplyTo::branch ? "Branch" : "WorkingFiles";
-                         });
+TEST_P(GitApplyKilled, ACommitIsFinishedOrWasNeverBegun) {
+  finished_or_never_begun(ApplyTo::branch);
+}
 
-TEST_F(GitApply, GoesBackWhenTheBranchMovedAfterACrash) {
+TEST_P(GitApplyKilled, AChangeOfFilesIsFinishedOrWasNeverBegun) {
+  finished_or_never_begun(ApplyTo::working_files);
+}
+
+TEST_P(GitApply, GoesBackWhenTheBranchMovedAfterACrash) {
   write(tree() + "/a.txt", "changed\n");
   ApplyRequest made = request(ApplyTo::branch);
   made.patience.on_step = count_down;
   ASSERT_FALSE(ran_without(Step::apply_branch, [&] { return apply_change(made).has_value(); }));
   EXPECT_EQ(read(repo() + "/a.txt"), "changed\n");
   const std::string moved = git("commit-tree -m moved -p main main^{tree}");
-  git("update-ref refs/heads/main " + moved.substr(0, 40));
-  Result<Applied> finished = finish_apply(journal());
+  git("update-ref refs/heads/main " + moved.substr(0, moved.size() - 1));
+  Result<Applied> finished = finish_apply(journal(), &command_);
   ASSERT_TRUE(finished) << finished.error().message;
   EXPECT_FALSE(finished->applied);
   EXPECT_EQ(git("rev-parse main"), moved);
   EXPECT_EQ(git("status --porcelain"), "");
 }
 
-TEST_F(GitApply, BringsFilesBackToATurnAndKeepsWhatTheyWere) {
+TEST_P(GitApply, BringsFilesBackToATurnAndKeepsWhatTheyWere) {
   write(tree() + "/a.txt", "first\n");
   const std::string first = snapshot("1").commit;
   write(tree() + "/a.txt", "second\n");
@@ -356,10 +435,39 @@ TEST_F(GitApply, BringsFilesBackToATurnAndKeepsWhatTheyWere) {
   EXPECT_FALSE(exists(tree() + "/late.txt"));
   EXPECT_EQ(read(tree() + "/note.log"), "ignored\n");
   EXPECT_EQ(git("show " + done->salvage_ref + ":dir/b.txt"), "third, in no snapshot\n");
-  EXPECT_EQ(snapshot("3").tree, git("rev-parse " + first + "^{tree}").substr(0, 40));
+  EXPECT_EQ(snapshot("3").tree, id(first + "^{tree}"));
 }
 
-TEST_F(GitApply, DiscardsOneFileOfAChange) {
+TEST_P(GitApplyKilled, ARestoreIsFinishedByTheNextOneAndKeepsWhatWasThere) {
+  const std::string first = snapshot("1").tree;
+  bool done = false;
+  for (int step = 1; !done; ++step) {
+    ASSERT_LT(step, 60);
+    write(tree() + "/a.txt", "changed\n");
+    write(tree() + "/new file", "untracked\n");
+    fs::remove(tree() + "/dir/b.txt");
+    RestoreRequest request{.worktree = ref(), .to = first, .private_index = index(), .time_s = 1};
+    request.patience.on_step = count_down;
+    done = ran_to_its_end(step, [&] { return restore_worktree(request).has_value(); });
+    const std::string salvage = git("for-each-ref --format=%\\(refname\\) refs/berth/x/" + key());
+    const bool touched =
+        in_tree("status --porcelain") != " M a.txt\n D dir/b.txt\n?? \"new file\"\n";
+    if (touched) {
+      const std::string kept = salvage.substr(0, salvage.find('\n'));
+      EXPECT_EQ(git("show " + kept + ":a.txt"), "changed\n") << step;
+      EXPECT_EQ(git("show \"" + kept + ":new file\""), "untracked\n") << step;
+    }
+    EXPECT_TRUE(touched || !done) << step;
+    request.patience = {};
+    Result<Restored> again = restore_worktree(request);
+    ASSERT_TRUE(again) << step << ": " << again.error().message;
+    EXPECT_EQ(in_tree("status --porcelain"), "") << step;
+    EXPECT_EQ(sh(tree(), "find . -name .berth-new*"), "") << step;
+    git("for-each-ref --format=\"delete %(refname)\" refs/berth/x | git update-ref --stdin");
+  }
+}
+
+TEST_P(GitApply, DiscardsOneFileOfAChange) {
   write(tree() + "/a.txt", "changed\n");
   write(tree() + "/new.txt", "new\n");
   Result<Restored> done = restore_worktree(
@@ -369,7 +477,7 @@ TEST_F(GitApply, DiscardsOneFileOfAChange) {
   EXPECT_EQ(read(tree() + "/a.txt"), "changed\n");
 }
 
-TEST_F(GitApply, WritesAMailThatGitAmTakes) {
+TEST_P(GitApply, WritesAMailThatGitAmTakes) {
   write(tree() + "/a.txt", "one\nTWO\nthree\n");
   write(tree() + "/pic.bin", std::string("\0\1\2", 3));
   fs::create_symlink("a.txt", tree() + "/link");
@@ -397,7 +505,7 @@ TEST_F(GitApply, WritesAMailThatGitAmTakes) {
             " From here on\n ---\nit is body.\n\nSession: one\nTurn: 3\n\n");
 }
 
-TEST_F(GitApply, TheBaselineTakesOverTheFilesThatWereApplied) {
+TEST_P(GitApply, TheBaselineTakesOverTheFilesThatWereApplied) {
   write(tree() + "/a.txt", "changed\n");
   write(tree() + "/new.txt", "new\n");
   fs::remove(tree() + "/dir/b.txt");
@@ -408,7 +516,9 @@ TEST_F(GitApply, TheBaselineTakesOverTheFilesThatWereApplied) {
                        .change = after.commit,
                        .paths = {"a.txt", "dir/b.txt"},
                        .name = "base-1",
-                       .time_s = 1700000000};
+                       .time_s = 1700000000,
+                       .command = &command_,
+                       .backend = GetParam().backend};
   Result<std::string> some = move_baseline(request);
   ASSERT_TRUE(some) << some.error().message;
   EXPECT_EQ(git("diff --name-status " + *some + " " + after.commit), "A\tnew.txt\n");
@@ -424,7 +534,7 @@ TEST_F(GitApply, TheBaselineTakesOverTheFilesThatWereApplied) {
   EXPECT_EQ(std::string(move_baseline(request).error().code), "bad_ref_name");
 }
 
-TEST_F(GitApply, JournalsThatCannotBeFinishedAreNamedAndStay) {
+TEST_P(GitApply, JournalsThatCannotBeFinishedAreNamedAndStay) {
   EXPECT_TRUE(finish_applies(root_ + "/nowhere")->empty());
   fs::create_directories(root_ + "/journals");
   write(root_ + "/journals/broken", "no journal\n");

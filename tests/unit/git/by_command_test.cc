@@ -1,7 +1,9 @@
+#include "command_kinds.h"
 #include "kill_at_step.h"
 #include "spawned_git.h"
 #include "temp_repository.h"
 
+#include <berth/git/apply.h>
 #include <berth/git/archive.h>
 #include <berth/git/diff.h>
 #include <berth/git/guard.h>
@@ -9,6 +11,7 @@
 #include <berth/git/registration.h>
 #include <berth/git/removal.h>
 #include <berth/git/repository.h>
+#include <berth/git/restore.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -23,28 +26,7 @@ std::string code_of(const Result<T>& result) {
   return result ? "" : std::string(result.error().code) + ": " + result.error().message;
 }
 
-/// What makes a repository one that libgit2 1.5 does not read, and the commands that do so to the
-/// repository of the test.
-struct Kind {
-  const char* name;
-  const char* reason;
-  const char* commands;
-};
-
-constexpr Kind kKinds[] = {
-    {"Sha256", "git_sha256",
-     "rm -rf .git && git init -q -b main --object-format=sha256 && git add -A && git commit -q -m "
-     "first"},
-    {"PartialClone", "git_partial_clone",
-     "git config uploadpack.allowFilter true && cd .. && mv repo source && git clone -q "
-     "--filter=blob:none file://$PWD/source repo"},
-    {"WorktreeConfig", "git_extension",
-     "git config core.repositoryformatversion 1 && git config extensions.worktreeConfig true"},
-    {"SparseCheckout", "git_sparse_checkout",
-     "git config core.sparseCheckout true && mkdir -p .git/info && echo /dir > "
-     ".git/info/sparse-checkout && git read-tree -mu HEAD"},
-    {"SparseIndex", "git_extension", "git sparse-checkout set --cone --sparse-index dir"},
-};
+constexpr Kind kKinds[] = {kSha256, kPartialClone, kWorktreeConfig, kSparseCheckout, kSparseIndex};
 
 class ByCommand : public GitTest, public ::testing::WithParamInterface<Kind> {
  protected:
@@ -316,6 +298,20 @@ TEST_P(ByCommand, NothingThatAnAgentPlantsIsExecuted) {
   EXPECT_EQ(
       code_of(create_worktree({.worktree = {repo(), root_ + "/trees/two", key_of(2), &command_}})),
       "");
+  for (const ApplyTo to : {ApplyTo::branch, ApplyTo::working_files}) {
+    ApplyRequest request{.repository = repo(),
+                         .base = made.base_commit,
+                         .change = taken.commit,
+                         .to = to,
+                         .branch = "main",
+                         .commit = {.author_name = "A", .author_email = "a@b", .message = "m"},
+                         .command = &command_};
+    EXPECT_EQ(code_of(apply_change(request)), "");
+  }
+  write(tree() + "/a.txt", "once more\n");
+  EXPECT_EQ(code_of(restore_worktree(
+                {.worktree = there(), .to = made.base_commit, .private_index = index()})),
+            "");
   Result<Archived> archived =
       archive_worktree({.worktree = there(), .base = made.base_commit, .private_index = index()});
   EXPECT_EQ(code_of(archived), "");
@@ -325,6 +321,66 @@ TEST_P(ByCommand, NothingThatAnAgentPlantsIsExecuted) {
   WorkLoss report;
   EXPECT_EQ(code_of(remove_worktree({.worktree = there(), .force = true}, report)), "");
   EXPECT_FALSE(exists(mark()));
+}
+
+/// What of its files a checkout leaves out is neither a change of somebody nor written out by a
+/// commit, but an uncommitted change shows.
+class SparseCheckouts : public ByCommand {
+ protected:
+  Applied apply(ApplyTo to) {
+    make();
+    write(tree() + "/a.txt", "one\nTWO\nthree\n");
+    write(tree() + "/dir/b.txt", "BEE\n");
+    Result<Applied> applied =
+        apply_change({.repository = repo(),
+                      .base = make().base_commit,
+                      .change = take("1").commit,
+                      .to = to,
+                      .branch = "main",
+                      .commit = {.author_name = "A", .author_email = "a@b", .message = "m"},
+                      .command = &command_});
+    EXPECT_EQ(code_of(applied), "");
+    return applied.value_or(Applied{});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, SparseCheckouts, ::testing::Values(kSparseCheckout, kSparseIndex),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(SparseCheckouts, ACommitChangesWhatIsLeftOutInTheIndexAlone) {
+  const bool left_out = !exists(repo() + "/a.txt");  // a cone has the files at the top
+  EXPECT_TRUE(apply(ApplyTo::branch).applied);
+  EXPECT_EQ(git("show main:a.txt"), "one\nTWO\nthree\n");
+  EXPECT_EQ(exists(repo() + "/a.txt"), !left_out);
+  EXPECT_EQ(git("status --porcelain"), "");
+  EXPECT_EQ(git("ls-files -v a.txt"), left_out ? "S a.txt\n" : "H a.txt\n");
+}
+
+TEST_P(SparseCheckouts, AnUncommittedChangeBringsWhatIsLeftOut) {
+  EXPECT_TRUE(apply(ApplyTo::working_files).applied);
+  EXPECT_EQ(read(repo() + "/a.txt"), "one\nTWO\nthree\n");
+  EXPECT_EQ(read(repo() + "/dir/b.txt"), "BEE\n");
+  EXPECT_EQ(git("status --porcelain"), " M a.txt\n M dir/b.txt\n");
+}
+
+TEST_F(GitTest, ASplitIndexOfTheTargetIsReadByTheCommandAlthoughTheRepositoryIsNot) {
+  SpawnedGit command(root_ + "/data");
+  const std::string base = create().base_commit;
+  write(tree() + "/a.txt", "one\nTWO\nthree\n");
+  const std::string change = snapshot("1").commit;
+  git("update-index --split-index && git update-index --force-write-index");
+  ApplyRequest request{.repository = repo(),
+                       .base = base,
+                       .change = change,
+                       .to = ApplyTo::branch,
+                       .branch = "main",
+                       .commit = {.author_name = "A", .author_email = "a@b", .message = "m"}};
+  EXPECT_EQ(code_of(apply_change(request)).substr(0, 21), "git_index_unsupported");
+  request.command = &command;
+  Result<Applied> applied = apply_change(request);
+  ASSERT_EQ(code_of(applied), "");
+  EXPECT_TRUE(applied->applied);
+  EXPECT_EQ(git("status --porcelain"), "");
+  EXPECT_EQ(git("show main:a.txt"), read(repo() + "/a.txt"));
 }
 
 TEST_P(ByCommand, TheGuardSeesWhatIsHiddenStagedOrUnderWay) {
@@ -433,7 +489,7 @@ class ByCommandKilled : public ByCommand {
   static constexpr int kStepsMax = 60;
 };
 
-INSTANTIATE_TEST_SUITE_P(Kinds, ByCommandKilled, ::testing::Values(kKinds[0], kKinds[3]),
+INSTANTIATE_TEST_SUITE_P(Kinds, ByCommandKilled, ::testing::Values(kSha256, kSparseCheckout),
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(ByCommandKilled, ACreationIsMadeAgain) {

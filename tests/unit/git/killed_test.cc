@@ -2,7 +2,6 @@
 #include "temp_repository.h"
 
 #include <berth/git/removal.h>
-#include <berth/git/restore.h>
 #include <berth/git/retention.h>
 #include <berth/git/snapshot.h>
 #include <berth/git/worktree.h>
@@ -142,34 +141,6 @@ TEST_F(GitKilled, ARemovalLosesNothingAtAnyStep) {
     git("fsck --no-dangling");
     git("for-each-ref --format=\"delete %(refname)\" refs/berth | git update-ref --stdin");
     fs::remove_all(root_ + "/trees/.berth-trash");
-  }
-}
-
-TEST_F(GitKilled, ARestoreIsFinishedByTheNextOneAndKeepsWhatWasThere) {
-  create();
-  const std::string first = snapshot("1").tree;
-  bool done = false;
-  for (int step = 1; !done; ++step) {
-    ASSERT_LT(step, kStepsMax);
-    edit();
-    RestoreRequest request{.worktree = ref(), .to = first, .private_index = index(), .time_s = 1};
-    request.patience = mortal();
-    done = ran_to_its_end(step, [&] { return restore_worktree(request).has_value(); });
-    const std::string salvage = git("for-each-ref --format=%\\(refname\\) refs/berth/x/" + key());
-    const bool touched =
-        in_tree("status --porcelain") != " M a.txt\n D dir/b.txt\n?? \"new file\"\n";
-    if (touched) {
-      const std::string kept = salvage.substr(0, salvage.find('\n'));
-      EXPECT_EQ(git("show " + kept + ":a.txt"), "changed\n") << step;
-      EXPECT_EQ(git("show \"" + kept + ":new file\""), "untracked\n") << step;
-    }
-    EXPECT_TRUE(touched || !done) << step;
-    request.patience = {};
-    Result<Restored> again = restore_worktree(request);
-    ASSERT_TRUE(again) << step << ": " << again.error().message;
-    EXPECT_EQ(in_tree("status --porcelain"), "") << step;
-    EXPECT_EQ(sh(tree(), "find . -name .berth-new*"), "") << step;
-    git("for-each-ref --format=\"delete %(refname)\" refs/berth/x | git update-ref --stdin");
   }
 }
 

@@ -9,7 +9,7 @@
 namespace berth::git::test {
 
 /// Blocking. `scratch` must exist.
-class SpawnedGit final : public GitCommand {
+class SpawnedGit : public GitCommand {
  public:
   explicit SpawnedGit(std::string scratch) : scratch_(std::move(scratch)) {}
 

@@ -48,7 +48,7 @@ class GitTest : public ::testing::Test {
   std::string tree() const { return root_ + "/trees/one"; }
   std::string index() const { return root_ + "/data/one.index"; }
   std::string key() const { return key_of(1); }
-  WorktreeRef ref() const { return {repo(), tree(), key()}; }
+  virtual WorktreeRef ref() const { return {repo(), tree(), key()}; }
   /// Where a planted command would leave its mark.
   std::string mark() const { return root_ + "/EXECUTED"; }
 
