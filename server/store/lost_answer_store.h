@@ -34,6 +34,19 @@ class LostAnswerStore final : public Store {
                                 std::size_t bytes_max) override {
     return store_.read_events(session, after, bytes_max);
   }
+  Result<LogExtent> measure_log(SessionNo session, int turns_max) override {
+    return store_.measure_log(session, turns_max);
+  }
+  Result<LogStretch> weigh_log(SessionNo session, std::uint64_t below, std::size_t bytes_max,
+                               int steps_max) override {
+    return store_.weigh_log(session, below, bytes_max, steps_max);
+  }
+  Result<std::optional<LogCutRow>> find_log_cut(SessionNo session) override {
+    return store_.find_log_cut(session);
+  }
+  Result<ErasedLog> erase_cut(std::size_t bytes_max) override {
+    return store_.erase_cut(bytes_max);
+  }
   Result<SessionNo> last_session_no() override { return store_.last_session_no(); }
   Result<SessionNo> find_session(std::string_view project, std::string_view id) override {
     return store_.find_session(project, id);

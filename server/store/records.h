@@ -94,6 +94,9 @@ struct TurnRow {
   std::string traceparent;   ///< Its span, as W3C writes it; empty in stores of old.
   std::string tracestate;    ///< Passed on as it came, empty without.
   std::string trace_parent;  ///< Id of the span that asked for it, empty without.
+  /// Longest that it may run, without the time in which a person is waited for; 0 = what its
+  /// agent's profile says.
+  std::int64_t timeout_ms = 0;
 };
 
 enum class BindingState : std::uint8_t { sleeping, live, crashed, needs_decision };
@@ -175,9 +178,20 @@ struct Erasure {
   SessionNo session = 0;
 };
 
+/// Where a session's log begins since its oldest part went (sessions/log_retention.h); without a
+/// row it begins at 1.
+struct LogCutRow {
+  SessionNo session = 0;
+  std::uint64_t first_seq = 1;  ///< Nothing before it is given out any more.
+  std::int64_t first_turn = 0;  ///< Number of the turn that begins there.
+  std::string head;             ///< Frames out of what went that stories still need.
+  std::int64_t cut_ms = 0;
+  bool erased = false;  ///< What went is out of the database, too; Store::erase_cut() says so.
+};
+
 /// Each record puts a whole row (insert or replace by its key), so that repeating a commit changes
 /// nothing.
 using Record = std::variant<SessionRow, TurnRow, BindingRow, InteractionRow, ChangeRow, Erasure,
-                            TokenRow, TokenErasure>;
+                            TokenRow, TokenErasure, LogCutRow>;
 
 }  // namespace berth::server

@@ -54,6 +54,7 @@ struct Columns<TurnRow> {
     f("created_ms", row.created_ms), f("started_ms", row.started_ms), f("ended_ms", row.ended_ms);
     f("snapshot_before", row.snapshot_before), f("traceparent", row.traceparent);
     f("tracestate", row.tracestate), f("trace_parent", row.trace_parent);
+    f("timeout_ms", row.timeout_ms);
   }
 };
 
@@ -112,6 +113,18 @@ struct Columns<TokenRow> {
     f("id", row.id), f("name", row.name), f("project", row.project), f("scopes", row.scopes);
     f("hash", row.hash), f("created_ms", row.created_ms), f("expires_ms", row.expires_ms);
     f("last_used_ms", row.last_used_ms), f("revoked_ms", row.revoked_ms);
+  }
+};
+
+template <>
+struct Columns<LogCutRow> {
+  static constexpr const char* kTable = "log_cuts";
+  static constexpr const char* kKey = "session";
+  static constexpr std::array<std::string_view, 0> kFixed = {};
+  template <typename Row, typename F>
+  static void each(Row& row, F&& f) {
+    f("session", row.session), f("first_seq", row.first_seq), f("first_turn", row.first_turn);
+    f("head", row.head), f("cut_ms", row.cut_ms), f("erased", row.erased);
   }
 };
 

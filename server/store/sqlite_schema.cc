@@ -108,6 +108,13 @@ ALTER TABLE turns ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
 ALTER TABLE turns ADD COLUMN tracestate TEXT NOT NULL DEFAULT '';
 ALTER TABLE turns ADD COLUMN trace_parent TEXT NOT NULL DEFAULT '';
 )sql",
+    R"sql(
+ALTER TABLE turns ADD COLUMN timeout_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE log_cuts(
+  session INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, first_turn INTEGER NOT NULL,
+  head TEXT NOT NULL, cut_ms INTEGER NOT NULL, erased INTEGER NOT NULL) STRICT;
+CREATE INDEX log_cuts_to_erase ON log_cuts(session) WHERE erased = 0;
+)sql",
 };
 
 }  // namespace

@@ -9,7 +9,7 @@
 namespace berth::server {
 
 /// What this build writes; PRAGMA user_version of the file.
-inline constexpr std::int64_t kSchemaVersion = 6;
+inline constexpr std::int64_t kSchemaVersion = 7;
 
 /// Brings the tables to kSchemaVersion, step by step, inside the caller's transaction.
 /// Errors: `unsupported` "store_too_new" (written by a later berth; nothing was touched), `invalid`

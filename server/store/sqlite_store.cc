@@ -5,6 +5,7 @@
 #include <berth/server/store/sqlite_schema.h>
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <utility>
 
 namespace berth::server {
@@ -208,6 +209,7 @@ Result<void> SqliteStore::prepare_writes() {
        {&sql.put[3], detail::upsert_into<InteractionRow>()},
        {&sql.put[4], detail::upsert_into<ChangeRow>()},
        {&sql.put[6], detail::upsert_into<TokenRow>()},
+       {&sql.put[8], detail::upsert_into<LogCutRow>()},
        {&sql.erase_token, "DELETE FROM tokens WHERE id=?1"},
        {&sql.erase[0], "DELETE FROM events WHERE session=?1"},
        {&sql.erase[1], "DELETE FROM turns WHERE session=?1"},
@@ -218,6 +220,8 @@ Result<void> SqliteStore::prepare_writes() {
         "UPDATE sessions SET title='', options='', rules='', mcp_servers='', "
         "additional_directories='', repository='', directory='', branch='', client_state='', "
         "idempotency_key='', body_hash='' WHERE no=?1"},
+       {&sql.erase[6], "DELETE FROM log_cuts WHERE session=?1"},
+       {&sql.mark_erased, "UPDATE log_cuts SET erased=1 WHERE session=?1"},
        {&sql.raise_session_no, "UPDATE owner SET last_session_no=?1 WHERE last_session_no<?1"},
        {&sql.run_sizes,
         "SELECT rowid, first_seq, count, length(frames) FROM events WHERE session=?1 "
@@ -247,6 +251,20 @@ Result<void> SqliteStore::prepare_reads() {
        {&sql.last_seq,
         "SELECT first_seq + count - 1 FROM events WHERE session=?1 "
         "ORDER BY first_seq DESC LIMIT 1"},
+       {&sql.first_seq, "SELECT first_seq FROM log_cuts WHERE session=?1"},
+       {&sql.log_cut, detail::select_from<LogCutRow>() + " WHERE session=?1"},
+       {&sql.log_turns,
+        "SELECT number, started_seq, ended_ms FROM turns WHERE session=?1 AND number>="
+        "coalesce((SELECT first_turn FROM log_cuts WHERE session=?1), 0) AND started_seq>0 "
+        "ORDER BY number LIMIT ?2"},
+       {&sql.run_sizes_below,
+        "SELECT first_seq, length(frames) FROM events WHERE session=?1 AND first_seq<?2 "
+        "ORDER BY first_seq DESC LIMIT ?3"},
+       {&sql.next_to_erase,
+        "SELECT session, first_seq FROM log_cuts WHERE erased=0 ORDER BY session LIMIT 1"},
+       {&sql.runs_to_erase,
+        "SELECT rowid, length(frames) FROM events WHERE session=?1 AND first_seq<?2 AND "
+        "first_seq+count<=?2 ORDER BY first_seq"},
        {&sql.find_session, "SELECT no FROM sessions WHERE project=?1 AND id=?2"},
        {&sql.find_session_by_key,
         "SELECT no FROM sessions WHERE project=?1 AND idempotency_key=?2 AND idempotency_key<>''"},
@@ -358,6 +376,9 @@ Result<EventPage> SqliteStore::read_events(SessionNo session, std::uint64_t afte
                                            std::size_t bytes_max) {
   Result<std::vector<EventRun>> unfolded = fold_or_read();
   if (!unfolded) return fail(std::move(unfolded.error()));
+  Result<std::uint64_t> first = first_seq_of(session);
+  if (!first) return fail(std::move(first.error()));
+  after = std::max(after, *first - 1);
   SqliteStatement& rows = sql_->read_events.bind(1, session).bind(2, signed_seq(after + 1));
   ResetAtExit reset(rows);
   PageReader page(session, after, bytes_max);
@@ -412,6 +433,7 @@ Result<SessionSnapshot> SqliteStore::load_session(SessionNo session) {
   std::int64_t last_seq = 0;
   std::vector<TurnRow> last_turn;
   const bool read =
+      take(first_seq_of(session), snapshot.first_seq, error) &&
       take(read_integer(sql_->last_seq.bind(1, session)), last_seq, error) &&
       take(list_turns(session, 0, 1), last_turn, error) &&
       take(read_rows<TurnRow>(sql_->open_turns.bind(1, session)), snapshot.open_turns, error) &&

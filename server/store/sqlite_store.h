@@ -38,7 +38,7 @@ struct SqliteOptions {
 /// Errors of all calls: see SqliteDb; `internal` "log_gap" or "log_conflict" when the log itself is
 /// not as it was written. A commit that fails for any reason is `unknown` and left nothing or
 /// everything; its error says why.
-class SqliteStore final : public Store {
+class SqliteStore : public Store {
  public:
   explicit SqliteStore(SqliteOptions options);
   /// Leaves everything in the database, if the disk takes it.
@@ -53,6 +53,11 @@ class SqliteStore final : public Store {
   Result<void> fold_all();
   Result<EventPage> read_events(SessionNo session, std::uint64_t after,
                                 std::size_t bytes_max) override;
+  Result<LogExtent> measure_log(SessionNo session, int turns_max) override;
+  Result<LogStretch> weigh_log(SessionNo session, std::uint64_t below, std::size_t bytes_max,
+                               int steps_max) override;
+  Result<std::optional<LogCutRow>> find_log_cut(SessionNo session) override;
+  Result<ErasedLog> erase_cut(std::size_t bytes_max) override;
   Result<SessionNo> last_session_no() override;
   Result<SessionNo> find_session(std::string_view project, std::string_view id) override;
   Result<SessionNo> find_session_by_key(std::string_view project,
@@ -81,10 +86,11 @@ class SqliteStore final : public Store {
     SqliteStatement begin, end;
     SqliteStatement add_run, find_run, mark_folded;
     std::array<SqliteStatement, std::variant_size_v<Record>> put;
-    std::array<SqliteStatement, 6> erase;
+    std::array<SqliteStatement, 7> erase;
     SqliteStatement erase_token;
     SqliteStatement raise_session_no, last_session_no;
-    SqliteStatement read_events, last_seq;
+    SqliteStatement read_events, last_seq, first_seq, log_cut, log_turns, run_sizes_below;
+    SqliteStatement next_to_erase, runs_to_erase, mark_erased;
     SqliteStatement find_session, find_session_by_key, load_session;
     SqliteStatement list_sessions, list_all_sessions, unsettled;
     SqliteStatement list_turns, open_turns, find_turn, find_turn_by_key;
@@ -104,6 +110,9 @@ class SqliteStore final : public Store {
   Result<void> prepare_reads();
   Result<void> recover_log();
   Result<std::vector<EventRun>> fold_or_read();
+  Result<std::uint64_t> first_seq_of(SessionNo session);
+  Result<void> erase_some(SessionNo session, std::uint64_t first_seq, std::size_t bytes_max,
+                          ErasedLog& erased);
   Result<void> apply(const CommitBatch& batch);
   Result<void> add_runs(const std::vector<EventRun>& runs);
   Result<void> add_run(const EventRun& run);

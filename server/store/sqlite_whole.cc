@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace berth::server {
@@ -91,14 +92,21 @@ Result<void> show_log(SqliteDb& db, StoreVisitor& visitor) {
   }
 }
 
-/// Each session's log is gapless from 1 on, and each frame says the number that it has.
+/// Each session's log is gapless from 1 on, or from where it was cut, and each frame says the
+/// number that it has. What was cut may be there still, or a part of it.
 class LogCheck final : public StoreVisitor {
  public:
   explicit LogCheck(std::vector<std::string>& problems) : problems_(problems) {}
 
-  Result<void> on_record(const Record&) override { return {}; }
+  Result<void> on_record(const Record& record) override {
+    if (const auto* cut = std::get_if<LogCutRow>(&record)) begins_[cut->session] = cut->first_seq;
+    return {};
+  }
   Result<void> on_run(const EventRun& run) override {
-    if (run.session != session_) next_ = 1;
+    if (run.session != session_) {
+      const auto cut = begins_.find(run.session);
+      next_ = cut == begins_.end() ? 1 : std::min(cut->second, run.first_seq);
+    }
     session_ = run.session;
     if (run.first_seq != next_) {
       tell(run, fmt::format("events {} to {} are missing or overlap", next_, run.first_seq));
@@ -125,6 +133,7 @@ class LogCheck final : public StoreVisitor {
     }
   }
   std::vector<std::string>& problems_;
+  std::map<SessionNo, std::uint64_t> begins_;  // of logs that were cut
   SessionNo session_ = 0;
   std::uint64_t next_ = 1;
 };
@@ -158,6 +167,7 @@ Result<void> SqliteStore::visit(StoreVisitor& visitor) {
   if (done) done = show_rows<InteractionRow>(*db_, visitor);
   if (done) done = show_rows<ChangeRow>(*db_, visitor);
   if (done) done = show_rows<TokenRow>(*db_, visitor);
+  if (done) done = show_rows<LogCutRow>(*db_, visitor);
   if (done) done = show_log(*db_, visitor);
   return done;
 }
@@ -177,7 +187,8 @@ Result<std::vector<std::string>> SqliteStore::check() {
     }
   }
   LogCheck log(problems);
-  Result<void> done = show_log(*db_, log);
+  Result<void> done = show_rows<LogCutRow>(*db_, log);
+  if (done) done = show_log(*db_, log);
   if (!done) return fail(std::move(done.error()));
   return problems;
 }

@@ -33,9 +33,37 @@ struct EventPage {
   std::string frames;
 };
 
+/// A turn's place in the log.
+struct LogTurn {
+  std::int64_t number = 0;
+  std::uint64_t started_seq = 0;
+  std::int64_t ended_ms = 0;  ///< 0 = it has not.
+};
+
+/// What there is of a session's log.
+struct LogExtent {
+  std::uint64_t first_seq = 1;
+  std::uint64_t last_seq = 0;
+  std::vector<LogTurn> turns;  ///< Those that began in it, in order.
+};
+
+/// The end of a log, as far as it was looked at.
+struct LogStretch {
+  std::uint64_t first_seq = 0;  ///< 0: there is nothing below, or it is too much.
+  std::size_t bytes = 0;
+  bool over = false;  ///< What is below it would be too much.
+};
+
+/// What erase_cut() did.
+struct ErasedLog {
+  std::size_t bytes = 0;
+  bool more = false;
+};
+
 /// What an actor needs to be opened, in one read.
 struct SessionSnapshot {
   SessionRow session;
+  std::uint64_t first_seq = 1;  ///< Where its log begins.
   std::uint64_t last_seq = 0;
   std::int64_t last_turn_number = 0;
   std::vector<TurnRow> open_turns;  ///< Not ended, by number.
@@ -108,9 +136,20 @@ class Store {
   virtual Result<void> fold() { return {}; }
 
   /// Events of `session` with seq > after, at least one if there is any, else about `bytes_max` of
-  /// frames.
+  /// frames. Where the log begins later the page does, too.
   virtual Result<EventPage> read_events(SessionNo session, std::uint64_t after,
                                         std::size_t bytes_max) = 0;
+
+  /// The oldest `turns_max` turns of it.
+  virtual Result<LogExtent> measure_log(SessionNo session, int turns_max) = 0;
+  /// Weighs the log from `below` down as far as that is within `bytes_max`, by at most `steps_max`
+  /// of the pieces that it is stored in.
+  virtual Result<LogStretch> weigh_log(SessionNo session, std::uint64_t below,
+                                       std::size_t bytes_max, int steps_max) = 0;
+  virtual Result<std::optional<LogCutRow>> find_log_cut(SessionNo session) = 0;
+  /// Takes about `bytes_max` of what lies before the begin of a log out of the database. For a
+  /// moment without hurry; what it leaves is nobody's to see.
+  virtual Result<ErasedLog> erase_cut(std::size_t bytes_max) = 0;
 
   /// The highest session number ever used; 0 in a new store.
   virtual Result<SessionNo> last_session_no() = 0;
@@ -150,9 +189,9 @@ class Store {
   /// Begins a copy of the store at `path`, an absent or empty file. Error `conflict`
   /// ("backup_exists") when something is there.
   virtual Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) = 0;
-  /// Shows everything: all sessions, then all turns, bindings, interactions, changes and tokens,
-  /// then each session's log in its order. Takes the time that it takes: for a store that serves
-  /// nobody.
+  /// Shows everything: all sessions, then all turns, bindings, interactions, changes, tokens and
+  /// cuts of logs, then each session's log in its order. Takes the time that it takes: for a store
+  /// that serves nobody.
   virtual Result<void> visit(StoreVisitor& visitor) = 0;
   /// Looks at every page and every event; what is damaged, in words. As long as visit().
   virtual Result<std::vector<std::string>> check() = 0;

@@ -95,6 +95,9 @@ TEST_P(OldStore, BecomesACurrentOneAndKeepsWhatIsInIt) {
   const Result<std::vector<TokenRow>> tokens = store.list_tokens();
   ASSERT_EQ(tokens->size(), GetParam() < 3 ? 0U : 1U);
   if (GetParam() >= 3) EXPECT_EQ((*tokens)[0].scopes, "scopes of tokens");
+  EXPECT_EQ(loaded->open_turns[0].timeout_ms, GetParam() < 7 ? 0 : 1);
+  EXPECT_EQ(loaded->first_seq, GetParam() < 7 ? 1U : 2U);
+  EXPECT_EQ(store.find_log_cut(1)->has_value(), GetParam() >= 7);
   CommitBatch batch;
   BindingRow binding = loaded->bindings[0];
   binding.told_turn = 7;

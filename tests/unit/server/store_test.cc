@@ -78,7 +78,8 @@ TurnRow full_turn(SessionNo session, std::int64_t number) {
           .started_seq = 17,
           .created_ms = 3,
           .started_ms = 4,
-          .ended_ms = 5};
+          .ended_ms = 5,
+          .timeout_ms = 90'000};
 }
 
 BindingRow full_binding(SessionNo session) {
@@ -122,10 +123,10 @@ void expect_same(const SessionRow& a, const SessionRow& b) {
 void expect_same(const TurnRow& a, const TurnRow& b) {
   EXPECT_EQ(std::tie(a.session, a.number, a.id, a.state, a.agent, a.prompt, a.idempotency_key,
                      a.body_hash, a.reason, a.usage, a.snapshot, a.started_seq, a.created_ms,
-                     a.started_ms, a.ended_ms),
+                     a.started_ms, a.ended_ms, a.timeout_ms),
             std::tie(b.session, b.number, b.id, b.state, b.agent, b.prompt, b.idempotency_key,
                      b.body_hash, b.reason, b.usage, b.snapshot, b.started_seq, b.created_ms,
-                     b.started_ms, b.ended_ms));
+                     b.started_ms, b.ended_ms, b.timeout_ms));
 }
 
 TEST_P(StoreContract, GivesBackAnEmptyLogAsAnEmptyPage) {

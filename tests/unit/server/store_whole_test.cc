@@ -58,8 +58,9 @@ class WholeStore : public testing::TestWithParam<WorldKind> {
       auto interaction = telling_row<InteractionRow>(no);
       auto change = telling_row<ChangeRow>(no);
       auto token = telling_row<TokenRow>(no);
-      turn.session = binding.session = interaction.session = change.session = no;
-      batch.records = {session, turn, binding, interaction, change, token};
+      auto cut = telling_row<LogCutRow>(no);
+      turn.session = binding.session = interaction.session = change.session = cut.session = no;
+      batch.records = {session, turn, binding, interaction, change, token, cut};
       commit(batch);
     }
     for (std::uint64_t commit_no = 0; commit_no < commits_each; ++commit_no) {
@@ -99,7 +100,7 @@ TEST_P(WholeStore, AnImportGivesTheSameAnswersAsTheStoreThatWasExported) {
   const Result<DumpCounts> counts = import(copy, lines);
   ASSERT_TRUE(counts.has_value()) << counts.error().message;
   EXPECT_EQ(counts->sessions, 3U);
-  EXPECT_EQ(counts->rows, 18U);
+  EXPECT_EQ(counts->rows, 21U);
   EXPECT_EQ(counts->events, 3600U);
   EXPECT_EQ(exported(copy), lines);
   EXPECT_EQ(*copy.last_session_no(), 3);

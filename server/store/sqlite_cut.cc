@@ -1,0 +1,131 @@
+// What a SQLite store knows of logs whose oldest part went.
+#include <berth/server/store/sqlite_rows.h>
+#include <berth/server/store/sqlite_store.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace berth::server {
+
+namespace {
+
+std::uint64_t seq_of(const SqliteStatement& row, int column) {
+  return static_cast<std::uint64_t>(row.integer(column));
+}
+
+}  // namespace
+
+Result<std::uint64_t> SqliteStore::first_seq_of(SessionNo session) {
+  SqliteStatement& row = sql_->first_seq.bind(1, session);
+  ResetAtExit reset(row);
+  Result<bool> found = row.step();
+  if (!found) return fail(std::move(found.error()));
+  return *found ? std::max(seq_of(row, 0), std::uint64_t{1}) : 1;
+}
+
+Result<std::optional<LogCutRow>> SqliteStore::find_log_cut(SessionNo session) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  SqliteStatement& row = sql_->log_cut.bind(1, session);
+  ResetAtExit reset(row);
+  Result<bool> found = row.step();
+  if (!found) return fail(std::move(found.error()));
+  if (!*found) return std::optional<LogCutRow>();
+  return std::optional<LogCutRow>(detail::read_row<LogCutRow>(row));
+}
+
+Result<LogExtent> SqliteStore::measure_log(SessionNo session, int turns_max) {
+  Result<std::vector<EventRun>> unfolded = fold_or_read();
+  if (!unfolded) return fail(std::move(unfolded.error()));
+  LogExtent extent;
+  Result<std::uint64_t> first = first_seq_of(session);
+  if (!first) return fail(std::move(first.error()));
+  extent.first_seq = *first;
+  {
+    SqliteStatement& last = sql_->last_seq.bind(1, session);
+    ResetAtExit reset(last);
+    Result<bool> found = last.step();
+    if (!found) return fail(std::move(found.error()));
+    if (*found) extent.last_seq = seq_of(last, 0);
+  }
+  for (const EventRun& run : *unfolded) {
+    if (run.session == session) extent.last_seq = run.last_seq();
+  }
+  SqliteStatement& turns = sql_->log_turns.bind(1, session).bind(2, turns_max);
+  ResetAtExit reset(turns);
+  while (true) {
+    Result<bool> more = turns.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return extent;
+    extent.turns.push_back({turns.integer(0), seq_of(turns, 1), turns.integer(2)});
+  }
+}
+
+Result<LogStretch> SqliteStore::weigh_log(SessionNo session, std::uint64_t below,
+                                          std::size_t bytes_max, int steps_max) {
+  if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
+  LogStretch stretch;
+  SqliteStatement& runs = sql_->run_sizes_below.bind(1, session);
+  runs.bind(2, static_cast<std::int64_t>(below)).bind(3, steps_max);
+  ResetAtExit reset(runs);
+  while (true) {
+    Result<bool> more = runs.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return stretch;
+    const auto bytes = static_cast<std::size_t>(runs.integer(1));
+    stretch.over = bytes > bytes_max - stretch.bytes;
+    if (stretch.over) return stretch;
+    stretch.first_seq = seq_of(runs, 0);
+    stretch.bytes += bytes;
+  }
+}
+
+Result<ErasedLog> SqliteStore::erase_cut(std::size_t bytes_max) {
+  if (Result<void> ready = fold_all(); !ready) return fail(std::move(ready.error()));
+  SessionNo session = 0;
+  std::uint64_t first_seq = 0;
+  {
+    ResetAtExit reset(sql_->next_to_erase);
+    Result<bool> found = sql_->next_to_erase.step();
+    if (!found) return fail(std::move(found.error()));
+    if (!*found) return ErasedLog();
+    session = sql_->next_to_erase.integer(0);
+    first_seq = seq_of(sql_->next_to_erase, 1);
+  }
+  ErasedLog erased;
+  Result<void> done = sql_->begin.run();
+  if (done) done = erase_some(session, first_seq, bytes_max, erased);
+  if (done) done = sql_->end.run();
+  if (!done) {
+    db_->rollback_if_open();
+    return fail(std::move(done.error()));
+  }
+  checkpoint_due_ = true;
+  return erased;
+}
+
+/// The row that holds the first event itself stays whole: what of it is before goes with it, later.
+Result<void> SqliteStore::erase_some(SessionNo session, std::uint64_t first_seq,
+                                     std::size_t bytes_max, ErasedLog& erased) {
+  erased.more = true;
+  std::vector<std::int64_t> rows;
+  bool all = false;
+  {
+    SqliteStatement& runs = sql_->runs_to_erase.bind(1, session);
+    runs.bind(2, static_cast<std::int64_t>(first_seq));
+    ResetAtExit reset(runs);
+    while (erased.bytes < bytes_max && !all) {
+      Result<bool> more = runs.step();
+      if (!more) return fail(std::move(more.error()));
+      all = !*more;
+      if (all) break;
+      rows.push_back(runs.integer(0));
+      erased.bytes += static_cast<std::size_t>(runs.integer(1));
+    }
+  }
+  for (const std::int64_t row : rows) {
+    if (Result<void> done = sql_->drop_run.bind(1, row).run(); !done) return done;
+  }
+  return all ? sql_->mark_erased.bind(1, session).run() : Result<void>();
+}
+
+}  // namespace berth::server
