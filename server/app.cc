@@ -11,6 +11,7 @@
 #include <berth/server/ops/otlp_exporter.h>
 #include <berth/server/sessions/drain.h>
 #include <berth/server/sessions/health_watch.h>
+#include <berth/server/sessions/log_keeper.h>
 
 #include <utility>
 
@@ -64,6 +65,7 @@ struct App::Running {
                 {},
                 &app.launches_},
         directory(context, app.config_.state_directory),
+        logs(context, directory),
         named(context, directory, app.config_.agents),
         gate(context, app.config_.gate, app.token_),
         tracer(app.platform_.reactor(), app.platform_.reactor().clock(), app.platform_.random(),
@@ -90,6 +92,7 @@ struct App::Running {
   Pool pool;
   SessionContext context;
   Directory directory;
+  LogKeeper logs;
   NamedAgents named;
   AuthGate gate;
   Tracer tracer;
@@ -324,10 +327,13 @@ Task<void> App::keep_compact(StopToken stop) {
   }
 }
 
-/// Lets expired refs and the trash go. Worktrees go when somebody asks for it.
+/// Lets expired refs, the trash and what is too much of logs go. Worktrees go when somebody asks
+/// for it.
 Task<void> App::keep_tidy(StopToken stop) {
   while (co_await io::Sleep(platform_.reactor(),
                             platform_.reactor().clock().now() + config_.tidy_every, stop)) {
+    Result<void> kept = co_await running_->logs.pass(stop);
+    if (!kept.has_value()) log_.write(LogLevel::warning, "tidy", kept.error().message);
     ReapOrder order;
     order.worktrees = false;
     order.dry_run = false;

@@ -134,6 +134,7 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
     }
   }
   writer.end_array()
+      .member_uint64("first_seq", session->first_seq())
       .member_uint64("last_seq", session->visible_seq())
       .member_bool("more", last < session->visible_seq())
       .end_object();
@@ -143,6 +144,7 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
 Task<void> Api::events_ndjson(ApiCall* call, Session* session, std::uint64_t after) {
   io::HttpResponse head;
   head.content_type = "application/x-ndjson";
+  head.headers.emplace_back("Log-First-Seq", std::to_string(session->first_seq()));
   Result<void> started = co_await call->exchange->start_stream(std::move(head));
   if (!started.has_value()) co_return;
   ChunkWriter out(context_.reactor(), call->exchange->outlet(), call->exchange->gone());

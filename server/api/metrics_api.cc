@@ -55,6 +55,15 @@ void add_endings(OpenMetrics& out, const SessionContext& context) {
   }
 }
 
+void add_log_cuts(OpenMetrics& out, const LogCutStats& stats) {
+  out.family("berth_log_cuts", Kind::counter, "Times that the oldest part of a log went.");
+  out.sample(stats.cuts);
+  out.family("berth_log_cut_events", Kind::counter, "Events that went with these.");
+  out.sample(stats.events);
+  out.family("berth_log_erased_bytes", Kind::counter, "Bytes of these out of the database.");
+  out.sample(stats.bytes);
+}
+
 void add_journal(OpenMetrics& out, const JournalStats& journal, bool failing) {
   out.family("berth_events_appended", Kind::counter, "Events written to the log.");
   out.sample(journal.events);
@@ -257,6 +266,7 @@ Api::Answer Api::metrics(ApiCall* call) {
              {{"version", kVersion}, {"engine", context_.reactor().engine_name()}});
   add_sessions(out, directory_);
   add_endings(out, context_);
+  add_log_cuts(out, context_.log_cuts);
   add_journal(out, context_.journal.stats(), context_.journal.failing());
   add_streams(out, streams_);
   add_agents(out, context_.pool);

@@ -13,9 +13,10 @@
 namespace berth::server {
 
 std::string session_view_json(const Session& session) {
-  return session_json(session.row(),
-                      {session.visible_seq(), session.current_turn(), session.queue().size(),
-                       session.stalled(), session.questions().open_count(), session.kept()});
+  return session_json(
+      session.row(),
+      {session.first_seq(), session.visible_seq(), session.current_turn(), session.queue().size(),
+       session.stalled(), session.questions().open_count(), session.kept()});
 }
 
 Result<OpenRequest> read_open_request(std::string_view text) {

@@ -43,12 +43,15 @@ Task<void> Api::get_transcript(ApiCall* call) {
   const std::uint64_t end = (*session)->visible_seq();
   const bool json = *form == Form::json;
   Transcript markdown;
-  TranscriptJson entries((*session)->row().id);
+  const std::uint64_t first = (*session)->first_seq();
+  TranscriptJson entries((*session)->row().id, first);
   io::HttpResponse head;
   head.content_type = json ? "application/json" : "text/markdown; charset=utf-8";
   head.headers.emplace_back("X-Content-Type-Options", "nosniff");
   Result<void> sent = co_await call->exchange->begin_body(std::move(head));
-  if (!json && sent.has_value()) sent = co_await call->exchange->write_body("# Transcript\n\n");
+  if (!json && sent.has_value()) {
+    sent = co_await call->exchange->write_body(Transcript::head(first));
+  }
   for (std::uint64_t after = 0; sent.has_value() && after < end;) {
     const Result<EventPage> page = co_await context_.read(
         [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });

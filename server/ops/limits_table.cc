@@ -51,6 +51,14 @@ constexpr LimitSpec kTable[] = {
     {"rest_after", kSeconds, BERTH_LIMIT(sessions.rest_after),
      "after which an open session that nobody used, follows or runs an agent in leaves the memory; "
      "its next use reads it from the store"},
+    {"events_age_max", kSeconds, BERTH_LIMIT(sessions.log.events_age_max),
+     "since its end after which a turn goes from its session's log "
+     "([sessions.md](sessions.md#how-long-a-log-is-kept) has this and the next two)",
+     "", "none"},
+    {"events_max", kCount, BERTH_LIMIT(sessions.log.events_max), "events of one session's log", "",
+     "none"},
+    {"events_bytes_max", kBytes, BERTH_LIMIT(sessions.log.events_bytes_max),
+     "of one session's log"},
     {"attach_retries_max", kCount, BERTH_LIMIT(sessions.retries.retries_max),
      "tries more of a start that failed in a way that may pass"},
     {"attach_retry_first", kSeconds, BERTH_LIMIT(sessions.retries.wait_first),

@@ -10,6 +10,7 @@
 #include <berth/server/sessions/feed.h>
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/ladder.h>
+#include <berth/server/sessions/log_retention.h>
 #include <berth/server/sessions/mcp_servers.h>
 #include <berth/server/sessions/pool.h>
 #include <berth/server/sessions/workspaces.h>
@@ -47,6 +48,7 @@ struct SessionLimits {
   Duration ping_every = std::chrono::minutes(1);
   Duration ping_max = std::chrono::seconds(30);
   RetryLimits retries;  ///< Of starts that failed in a way that may pass.
+  LogLimits log;
 };
 
 /// Why nothing new begins, and what waits ends.
@@ -75,6 +77,7 @@ struct SessionContext {
   std::array<std::uint64_t, 6> turns_ended = {};
   Metrics metrics = {};
   Tracer* tracer = nullptr;  ///< Null: nobody collects spans.
+  LogCutStats log_cuts = {};
 
   io::Reactor& reactor() const { return platform.reactor(); }
   void count_ending(TurnState state) {

@@ -46,9 +46,13 @@ struct StoryAndTranscript {
 
 class OneTurn {
  public:
-  explicit OneTurn(std::string turn) : turn_(std::move(turn)) {}
+  OneTurn(std::string turn, std::uint64_t started_seq)
+      : turn_(std::move(turn)), started_seq_(started_seq) {}
 
   void take(const Frame& frame) {
+    // The log may begin behind it.
+    over_ = over_ || (!began_ && frame.seq != started_seq_);
+    began_ = true;
     if (over_) return;
     teller.take(frame);
     if (frame.type != "turn.ended") return;
@@ -60,6 +64,8 @@ class OneTurn {
 
  private:
   std::string turn_;
+  std::uint64_t started_seq_;
+  bool began_ = false;
   bool over_ = false;
 };
 
@@ -114,6 +120,15 @@ std::string transcript_path(const SessionContext& context, std::string_view key)
 Task<Result<Story>> build_continuation(SessionContext& context, SessionNo session, std::string key,
                                        std::uint64_t last_seq, StoryRequest request) {
   StoryAndTranscript reader;
+  Result<std::optional<LogCutRow>> cut =
+      co_await context.read([session](Store& store) { return store.find_log_cut(session); });
+  if (!cut.has_value()) co_return fail(std::move(cut.error()));
+  if (cut->has_value()) {
+    request.cut = true;
+    reader.transcript.begin_at((*cut)->first_seq);
+    std::string_view frames = (*cut)->head;
+    for (Frame frame; next_frame(frames, frame);) reader.take(frame);
+  }
   Result<void> read = co_await walk_log(context, session, 0, last_seq, &reader);
   if (!read.has_value()) co_return fail(std::move(read.error()));
   request.bytes_max = context.limits.continuation_bytes_max;
@@ -152,7 +167,7 @@ Task<Said> read_last_said(SessionContext& context, SessionNo session, std::strin
 
 Task<Result<std::string>> read_answer(SessionContext& context, SessionNo session, TurnRow turn) {
   if (turn.started_seq == 0) co_return std::string();
-  OneTurn reader(turn.id);
+  OneTurn reader(turn.id, turn.started_seq);
   Result<void> read =
       co_await walk_log(context, session, turn.started_seq - 1, ~std::uint64_t{0}, &reader);
   if (!read.has_value()) co_return fail(std::move(read.error()));

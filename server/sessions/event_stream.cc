@@ -71,9 +71,18 @@ void EventStream::pump() {
       return finish(End::finished);
     }
     release();
+    if (cursor_ + 1 < session_.first_seq()) return reset_to(session_.first_seq());
     if (cursor_ >= session_.visible_seq()) return;
     if (!gather_from_tail()) load(load_page());
   }
+}
+
+/// What the client wants next is not kept any more: it hears where the log begins.
+void EventStream::reset_to(std::uint64_t first_seq) {
+  cursor_ = first_seq - 1;
+  append_reset(page_, std::to_string(cursor_), {session_.row().id, "retention", cursor_});
+  add_part(page_);
+  send();
 }
 
 Task<void> EventStream::load_page() {
@@ -90,6 +99,7 @@ Task<void> EventStream::load_page() {
     finish(End::failed);
     co_return;
   }
+  if (page->first_seq > after + 1) co_return reset_to(page->first_seq);
   page_ = std::move(page->frames);
   cursor_ = page->last_seq;
   take(frames_after(page_, page->first_seq, after));

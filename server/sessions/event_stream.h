@@ -27,6 +27,7 @@ class EventStream final : public SseWriter, private LogReader {
   std::string place() const override;
   bool gather_from_tail();
   void take(std::string_view part);
+  void reset_to(std::uint64_t first_seq);
   Task<void> load_page();
 
   Session& session_;

@@ -79,15 +79,15 @@ void MultiStream::write_opened() {
 
 void MultiStream::write_resets() {
   for (const StreamReset& reset : std::exchange(resets_, {})) {
-    text_ += "id: " + cursor_.text() + "\nevent: reset\ndata: ";
-    JsonWriter(text_)
-        .begin_object()
-        .member("session", reset.session)
-        .member("reason", reset.reason)
-        .member_uint64("after", reset.after)
-        .end_object();
-    text_ += "\n\n";
+    append_reset(text_, cursor_.text(), reset);
   }
+}
+
+/// What the member's client wants next is not kept any more.
+void MultiStream::reset_to(Member& member, std::uint64_t first_seq) {
+  const SessionRow& row = member.session->row();
+  member.cursor = cursor_.places[row.no] = first_seq - 1;
+  resets_.push_back({row.id, "retention", member.cursor});
 }
 
 void MultiStream::take(Member& member, std::string_view frames) {
@@ -123,6 +123,10 @@ void MultiStream::pump() {
   std::size_t quiet = 0;
   while (quiet < members_.size() && text_.size() < context_.limits.reader_burst_bytes) {
     Member& member = *members_[next_];
+    if (member.cursor + 1 < member.session->first_seq()) {
+      reset_to(member, member.session->first_seq());
+      write_resets();
+    }
     if (member.cursor >= member.session->visible_seq()) {
       ++quiet;
     } else if (gather_from_tail(member)) {
@@ -158,6 +162,8 @@ Task<void> MultiStream::load_page(Member* member) {
     // Its log was erased.
     member->cursor = cursor_.places[no] = member->session->visible_seq();
     resets_.push_back({member->session->row().id, "session_not_found", 0});
+  } else if (page->first_seq > after + 1) {
+    reset_to(*member, page->first_seq);
   } else {
     take(*member, frames_after(page->frames, page->first_seq, after));
   }

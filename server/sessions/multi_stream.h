@@ -19,13 +19,6 @@ struct StreamMember {
   std::uint64_t after = 0;
 };
 
-/// "Read this session anew": what a client has of it may have gaps.
-struct StreamReset {
-  std::string session;
-  std::string reason;
-  std::uint64_t after = 0;  ///< The stream goes on behind this event; 0 if it does not.
-};
-
 /// Writes events of all members in turn: each as in its session's own stream, with "session" in
 /// front of its data and the places in all of them as its id. What a slow reader costs is a cursor
 /// for each member.
@@ -62,6 +55,7 @@ class MultiStream final : public SseWriter, private FeedWatcher {
   void on_feed_grew() override;
   void write_opened();
   void write_resets();
+  void reset_to(Member& member, std::uint64_t first_seq);
   bool gather_from_tail(Member& member);
   void take(Member& member, std::string_view frames);
   Task<void> load_page(Member* member);

@@ -155,7 +155,9 @@ std::string session_json(const SessionRow& row, const SessionView& view) {
   writer.member_raw("additional_directories",
                     row.additional_directories.empty() ? "[]" : row.additional_directories);
   put_workspace(writer, row, view.kept);
-  writer.member_uint64("last_seq", view.last_seq).key("turn");
+  writer.member_uint64("first_seq", view.first_seq)
+      .member_uint64("last_seq", view.last_seq)
+      .key("turn");
   if (view.turn == nullptr) {
     writer.null();
   } else {

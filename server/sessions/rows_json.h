@@ -17,6 +17,7 @@ std::string_view to_string(InteractionState state);
 
 /// What the actor knows beside the row.
 struct SessionView {
+  std::uint64_t first_seq = 1;
   std::uint64_t last_seq = 0;
   const TurnRow* turn = nullptr;
   std::size_t queued = 0;

@@ -20,6 +20,7 @@ Session::Session(SessionContext& context, SessionSnapshot snapshot)
     : LogWriter(snapshot.session.no, snapshot.last_seq),
       context_(context),
       row_(std::move(snapshot.session)),
+      first_seq_(snapshot.first_seq),
       questions_(context, *this, std::move(snapshot.open_interactions)),
       last_turn_number_(snapshot.last_turn_number),
       verbs_(context.reactor(), 1),

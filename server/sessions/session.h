@@ -72,6 +72,10 @@ class Session final : public LogWriter {
   ~Session();
 
   const SessionRow& row() const { return row_; }
+  /// Its log begins here; what was before is not kept any more (log_retention.h).
+  std::uint64_t first_seq() const { return first_seq_; }
+  /// The store says so.
+  void log_begins_at(std::uint64_t first_seq) { first_seq_ = first_seq; }
   const TurnRow* current_turn() const { return current_ ? &*current_ : nullptr; }
   const std::vector<TurnRow>& queue() const { return queue_; }
   const std::optional<ChangeRow>& change() const { return changes_.latest(); }
@@ -252,6 +256,7 @@ class Session final : public LogWriter {
 
   SessionContext& context_;
   SessionRow row_;
+  std::uint64_t first_seq_;
   Questions questions_;
   std::optional<TurnRow> current_;
   bool dispatched_ = false;  // the prompt of current_ was handed to the agent

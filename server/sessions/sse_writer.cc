@@ -1,5 +1,7 @@
 #include <berth/server/sessions/sse_writer.h>
 
+#include <berth/core/json_writer.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,17 @@ constexpr std::string_view kHeartbeatEvent = "event: heartbeat\ndata: {}\n\n";
 
 bool StreamOptions::wants(std::string_view type) const {
   return types.empty() || std::find(types.begin(), types.end(), type) != types.end();
+}
+
+void append_reset(std::string& out, std::string_view id, const StreamReset& reset) {
+  out += "id: " + std::string(id) + "\nevent: reset\ndata: ";
+  JsonWriter(out)
+      .begin_object()
+      .member("session", reset.session)
+      .member("reason", reset.reason)
+      .member_uint64("after", reset.after)
+      .end_object();
+  out += "\n\n";
 }
 
 SseWriter::SseWriter(SessionContext& context, io::Outlet& outlet, bool heartbeat_events,

@@ -25,6 +25,16 @@ struct StreamStats {
   std::uint64_t failed = 0;
 };
 
+/// "Read this session anew": what a client has of it may have gaps.
+struct StreamReset {
+  std::string session;
+  std::string reason;
+  std::uint64_t after = 0;  ///< The stream goes on behind this event; 0 if it does not.
+};
+
+/// As an event of the stream's own, after which a client that comes back says `id`.
+void append_reset(std::string& out, std::string_view id, const StreamReset& reset);
+
 /// What a client may ask of any stream.
 struct StreamOptions {
   bool heartbeat_events = false;   ///< `event: heartbeat`, which code in browsers sees.

@@ -211,6 +211,7 @@ std::string head_of(const StoryRequest& request, const std::vector<ToldTurn>& tu
       " Do not repeat actions merely because they are listed; the working "
       "folder already holds "
       "their effects.";
+  if (request.cut) head += " Its oldest turns are not recorded any more.";
   if (!request.transcript.empty()) {
     head += " The full transcript is in the file " + request.transcript +
             ": read it if you need "

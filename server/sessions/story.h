@@ -37,6 +37,8 @@ struct StoryRequest {
   std::string agent;
   OwnTurns own_turns = OwnTurns::traces;
   std::int64_t after_turn = 0;
+  bool cut = false;        ///< The oldest turns are not recorded any more, but for what was asked
+                           ///< first.
   std::string transcript;  ///< Path of the whole story as a file; empty = there is none.
   std::size_t bytes_max = 64 * 1024;
 };

@@ -138,8 +138,16 @@ std::string Transcript::drain() {
   return std::exchange(body_, {});
 }
 
-std::string Transcript::text() const {
+std::string Transcript::head(std::uint64_t first_seq) {
   std::string out = "# Transcript\n\n";
+  if (first_seq > 1) {
+    out += "(Events before " + std::to_string(first_seq) + " are not kept any more.)\n\n";
+  }
+  return out;
+}
+
+std::string Transcript::text() const {
+  std::string out = head(first_seq_);
   if (dropped_) out += "(The oldest part was left out for its size.)\n\n";
   return out + body_ + "\n";
 }

@@ -20,9 +20,13 @@ class Transcript {
  public:
   explicit Transcript(std::size_t bytes_max = std::size_t{16} << 20) : bytes_max_(bytes_max) {}
 
+  /// What stands above everything. `first_seq`: where the log begins.
+  static std::string head(std::uint64_t first_seq);
+  /// The same for text(), before it.
+  void begin_at(std::uint64_t first_seq) { first_seq_ = first_seq; }
   void take(const Frame& frame);
   std::string text() const;
-  /// For logs of any size: what was written since the last drain(), without the heading of text().
+  /// For logs of any size: what was written since the last drain(), without head().
   std::string drain();
 
  private:
@@ -32,6 +36,7 @@ class Transcript {
   void make_room();
 
   std::size_t bytes_max_;
+  std::uint64_t first_seq_ = 1;
   std::string body_;
   std::string turn_;     // whose heading stands last
   std::string speaker_;  // who spoke last under it

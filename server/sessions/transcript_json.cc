@@ -21,10 +21,10 @@ std::string_view kind_of(std::string_view type, std::string_view update) {
 
 }  // namespace
 
-TranscriptJson::TranscriptJson(std::string_view session) {
+TranscriptJson::TranscriptJson(std::string_view session, std::uint64_t first_seq) {
   out_ = "{\"session\":";
   append_json_string(out_, session);
-  out_ += ",\"entries\":[";
+  out_ += ",\"first_seq\":" + std::to_string(first_seq) + ",\"entries\":[";
 }
 
 void TranscriptJson::begin_entry(std::string_view kind, const Frame& frame, const JsonView& root) {

@@ -14,7 +14,8 @@ namespace berth::server {
 /// it is, and no more than what was not drained is in memory. docs/api.md says what is in it.
 class TranscriptJson {
  public:
-  explicit TranscriptJson(std::string_view session);
+  /// `first_seq`: where the session's log begins.
+  TranscriptJson(std::string_view session, std::uint64_t first_seq);
 
   void take(const Frame& frame);
   /// Closes the object.

@@ -13,7 +13,8 @@ constexpr int kListPage = 200;
 }  // namespace
 
 std::string session_summary_of(const Session& session) {
-  return session_summary_json(session.row(), {session.visible_seq(),
+  return session_summary_json(session.row(), {session.first_seq(),
+                                              session.visible_seq(),
                                               session.current_turn(),
                                               session.queue().size(),
                                               session.stalled(),

@@ -55,6 +55,15 @@ Follower::Follower(const Door& door, std::string session, std::uint64_t seed)
 void Follower::on_event(const SseEvent& event) {
   std::uint64_t seq = 0;
   std::from_chars(event.id.data(), event.id.data() + event.id.size(), seq);
+  if (event.type == "reset") {
+    if (seq <= last_seq_ && wrong_.empty()) {
+      wrong_ =
+          "behind event " + std::to_string(last_seq_) + " came a reset to " + std::string(event.id);
+    }
+    gaps_.push_back({last_seq_ + 1, seq});
+    last_seq_ = seq;
+    return;
+  }
   if (seq != last_seq_ + 1 && wrong_.empty()) {
     wrong_ = "after event " + std::to_string(last_seq_) + " the stream gave event " +
              std::string(event.id);
@@ -373,8 +382,17 @@ Task<void> Driver::read_pages() {
   if (answer->status != 200 || !doc.has_value()) {
     co_return wrong("a page of events was answered " + answer->body.substr(0, 300));
   }
+  const auto first = static_cast<std::uint64_t>(doc->root().get_int64("first_seq").value_or(0));
+  if (first < story_.first_seq) wrong("the log began earlier than before");
+  story_.first_seq = std::max(story_.first_seq, first);
+  const std::vector<JsonView> events = doc->root().elements("events");
   std::uint64_t seq = after;
-  for (const JsonView& event : doc->root().elements("events")) {
+  if (!events.empty() && first > after + 1) {
+    // It may have been cut between the reading and the end of this answer.
+    seq = static_cast<std::uint64_t>(events.front().get_int64("seq").value_or(0)) - 1;
+    if (seq < after || seq >= first) wrong("a page begins at event " + std::to_string(seq + 1));
+  }
+  for (const JsonView& event : events) {
     const auto [known, added] = story_.pages.emplace(++seq, event.raw());
     if (!added && known->second != event.raw()) wrong("event " + std::to_string(seq) + " changed");
   }

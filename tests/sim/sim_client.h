@@ -44,8 +44,9 @@ struct SessionStory {
   std::uint64_t filled_in = 0;                 ///< Forms whose answer was taken.
   std::uint64_t sent_now = 0;
   std::uint64_t revived = 0;
-  std::uint64_t last_seq = 0;  ///< The highest that an answer showed.
-  std::string wrong;           ///< The first answer that contradicts another one or the documents.
+  std::uint64_t first_seq = 0;  ///< Where the log began, as an answer showed last.
+  std::uint64_t last_seq = 0;   ///< The highest that an answer showed.
+  std::string wrong;            ///< The first answer that contradicts another one or the documents.
 };
 
 /// Follows a session's log with Last-Event-ID over all that happens to its connection, which it
@@ -58,6 +59,12 @@ class Follower final : private SseSink {
 
   /// The frames that were shown so far, as they are stored.
   const std::string& copy() const { return copy_; }
+  /// What it was told is not kept any more: from the first event to the last one.
+  struct Gap {
+    std::uint64_t from;
+    std::uint64_t to;
+  };
+  const std::vector<Gap>& gaps() const { return gaps_; }
   std::uint64_t last_seq() const { return last_seq_; }
   int connections() const { return connections_; }
   const std::string& wrong() const { return wrong_; }
@@ -73,6 +80,7 @@ class Follower final : private SseSink {
   bool cuts_;  // whether it cuts itself off
   bool slow_;  // whether it takes its time
   std::string copy_;
+  std::vector<Gap> gaps_;
   std::uint64_t last_seq_ = 0;
   int connections_ = 0;
   std::string wrong_;

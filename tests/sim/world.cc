@@ -82,7 +82,8 @@ struct World::Life {
         vfs("sim-" + std::to_string(world.seed_) + "-" + std::to_string(world.life_), world.disk_,
             platform.random(), world.machine_.clock()),
         store({"/berth.db", vfs.name(),
-               world.power_safe_ ? server::Durability::power : server::Durability::process}),
+               world.power_safe_ ? server::Durability::power : server::Durability::process},
+              world.committed_),
         workspaces(platform, kState),
         app(platform, store, workspaces, world.config_, world.log_),
         scope(platform.reactor()) {
@@ -104,7 +105,7 @@ struct World::Life {
   bool last;
   io::SimPlatform platform;
   server::SimVfs vfs;
-  server::SqliteStore store;
+  RememberedStore store;
   ModelWorkspaces workspaces;
   server::App app;
   StopSource stop;
@@ -134,6 +135,9 @@ void WorldReport::add(const WorldReport& other) {
   edits += other.edits;
   sent_now += other.sent_now;
   revived += other.revived;
+  timed_out += other.timed_out;
+  cut += other.cut;
+  resets += other.resets;
 }
 
 std::string WorldReport::summary() const {
@@ -149,7 +153,8 @@ std::string WorldReport::summary() const {
          " questions expired, " + std::to_string(filled_in) + " forms filled in, " +
          std::to_string(edits) + " changes of the queue, " + std::to_string(sent_now) +
          " prompts sent now, " + std::to_string(revived) + " sessions revived, " +
-         std::to_string(events) + " events";
+         std::to_string(timed_out) + " turns timed out, " + std::to_string(cut) + " logs cut, " +
+         std::to_string(resets) + " resets, " + std::to_string(events) + " events";
 }
 
 // --- setting up ---
@@ -217,6 +222,12 @@ server::Config World::make_config() {
   if (plan_.one_in(3)) config.sessions.page_bytes = 300;
   if (seed_ % 4 == 1) config.sessions.queue_time_max = milliseconds(1 + seed_ % 2000);
   if (plan_.one_in(3)) config.sessions.reader_burst_bytes = 500;
+  if (seed_ % 3 == 2) {
+    config.tidy_every = milliseconds(50 + seed_ % 1000);
+    if (seed_ % 2 == 0) config.sessions.log.events_max = 1 + seed_ % 60;
+    if (seed_ % 5 < 2) config.sessions.log.events_bytes_max = 500 + seed_ % 9000;
+    if (seed_ % 7 < 2) config.sessions.log.events_age_max = milliseconds(seed_ % 5000);
+  }
   return config;
 }
 
@@ -540,17 +551,36 @@ std::string contradiction(const SessionStory& told, const LogStory& log,
 void World::check_group(Group& group, server::SessionNo no, server::Store& store) {
   const std::string name = "session " + group.story.id + ": ";
   std::string error;
-  const std::string frames = whole_log(no, store, error);
-  if (!error.empty()) wrong(name + "the log cannot be read: " + error);
+  const std::string kept = whole_log(no, store, error);
+  const Result<server::LogExtent> extent = store.measure_log(no, 1);
+  if (!error.empty() || !extent.has_value()) wrong(name + "the log cannot be read: " + error);
+  const std::uint64_t first = extent.has_value() ? extent->first_seq : 1;
+  if (extent.has_value() && committed_.frames(no, first, extent->last_seq) != kept) {
+    wrong(name + "the log is not what was committed");
+  }
+  const std::uint64_t last = extent.has_value() ? extent->last_seq : 0;
+  // What was cut is judged as well: it was the log once.
+  const std::string frames = committed_.frames(no, 1, last);
+  if (first > 1) ++report_.cut;
+  if (first < group.story.first_seq) wrong(name + "a page told of a later begin of the log");
   const LogStory log = read_log(frames, clock_went_back_);
   if (tell_) tell_(name + "\n" + frames);
   if (!log.wrong.empty()) wrong(name + log.wrong);
   for (const auto& follower : group.followers) {
     report_.connections += static_cast<std::uint64_t>(follower->connections());
     if (!follower->wrong().empty()) wrong(name + follower->wrong());
-    if (follower->copy() != frames) {
+    std::string expected;
+    std::uint64_t from = 1;
+    for (const Follower::Gap& gap : follower->gaps()) {
+      ++report_.resets;
+      if (gap.to >= first) wrong(name + "a follower was told that an event went that is there");
+      expected += committed_.frames(no, from, gap.from - 1);
+      from = gap.to + 1;
+    }
+    expected += committed_.frames(no, from, last);
+    if (follower->copy() != expected) {
       wrong(name +
-            "a follower has no true copy of the log: " + difference(follower->copy(), frames));
+            "a follower has no true copy of the log: " + difference(follower->copy(), expected));
     }
   }
   Result<std::vector<server::TurnRow>> rows = store.list_turns(no, 0, 1000);
@@ -566,6 +596,10 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
       wrong(name + "turn " + row.id + " ends in two ways");
     }
     if (row.state == server::TurnState::interrupted) ++report_.interrupted;
+    if (row.reason == "the turn's timeout is over") {
+      ++report_.timed_out;
+      if (row.timeout_ms == 0) wrong(name + "a turn without a timeout timed out");
+    }
   }
   const std::string found = contradiction(group.story, log, *rows);
   if (!found.empty()) wrong(name + found);

@@ -2,6 +2,7 @@
 // several crashes, out of one seed.
 #pragma once
 
+#include "committed_log.h"
 #include "sim_client.h"
 
 #include <berth/core/scope.h>
@@ -40,7 +41,10 @@ struct WorldReport {
   std::uint64_t filled_in = 0;    ///< Forms that somebody filled in.
   std::uint64_t edits = 0;        ///< Changes of what waits in the queue.
   std::uint64_t sent_now = 0;
-  std::uint64_t revived = 0;  ///< Sessions that were closed in between.
+  std::uint64_t revived = 0;    ///< Sessions that were closed in between.
+  std::uint64_t timed_out = 0;  ///< Turns that were given a time, which ended.
+  std::uint64_t cut = 0;        ///< Sessions whose log does not begin at 1 any more.
+  std::uint64_t resets = 0;     ///< Told to followers.
 
   void add(const WorldReport& other);
   std::string summary() const;
@@ -106,6 +110,7 @@ class World {
   Scope clients_scope_;
   std::vector<Group> groups_;
   server::Config config_;
+  CommittedLog committed_;
   server::DiskFaults disk_faults_;
   bool power_safe_ = false;
   bool clock_went_back_ = false;

@@ -110,8 +110,11 @@ SCHEMAS["TranscriptEntry"] = answer({
     "kind": enum("message", "thought", "request", "turn", "tool_call", "plan", "interaction"), "seq": COUNT, "event": STRING,
     "time": TIME, "turn": or_null(STRING), "agent": or_null(STRING),
 }, {"text": described(STRING, "Of messages and thoughts."), "data": described({}, "Of the others: the event's.")})
-SCHEMAS["TranscriptOfSession"] = answer({"session": STRING, "entries": array(ref("TranscriptEntry"))})
-SCHEMAS["EventPage"] = answer({"events": array(ref("Event")), "last_seq": COUNT, "more": BOOLEAN})
+SCHEMAS["TranscriptOfSession"] = answer({
+    "session": STRING, "first_seq": described(COUNT, "Where the log begins."), "entries": array(ref("TranscriptEntry"))})
+SCHEMAS["EventPage"] = answer({
+    "events": array(ref("Event")), "first_seq": described(COUNT, "Where the log begins: older events are not kept."),
+    "last_seq": COUNT, "more": BOOLEAN})
 
 LAST_EVENT = header("Last-Event-ID", STRING, "The cursor of a client that comes back; wins over `after`.")
 AFTER = query("after", STRING, "The same in the query.")
@@ -140,7 +143,8 @@ OPERATIONS = [
     operation("GET", "/v1/sessions/{session}/events", "getEvents", "The log: live, in pages, or whole",
               {200: response("By `Accept`: server-sent events, a page, or all of it a line each", {
                   **content(ref("EventPage")), **stream_of(ref("Event")),
-                  "application/x-ndjson": {"schema": STRING, "x-item-schema": ref("Event")}}),
+                  "application/x-ndjson": {"schema": STRING, "x-item-schema": ref("Event")}},
+                   {"Log-First-Seq": (INTEGER, "Of x-ndjson: where the log begins.")}),
                204: response("The client comes back for an ending that it has")},
               scope=VIEW, tag="events", problems=(404, 422), parameters=[
                   LAST_EVENT, HEARTBEAT, TYPES, UNTIL,

@@ -47,6 +47,7 @@ SCHEMAS = {
         "title": STRING, "agent": STRING, "permission": PERMISSION, "rules": array(ref("Rule")),
         "mcp_servers": described(strings(), "Names only: the rest holds secrets."),
         "additional_directories": strings(), "workspace": ref("Workspace"),
+        "first_seq": described(COUNT, "Where the log begins: older events are not kept."),
         "last_seq": described(COUNT, "The number of the last event in the log."),
         "turn": described(or_null(ref("Turn")), "The running one."),
         "queued": COUNT, "held": BOOLEAN, "stalled": BOOLEAN, "created_at": or_null(TIME), "updated_at": or_null(TIME),

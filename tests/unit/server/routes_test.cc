@@ -150,7 +150,7 @@ TEST(Transcripts, AreTheSameWhetherTakenWholeOrInPieces) {
   Transcript whole;
   Transcript pieces;
   std::string joined = "# Transcript\n\n";
-  TranscriptJson json("id");
+  TranscriptJson json("id", 1);
   std::string text;
   std::string_view rest = frames;
   for (Frame frame; next_frame(rest, frame);) {

@@ -216,6 +216,7 @@ class SessionWorld {
   Store& store() { return life_->store; }
   io::SimDisk& files() { return machine_.disk(); }
   SessionContext& context() { return *life_->context; }
+  Directory& directory() { return *life_->directory; }
   AuthGate& gate() { return *life_->gate; }
 
  private:
