@@ -76,6 +76,12 @@ std::optional<std::int64_t> JsonView::as_int64() const {
   return value;
 }
 
+std::optional<double> JsonView::as_double() const {
+  double value = 0;
+  if (!present() || JsonViewAccess::unwrap(*this).get(value) != simdjson::SUCCESS) return {};
+  return value;
+}
+
 JsonView JsonView::find(std::string_view path) const {
   JsonView at = *this;
   while (at.present() && !path.empty()) {

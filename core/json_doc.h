@@ -27,6 +27,7 @@ class JsonView {
   std::optional<std::string_view> as_string() const;  ///< Unescaped; lives as long as the doc.
   std::optional<bool> as_bool() const;
   std::optional<std::int64_t> as_int64() const;
+  std::optional<double> as_double() const;  ///< Of any number.
 
   /// The member at a path of keys such as "agentCapabilities.loadSession". Keys that hold a dot
   /// cannot be named so.

@@ -16,6 +16,7 @@ namespace berth::server {
 namespace {
 
 constexpr std::uint64_t kWaitMax = 600;  // seconds of Prefer: wait
+constexpr double kTimeoutMax = 366.0 * 24 * 3600;
 
 /// Seconds of `Prefer: wait=N`, 0 without.
 Duration wait_of(const io::HttpRequest& request) {
@@ -35,6 +36,15 @@ io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& s
   return response;
 }
 
+/// Milliseconds of "timeout", 0 without.
+Result<std::int64_t> timeout_of(const JsonView& timeout) {
+  if (!timeout.present() || timeout.is_null()) return 0;
+  const double seconds = timeout.as_double().value_or(0);
+  if (seconds >= 0.001 && seconds <= kTimeoutMax) return static_cast<std::int64_t>(seconds * 1000);
+  return fail(ErrorKind::invalid, "bad_field",
+              "timeout: must be a number of seconds between 0.001 and 366 days");
+}
+
 Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const TraceContext& trace,
                                       const Body* body) {
   TurnRequest turn;
@@ -52,6 +62,9 @@ Result<TurnRequest> read_turn_request(const io::HttpRequest& request, const Trac
   turn.on_busy = *on_busy == "queue"   ? OnBusy::queue
                  : *on_busy == "steer" ? OnBusy::steer
                                        : OnBusy::reject;
+  Result<std::int64_t> timeout = timeout_of(body->root().find("timeout"));
+  if (!timeout.has_value()) return fail(std::move(timeout.error()));
+  turn.timeout_ms = *timeout;
   Result<RequestKey> key = request_key_of(request);
   if (!key.has_value()) return fail(std::move(key.error()));
   turn.idempotency_key = std::move(key->key);
@@ -68,7 +81,8 @@ Api::Answer Api::post_turn(ApiCall* call) {
   }
   Result<SessionUse> found = co_await find_session(call);
   if (!found.has_value()) co_return problem(found.error());
-  const Result<Body> body = Body::parse(call->request->body, {"prompt", "agent", "on_busy"});
+  const Result<Body> body =
+      Body::parse(call->request->body, {"prompt", "agent", "on_busy", "timeout"});
   if (!body.has_value()) co_return problem(body.error());
   Result<TurnRequest> request = read_turn_request(*call->request, call->trace, &*body);
   if (!request.has_value()) co_return problem(request.error());
@@ -79,7 +93,7 @@ Api::Answer Api::post_turn(ApiCall* call) {
 Api::Answer Api::post_turn_in_new_session(ApiCall* call) {
   if (draining_) co_return problem(draining());
   const Result<Body> body =
-      Body::parse(call->request->body, {"session", "prompt", "agent", "on_busy"});
+      Body::parse(call->request->body, {"session", "prompt", "agent", "on_busy", "timeout"});
   if (!body.has_value()) co_return problem(body.error());
   // Before anything is made.
   Result<TurnRequest> request = read_turn_request(*call->request, call->trace, &*body);

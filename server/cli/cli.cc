@@ -180,6 +180,9 @@ void CommandLine::add_prompt() {
   made->add_option("--timeout", prompt.timeout_seconds,
                    "seconds to follow; then exit with 124 while the turn goes on")
       ->check(CLI::Range(0.0, 1e9));
+  made->add_option("--time-limit", prompt.time_limit_seconds,
+                   "seconds that the turn may run; then it is stopped and ends expired")
+      ->check(CLI::Range(0.001, 1e9));
   made->add_flag("--detach", prompt.detach, "do not follow; print the turn's id");
 
   made = command(app, "attach",

@@ -41,8 +41,9 @@ struct PromptOptions {
   std::string agent;
   std::string on_busy;
   std::string idempotency_key;
-  double timeout_seconds = 0;  ///< 0: waits as long as it takes.
-  bool detach = false;         ///< Returns when the prompt is accepted.
+  double timeout_seconds = 0;     ///< 0: waits as long as it takes.
+  double time_limit_seconds = 0;  ///< Of the turn itself; 0: what its profile says.
+  bool detach = false;            ///< Returns when the prompt is accepted.
 };
 int prompt_command(const GlobalOptions& global, const PromptOptions& options);
 

@@ -102,6 +102,7 @@ std::optional<RemoteAnswer> post_turn(Remote& remote, const PromptOptions& optio
   writer.begin_object().member("prompt", text);
   if (!options.agent.empty()) writer.member("agent", options.agent);
   if (!options.on_busy.empty()) writer.member("on_busy", options.on_busy);
+  if (options.time_limit_seconds > 0) writer.key("timeout").number(options.time_limit_seconds);
   writer.end_object();
   HttpHeaders headers;
   if (!options.idempotency_key.empty()) {

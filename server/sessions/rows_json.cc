@@ -125,6 +125,12 @@ void put_turn_members(JsonWriter& writer, const TurnRow& turn, std::string_view 
   } else {
     writer.uint64(turn.started_seq);
   }
+  writer.key("timeout");
+  if (turn.timeout_ms == 0) {
+    writer.null();
+  } else {
+    writer.number(static_cast<double>(turn.timeout_ms) / 1000);
+  }
   put_time(writer, "created_at", turn.created_ms);
   put_time(writer, "started_at", turn.started_ms);
   put_time(writer, "ended_at", turn.ended_ms);

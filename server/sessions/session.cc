@@ -158,6 +158,7 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   turn.prompt = std::move(request.blocks);
   turn.idempotency_key = std::move(request.idempotency_key);
   turn.body_hash = std::move(request.body_hash);
+  turn.timeout_ms = request.timeout_ms;
   turn.created_ms = context_.now_ms();
   put_trace(context_, request.trace, turn);
   const std::uint64_t seq = append_to(turn.id, "turn.queued", turn.agent, turn_queued_json(turn));
@@ -237,7 +238,7 @@ void Session::send(const Story* story) {
   dispatched_ = true;
   current_->state = TurnState::running;
   save_turn(*current_);
-  turn_time_left_ = context_.agents.find(current_->agent)->turn_time_max;
+  turn_time_left_ = time_of_turn().most;
   count_turn_time();
   if (story == nullptr) return target.prompt(*current_, current_->prompt);
   const bool own_only = story->own == story->whole + story->digested + story->left_out;
@@ -359,7 +360,7 @@ void Session::settle(TurnState state, std::string_view reason, std::string_view 
   questions_.cancel_of(target, "end of the turn");
   if (expired_ && state == TurnState::cancelled) {
     state = TurnState::expired;
-    reason = "turn_time_max of the agent's profile is over";
+    reason = time_of_turn().reason;
   }
   current_->state = state;
   current_->reason = reason;
@@ -445,6 +446,10 @@ void Session::stop_turn() {
   context_.reactor().disarm(turn_time_);
   context_.reactor().arm(grace_, context_.reactor().clock().now() + profile->timeouts.cancel_grace);
   (*binding(current_->agent))->cancel(current_->id);
+}
+
+TurnTime Session::time_of_turn() const {
+  return turn_time(context_.agents.find(current_->agent)->turn_time_max, current_->timeout_ms);
 }
 
 /// The time in which nobody is waited for counts.

@@ -13,6 +13,7 @@
 #include <berth/server/sessions/journal.h>
 #include <berth/server/sessions/questions.h>
 #include <berth/server/sessions/story.h>
+#include <berth/server/sessions/turn_time.h>
 
 #include <map>
 #include <memory>
@@ -37,7 +38,8 @@ struct TurnRequest {
   std::string idempotency_key;
   std::string body_hash;
   OnBusy on_busy = OnBusy::queue;
-  TraceContext trace = {};  ///< Of who asks; empty: the turn begins one.
+  std::int64_t timeout_ms = 0;  ///< As in TurnRow.
+  TraceContext trace = {};      ///< Of who asks; empty: the turn begins one.
 };
 
 /// What shall be different of a prompt that waits; what is empty stays.
@@ -236,6 +238,7 @@ class Session final : public LogWriter {
   void save();
   void save_turn(const TurnRow& turn);
   void stop_turn();
+  TurnTime time_of_turn() const;
   void count_turn_time();
   void on_cancel_grace_over();
   void on_turn_time_over();

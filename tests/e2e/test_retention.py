@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""How long a log is kept: what its readers are told of what went, over the death of the server."""
+"""How long a log is kept: what its readers are told of what went, over the death of the server; and turns with a
+timeout."""
 
 import json
 import os
@@ -115,6 +116,21 @@ class Retention(unittest.TestCase):
             other.start()
             self.assertGreater(other.client.session(session)["first_seq"], first)
             self.assertIn("word-40-end", text_of(other.client.log(session)))
+
+
+class Timeouts(unittest.TestCase):
+
+    def test_a_turn_is_stopped_when_its_time_is_over(self):
+        with Server() as server:
+            session = server.client.open()["id"]
+            turn = server.client.prompt(session, "sleep 60000", wait=20, timeout=0.5)
+            self.assertEqual((turn["state"], turn["timeout"]), ("expired", 0.5))
+            self.assertIn("timeout", turn["reason"])
+            self.assertIsNone(server.client.prompt(session, "say well", wait=20)["timeout"])
+            command = [BINARY, "--state", server.state, "prompt", session, "sleep 60000", "--time-limit", "0.5"]
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
+            self.assertIn("expired", ended.stdout + ended.stderr)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.edits, seeds / 20);
   EXPECT_GT(sum.sent_now, seeds / 50);
   EXPECT_GT(sum.revived, seeds / 50);
+  EXPECT_GT(sum.timed_out, seeds / 50);
   EXPECT_GT(sum.cut, seeds / 50);
   EXPECT_GT(sum.resets, seeds / 100);
 }

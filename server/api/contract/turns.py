@@ -13,6 +13,7 @@ TURN = {
     "state": ref("TurnState"), "reason": or_null(STRING), "usage": or_null(ref("TurnUsage")),
     "snapshot": described(or_null(STRING), "The commit that holds the files after it."),
     "started_seq": described(or_null(COUNT), "The number of its `turn.started` event."),
+    "timeout": described(or_null(NUMBER), "Seconds that it may run; null: what its agent's profile says."),
     "created_at": or_null(TIME), "started_at": or_null(TIME), "ended_at": or_null(TIME),
     "trace_id": described(or_null(STRING), "Its trace (W3C); null for turns of old."),
 }
@@ -21,6 +22,9 @@ POST = {
     "prompt": ref("Prompt"),
     "agent": described(STRING, "A profile; the session's default one when left out."),
     "on_busy": {**enum("queue", "steer", "reject"), "default": "queue"},
+    "timeout": described({"type": "number", "minimum": 0.001, "maximum": 366 * 24 * 3600},
+                         "Seconds after which the turn is stopped and ends `expired`; while it waits for a person no time "
+                         "passes. The profile's `turn_time_max` holds when it is shorter."),
 }
 PREFER = header("Prefer", STRING, "`wait=30` waits up to 30 s for the ending.")
 TAKEN = {200: response("It has ended (with Prefer: wait)", ref("Turn"), LOCATION),

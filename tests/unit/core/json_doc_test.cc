@@ -41,6 +41,7 @@ TEST(JsonDoc, ListsElementsAndMembersInOrder) {
   const std::vector<JsonView> list = doc.root().elements("list");
   ASSERT_EQ(list.size(), 3U);
   EXPECT_EQ(list[0].as_int64(), 1);
+  EXPECT_EQ(list[0].as_double(), 1.0);
   EXPECT_EQ(list[1].as_string(), "two");
   EXPECT_TRUE(list[2].is_array());
   const auto members = doc.root().find("o").members();

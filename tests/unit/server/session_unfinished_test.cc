@@ -73,6 +73,69 @@ TEST(Expiring, NoTimePassesWhileAPersonIsWaitedFor) {
   EXPECT_EQ(world.state_of(turn), TurnState::stopping);
 }
 
+TEST(Expiring, TheShorterOfARequestsTimeoutAndItsProfilesLimitHolds) {
+  struct Case {
+    int profile;
+    int request;
+    int most;
+    bool own;
+  };
+  for (const Case& test :
+       {Case{0, 0, 0, false}, Case{10, 0, 10, false}, Case{0, 10, 10, true},
+        Case{10, 20, 10, false}, Case{20, 10, 10, true}, Case{10, 10, 10, false}}) {
+    const TurnTime time = turn_time(seconds(test.profile), test.request * 1000);
+    EXPECT_EQ(time.most, seconds(test.most)) << test.profile << " " << test.request;
+    EXPECT_EQ(holds(std::string(time.reason), "timeout"), test.own);
+  }
+}
+
+TEST(Expiring, TheTimeoutOfARequestIsStoredWithItsTurnAndHoldsOverACrash) {
+  SessionWorld world;
+  world.profile("one").turn_time_max = seconds(60);
+  world.prompt("hang", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  const auto posted = world.call("POST", "s/turns", R"({"prompt":"slow","timeout":10.5})");
+  ASSERT_EQ(posted.status, 202) << posted.body;
+  EXPECT_EQ(member(posted.body, "timeout"), "10.5");
+  const std::string turn = member(posted.body, "id").substr(1, 30);
+  world.crash();
+  EXPECT_EQ(member(world.call("GET", "s/turns/" + turn, "").body, "timeout"), "10.5");
+  world.profile("one").turn_time_max = seconds(60);
+  world.session().resume_queue();
+  world.settle();
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::resume, "n");
+  world.settle(seconds(9));
+  EXPECT_EQ(world.state_of(turn), TurnState::running);
+  const std::uint64_t question = one.asks(
+      QuestionKind::permission,
+      R"({"toolCall":{"toolCallId":"c"},"options":[{"optionId":"yes","kind":"allow_once"}]})");
+  world.settle(seconds(100));
+  EXPECT_EQ(world.state_of(turn), TurnState::waiting) << "a person is waited for";
+  const std::string id =
+      world.store().list_interactions(world.session().session_no(), true, 9)->at(0).id;
+  EXPECT_EQ(world.call("POST", "s/interactions/" + id, R"({"kind":"allow_once"})").status, 200);
+  EXPECT_EQ(one.answers[question].size(), 1U);
+  world.settle(seconds(3));
+  EXPECT_EQ(world.state_of(turn), TurnState::stopping);
+  one.ends("cancelled");
+  world.settle();
+  EXPECT_EQ(world.state_of(turn), TurnState::expired);
+  EXPECT_TRUE(holds(world.last("turn.ended"), "the turn's timeout"));
+}
+
+TEST(Expiring, ATimeoutIsANumberOfSecondsThatMakesSense) {
+  SessionWorld world;
+  world.session();
+  for (const char* timeout : {"0", "-1", "\"10\"", "1e9", "true", "[]"}) {
+    const auto answer =
+        world.call("POST", "s/turns", std::string(R"({"prompt":"x","timeout":)") + timeout + "}");
+    EXPECT_EQ(answer.status, 422) << timeout;
+    EXPECT_EQ(member(answer.body, "field"), "\"timeout\"") << answer.body;
+  }
+  EXPECT_EQ(world.call("POST", "s/turns", R"({"prompt":"x","timeout":null})").status, 202);
+}
+
 TEST(Expiring, WithoutALimitATurnRunsForEver) {
   SessionWorld world;
   const std::string turn = world.prompt("hang", "one");

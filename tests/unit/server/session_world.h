@@ -73,8 +73,9 @@ class SessionWorld {
 
   /// Takes a prompt and lets it run as far as it goes; the turn's id.
   std::string prompt(const std::string& text, const std::string& agent = {},
-                     OnBusy on_busy = OnBusy::queue) {
+                     OnBusy on_busy = OnBusy::queue, std::int64_t timeout_ms = 0) {
     TurnRequest request;
+    request.timeout_ms = timeout_ms;
     request.agent = agent;
     request.blocks = R"([{"type":"text","text":")" + text + R"("}])";
     request.on_busy = on_busy;
