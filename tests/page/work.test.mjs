@@ -130,6 +130,20 @@ test('Applied is what is above the boundary, open what is below; conflicts chang
   await changes().getByText('Nothing is open').waitFor();
 });
 
+test('While a turn runs nothing is claimed of its files, and the list says in words who is wanted', async () => {
+  await server.open({ id: 'running', repository: server.repository('running') });
+  await enter(page, 'running');
+  await say(page, 'write a.txt ours\nask write b.txt ours');
+  await page.locator('.session-list a[data-id="running"] b', { hasText: 'needs you' }).waitFor();
+  if (!(await changes().isVisible())) await button(/^Changes/).click();
+  await changes().getByText('A turn is running').waitFor();
+  assert.equal(await changes().getByText('Nothing is open').isVisible(), false, 'a.txt is changed already');
+  await button('Allow').first().click();
+  await changes().getByText('2 open files, not applied').waitFor();
+  assert.equal(await changes().getByText('A turn is running').isVisible(), false);
+  await page.locator('.session-list a[data-id="running"] b').waitFor({ state: 'detached' });
+});
+
 test('Files go back to how they were after a turn, after a look at what that means', async () => {
   await server.open({ id: 'restore', repository: server.repository('restore') });
   await enter(page, 'restore');

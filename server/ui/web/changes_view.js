@@ -16,6 +16,12 @@ export class ChangesView {
   #body = h('div', { class: 'changes-body' });
   #sum = h('span', { class: 'counts' });
   #applied = h('div', { class: 'applied-line', hidden: true });
+  // What is shown is the last snapshot: of the turn that runs it knows nothing.
+  #running = h(
+    'p',
+    { class: 'caption running-line', hidden: true },
+    'A turn is running: what it changes is shown when it has ended.',
+  );
   #apply = button('Apply…', () => applyDialog(this.#api, this.#session(), this.#change.files), {
     class: 'primary',
   });
@@ -42,6 +48,7 @@ export class ChangesView {
         button('✕', onClose, { class: 'quiet close-panel', 'aria-label': 'Close changes' }),
       ),
       this.#applied,
+      this.#running,
       this.#body,
       h('footer', { class: 'actions' }, this.#apply, this.#discard, this.#restore),
     );
@@ -58,6 +65,10 @@ export class ChangesView {
       if (mine === this.#asked)
         this.#showNone(problem.code === 'no_worktree' ? 'This session has no worktree.' : problem.message);
     }
+  }
+
+  showRunning(running) {
+    this.#running.hidden = !running;
   }
 
   /** What was applied last, or null. */

@@ -92,7 +92,7 @@ export class Composer {
     this.#input.placeholder = !open
       ? 'This session is not open'
       : running
-        ? 'Write the next prompt; it waits in the queue'
+        ? 'The next prompt, for the queue'
         : 'Write a prompt';
     this.#send.querySelector('span').textContent = running ? 'Queue' : 'Send';
     this.#send.title = running

@@ -223,6 +223,7 @@ export class SessionScreen {
       this.#queue.update(this.#model);
       this.#composer.update({ running: this.#model.running, open: this.#model.state === 'open' });
       this.#changes.showApplied(this.#model.applied);
+      this.#changes.showRunning(this.#model.running);
       const loading = this.#model.seq < this.#caughtUp;
       this.#transcript.node.setAttribute('aria-busy', String(loading));
       if (!loading) this.#transcript.update(takeChanges(this.#model));

@@ -14,6 +14,9 @@ const WORDS = {
   deleting: 'deleting',
 };
 
+/** What a person is wanted for is said in words: not everybody tells the dots apart by colour. */
+const WANTED = ['waiting', 'stalled', 'held'];
+
 /** Rows shown at first, and how many more at a time. */
 const PAGE = 100;
 
@@ -176,7 +179,12 @@ export class SessionsView {
       },
       stateDot(activity),
       h('span', { class: 'session-title' }, session.title || session.id),
-      h('span', { class: 'caption' }, facts),
+      h(
+        'span',
+        { class: 'caption' },
+        WANTED.includes(activity) ? [h('b', null, WORDS[activity]), ' · '] : null,
+        facts,
+      ),
     );
     fill(node, link);
     if (focused) link.focus();
