@@ -23,8 +23,14 @@ test('The files need no token, forbid everything foreign, and are not sent twice
   ])
     assert.ok(policy.includes(rule), rule);
   assert.doesNotMatch(policy, /unsafe|\*/);
-  assert.equal(first.headers.get('x-content-type-options'), 'nosniff');
-  assert.equal(first.headers.get('referrer-policy'), 'no-referrer');
+  for (const [name, value] of Object.entries({
+    'x-content-type-options': 'nosniff',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'cache-control': 'no-cache',
+  }))
+    assert.equal(first.headers.get(name), value, name);
   assert.equal(await first.text(), readFileSync(join(ROOT, 'server/ui/web/index.html'), 'utf8'));
   const again = await fetch(`${server.url}/`, {
     headers: { 'If-None-Match': `"other", W/${first.headers.get('etag')}` },
