@@ -87,6 +87,19 @@ TEST(Acp2Turns, AreNotEndedByWorkThatWasDoneBeforeTheirPromptWasTaken) {
   EXPECT_TRUE(ends(translator));
 }
 
+TEST(Acp2Turns, AreNotEndedByTheWorkForAnotherMessageThatWasEchoedBeforeTheirs) {
+  Translator translator;
+  translator.prompted();
+  take(translator, whole("user_message", "m0", "from elsewhere"));
+  take(translator, kRunning);
+  take(translator, kDone);
+  EXPECT_FALSE(translator.taken("m1").has_value());
+  EXPECT_FALSE(ends(translator));
+  take(translator, kRunning);
+  take(translator, kDone);
+  EXPECT_TRUE(ends(translator));
+}
+
 TEST(Acp2Turns, MayEndBeforeTheAnswerThatTheirPromptWasTaken) {
   Translator translator;
   translator.prompted();

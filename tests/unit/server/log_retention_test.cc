@@ -183,6 +183,23 @@ TEST(Keeping, AnAgentWithoutMemoryIsToldTheFirstRequestThePlanAndTheLastTurnsAft
   EXPECT_TRUE(holds(story, "oldest turns are not recorded any more")) << story;
 }
 
+TEST(Keeping, ALaterCutKeepsWhatAnEarlierOneKept) {
+  SessionWorld world(narrow());
+  world.turn("build a boat");
+  for (int n = 2; n <= 8; ++n) world.turn("step " + std::to_string(n));
+  tidy(world);
+  for (int n = 9; n <= 16; ++n) world.turn("step " + std::to_string(n));
+  tidy(world);
+  EXPECT_EQ(world.context().log_cuts.cuts, 2U);
+  world.agent_named("one").exits(false);
+  world.prompt("go on", "one");
+  world.agent_named("one").attaches(Rung::history, "another");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "build a boat")) << story;
+  EXPECT_TRUE(holds(story, "step 16")) << story;
+}
+
 TEST(Keeping, APromptThatWaitedThroughACutIsInTheStory) {
   SessionWorld world(narrow());
   world.prompt("first", "one");
