@@ -40,7 +40,7 @@ class Place {
  public:
   Place(const std::string& root, int files, const Options& options)
       : files_(files), options_(options), repo_(root + "/repo" + std::to_string(files)) {
-    make_repository(repo_, files);
+    make_repository(repo_, files, options.commits);
     fs::create_directories(repo_ + "-trees");
     plain_ = {{repo_, repo_ + "-trees/ours", key_of(1)}, repo_ + "-trees/ours.index", {}};
     auto made =
@@ -54,8 +54,9 @@ class Place {
            .store = store()});
       must(made.has_value(), "create_overlay");
     }
-    run_git(repo_, {"worktree", "add", "-q", "--detach", their_tree()});
-    fs::copy_file(repo_ + "/.git/worktrees/theirs/index", their_index());
+    // A clone: in a shared object database one side would find stored what the other one wrote.
+    run_git(repo_, {"clone", "-q", repo_, their_tree()});
+    fs::copy_file(their_tree() + "/.git/index", their_index());
     settle(0);
   }
   ~Place() {
@@ -170,8 +171,8 @@ class Place {
     return all;
   }
 
-  /// Each call writes contents that were never there before, and other ones in each worktree: they
-  /// share one object database, where the second to write the same would find it done.
+  /// Each call writes contents that were never there before, and other ones in each worktree: two
+  /// of them share one object database, where the second to write the same would find it done.
   std::vector<std::string> edit(int touched, int round) {
     std::vector<std::string> names;
     const auto line = [edit = std::to_string(++edits_)](const std::string& tree) {

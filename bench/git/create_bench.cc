@@ -6,6 +6,7 @@
 
 #include "rig.h"
 
+#include <berth/git/diff.h>
 #include <berth/git/overlay.h>
 #include <berth/git/removal.h>
 #include <berth/git/worktree.h>
@@ -59,7 +60,7 @@ class Size {
         trees_(repo_ + "-trees"),
         store_(repo_ + "-store"),
         overlays_(probe_overlay(store_).usable) {
-    make_repository(repo_, files);
+    make_repository(repo_, files, options.commits);
     fs::create_directories(trees_);
   }
 
@@ -69,6 +70,8 @@ class Size {
     std::vector<Cost> plain;
     std::vector<Cost> overlay;
     std::vector<Cost> theirs;
+    std::vector<Cost> first_ours;
+    std::vector<Cost> first_theirs;
     if (overlays_) overlay_create(request("prepare"));
     for (int round = 0; round < options_.rounds; ++round) {
       const std::string number = std::to_string(round);
@@ -84,13 +87,15 @@ class Size {
       for (std::size_t i = 0; i < turns.size(); ++i) {
         turns[(i + static_cast<std::size_t>(round)) % turns.size()]();  // nobody always goes first
       }
+      look_first(round, first_ours, first_theirs);
       expect_clean(trees_ + "/plain" + number);
       if (overlays_) expect_clean(trees_ + "/over" + number);
     }
     const std::string cold = options_.cold ? ", cold" : "";
     report_.compare(files_, "create worktree" + cold, plain, theirs);
     if (overlays_) report_.compare(files_, "create overlay, base prepared" + cold, overlay, theirs);
-    if (options_.cold) return;
+    report_.compare(files_, "first change" + cold, first_ours, first_theirs);
+    if (options_.cold || options_.commits > 0) return;
     show_disk();
     if (overlays_ && files_ <= 10000) hundred_overlays();
     if (files_ <= 1000) many_worktrees();  // else it is millions of files
@@ -115,19 +120,40 @@ class Size {
         .worktree = {repo_, trees_ + "/" + name, key}, .base = {}, .private_index = index_of(key)};
   }
   void plain_create(const CreateWorktree& request) {
-    plain_key_ = request.worktree.key;
-    made(create_worktree(request));
+    plain_ = request.worktree;
+    base_ = made(create_worktree(request));
   }
   void overlay_create(const CreateWorktree& request) {
     overlay_key_ = request.worktree.key;
     mounted_.push_back(request.worktree);
     made(create_overlay({.worktree = request, .store = store_}));
   }
-  static void made(const Result<CreatedWorktree>& result) {
+  static std::string made(const Result<CreatedWorktree>& result) {
     must(result.has_value(), result ? "" : result.error().message);
+    return result->base_commit;
   }
   void git_create(const std::string& name) const {
     run_git(repo_, {"worktree", "add", "-q", "-b", name, trees_ + "/" + name});
+  }
+
+  /// What changed in the worktrees that were just made: nothing, which nobody has looked at yet.
+  void look_first(int round, std::vector<Cost>& ours, std::vector<Cost>& theirs) {
+    const auto our_turn = [&] {
+      ours.push_back(timed(options_, [&] {
+        auto found = diff({.worktree = plain_,
+                           .from = base_,
+                           .to = "worktree",
+                           .private_index = index_of(plain_.key)});
+        must(found && found->files.empty(), "diff");
+      }));
+    };
+    if (round % 2 == 0) our_turn();
+    theirs.push_back(timed(options_, [&] {
+      const std::string tree = trees_ + "/git" + std::to_string(round);
+      run_git(tree, {"diff", base_});
+      run_git(tree, {"ls-files", "--others", "--exclude-standard"});
+    }));
+    if (round % 2 != 0) our_turn();
   }
 
   void show_disk() {
@@ -140,7 +166,7 @@ class Size {
     const double theirs =
         static_cast<double>(disk_of(trees_ + "/git0") + disk_of(registration + "git0")) / 1024;
     const std::string last = std::to_string(options_.rounds - 1);
-    report_.number(files_, "disk per worktree", ours(trees_ + "/plain" + last, plain_key_), theirs,
+    report_.number(files_, "disk per worktree", ours(trees_ + "/plain" + last, plain_.key), theirs,
                    "KiB");
     if (!overlays_) return;
     report_.number(files_, "disk per overlay",
@@ -189,7 +215,8 @@ class Size {
   std::string store_;
   bool overlays_;
   int next_ = 0;
-  std::string plain_key_;
+  WorktreeRef plain_;  // made last
+  std::string base_;
   std::string overlay_key_;
   std::vector<WorktreeRef> mounted_;
 };

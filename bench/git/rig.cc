@@ -1,5 +1,7 @@
 #include "rig.h"
 
+#include "facts.h"
+
 #include <berth/git/library.h>
 
 #include <fcntl.h>
@@ -10,7 +12,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +21,9 @@ namespace berth::git::bench {
 namespace {
 
 namespace fs = std::filesystem;
+using berth::bench::Spread;
+
+constexpr int kPacks = 5;
 
 double cpu_ms() {
   double total = 0;
@@ -33,16 +37,18 @@ double cpu_ms() {
   return total;
 }
 
+constexpr const char* kDropCaches = "/proc/sys/vm/drop_caches";
+
 void drop_caches() {
   ::sync();
-  const int fd = ::open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
-  must(fd >= 0 && ::write(fd, "3", 1) == 1, "drop_caches (root only)");
+  const int fd = ::open(kDropCaches, O_WRONLY | O_CLOEXEC);
+  must(fd >= 0 && ::write(fd, "3", 1) == 1, kDropCaches);
   ::close(fd);
 }
 
 /// `out` is where its output goes.
 void start_git(const std::string& folder, const std::vector<std::string>& words,
-               const std::string& index, const std::string& out) {
+               const std::string& index, const std::string& out, const std::string& in = {}) {
   std::vector<std::string> all = {"git", "-C", folder};
   all.insert(all.end(), words.begin(), words.end());
   std::vector<char*> argv;
@@ -59,6 +65,7 @@ void start_git(const std::string& folder, const std::vector<std::string>& words,
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (!in.empty()) ::posix_spawn_file_actions_addopen(&actions, 0, in.c_str(), O_RDONLY, 0);
   pid_t pid = 0;
   must(::posix_spawnp(&pid, "git", &actions, nullptr, argv.data(), envp.data()) == 0, "git");
   ::posix_spawn_file_actions_destroy(&actions);
@@ -98,6 +105,8 @@ Options parse_options(int argc, char** argv) {
       options.touched = numbers_of(value());
     } else if (word == "--rounds") {
       options.rounds = numbers_of(value())[0];
+    } else if (word == "--commits") {
+      options.commits = numbers_of(value())[0];
     } else if (word == "--cold") {
       options.cold = true;
     } else if (word == "--only") {
@@ -167,7 +176,50 @@ void write(const std::string& path, const std::string& content) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
-void make_repository(const std::string& path, int files) {
+namespace {
+
+/// Part `part` of the commits as `git fast-import` reads it. The first of all brings every file,
+/// the last of all has them as text_of() says again.
+void write_import(const std::string& path, int files, int commits, int part) {
+  std::ofstream out(path, std::ios::binary);
+  const auto data = [&](const std::string& text) { out << "data " << text.size() << "\n" << text; };
+  const auto file = [&](int n, const std::string& end) {
+    out << "M 100644 inline " << name_of(n) << "\n";
+    data(text_of(n) + end);
+    out << "\n";
+  };
+  const int begin = commits * part / kPacks;
+  const int end = commits * (part + 1) / kPacks;
+  for (int n = begin; n < end; ++n) {
+    out << "commit refs/heads/main\ncommitter b <b@b> " << 1'600'000'000 + n * 600 << " +0000\n";
+    data("change " + std::to_string(n));
+    if (n == begin && n > 0) out << "\nfrom refs/heads/main^0";
+    out << "\n";
+    if (n == 0 || n == commits - 1) {
+      for (int i = 0; i < files; ++i) file(i, "");
+      continue;
+    }
+    for (int i = 0; i < 3; ++i) {
+      file(static_cast<int>((n * 131L + i * 977L) % files), "change " + std::to_string(n) + "\n");
+    }
+  }
+}
+
+}  // namespace
+
+void make_repository(const std::string& path, int files, int commits) {
+  if (commits > 0) {
+    fs::create_directories(path);
+    run_git(path, {"init", "-q", "-b", "main"});
+    for (int part = 0; part < kPacks; ++part) {
+      const std::string input = path + ".import";
+      write_import(input, files, commits, part);
+      start_git(path, {"fast-import", "--quiet", "--force"}, {}, "/dev/null", input);
+      fs::remove(input);
+    }
+    run_git(path, {"reset", "-q", "--hard", "main"});
+    return;
+  }
   for (int i = 0; i < files; ++i) {
     const fs::path file = path + "/" + name_of(i);
     if (i % 40 == 0) fs::create_directories(file.parent_path());
@@ -203,8 +255,17 @@ Folder::~Folder() {
   fs::remove_all(path_, ignored);
 }
 
+Report::Report(const Options& options)
+    : json_(options.json), load_before_(berth::bench::load_average()), rows_(text_) {
+  rows_.begin_object();
+  rows_.key("rows").begin_array();
+}
+
 Report::~Report() {
-  if (!json_.empty()) std::ofstream(json_) << "[" << entries_ << "\n]\n";
+  rows_.end_array();
+  berth::bench::write_machine(rows_, load_before_);
+  rows_.end_object();
+  if (!json_.empty()) std::ofstream(json_) << text_ << "\n";
 }
 
 void Report::heading(const std::string& text) {
@@ -215,7 +276,8 @@ void Report::heading(const std::string& text) {
 void Report::compare(int files, const std::string& name, const std::vector<Cost>& ours,
                      const std::vector<Cost>& theirs) {
   std::printf("  %-43s", name.c_str());
-  std::string numbers = ", \"rounds\": " + std::to_string(ours.size());
+  begin_row(files, name);
+  rows_.member_uint64("rounds", ours.size());
   for (const auto& [part, word] : {std::pair{&Cost::wall, "wall"}, std::pair{&Cost::cpu, "cpu"}}) {
     std::vector<double> a;
     std::vector<double> b;
@@ -223,43 +285,46 @@ void Report::compare(int files, const std::string& name, const std::vector<Cost>
     for (std::size_t n = 0; n < ours.size(); ++n) {
       a.push_back(ours[n].*part);
       b.push_back(theirs[n].*part);
-      ratios.push_back(a.back() / b.back());
+      ratios.push_back(a.back() / std::max(b.back(), 1e-6));
     }
-    std::printf(" | %8.1f %8.1f  x%.3f", median(a), median(b), median(ratios));
-    std::array<char, 200> text;
-    std::snprintf(text.data(), text.size(),
-                  R"(, "%s_ms": %.3f, "git_%s_ms": %.3f, "%s_ratio": %.4f)", word, median(a), word,
-                  median(b), word, median(ratios));
-    numbers += text.data();
+    const Spread ratio = berth::bench::spread_of(ratios);
+    std::printf(" | %8.1f %8.1f  x%.3f", median(a), median(b), ratio.median);
+    const std::string key = word;
+    rows_.key(key + "_ms").number(berth::bench::rounded(median(a), 3));
+    rows_.key("git_" + key + "_ms").number(berth::bench::rounded(median(b), 3));
+    berth::bench::write_spread(rows_, key + "_ratio", ratio, 4);
   }
+  rows_.end_object();
   std::printf("\n");
   std::fflush(stdout);
-  entry(files, name, numbers);
 }
 
 void Report::number(int files, const std::string& name, double ours, double theirs,
                     const char* unit) {
   std::printf("  %-43s | %8.1f %8.1f %s\n", name.c_str(), ours, theirs, unit);
   std::fflush(stdout);
-  std::array<char, 160> text;
-  std::snprintf(text.data(), text.size(), R"(, "ours": %.3f, "git": %.3f, "unit": "%s")", ours,
-                theirs, unit);
-  entry(files, name, text.data());
+  begin_row(files, name);
+  rows_.key("ours").number(berth::bench::rounded(ours, 3));
+  rows_.key("git").number(berth::bench::rounded(theirs, 3));
+  rows_.member("unit", unit).end_object();
 }
 
-void Report::entry(int files, const std::string& name, const std::string& numbers) {
-  entries_ += entries_.empty() ? "\n" : ",\n";
-  entries_ += R"(  {"files": )" + std::to_string(files) + R"(, "what": ")" + name + "\"" + numbers;
-  entries_ += "}";
+void Report::begin_row(int files, const std::string& name) {
+  rows_.begin_object();
+  rows_.member_int64("files", files).member("what", name);
 }
 
 int run(int argc, char** argv,
         const std::function<void(const Options&, const std::string& root, Report&)>& work) {
   try {
     const Options options = parse_options(argc, argv);
+    if (options.cold && ::access(kDropCaches, W_OK) != 0) {
+      std::printf("skipped: --cold writes to %s, which this user may not\n", kDropCaches);
+      return 0;
+    }
     const Library library(Library::Options{.user_config = false});
     const Folder root(options.folder);
-    Report report(options.json);
+    Report report(options);
     work(options, root.path(), report);
     return 0;
   } catch (const std::exception& error) {

@@ -2,6 +2,8 @@
 // git command, and a repository to work on.
 #pragma once
 
+#include <berth/core/json_writer.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -15,12 +17,14 @@ struct Options {
   std::vector<int> files{1000, 10000, 50000};
   std::vector<int> touched{1, 10, 20, 1000};
   int rounds = 5;
+  int commits = 0;    ///< Of the history below the files, in several packs; 0: one commit.
   bool cold = false;  ///< The page cache is dropped before each measurement (root only).
   std::string only;   ///< A part of the names of what is measured.
   std::string json;
   std::string folder;  ///< TMPDIR or /tmp unless named.
 };
-/// [--files N,N..] [--touched N,N..] [--rounds N] [--cold] [--only WORD] [--json FILE] [FOLDER]
+/// [--files N,N..] [--touched N,N..] [--rounds N] [--commits N] [--cold] [--only WORD] [--json
+/// FILE] [FOLDER]
 Options parse_options(int argc, char** argv);
 
 /// Wall and processor time (this process and its children) in ms.
@@ -49,8 +53,9 @@ std::string key_of(int n);
 std::string name_of(int n);
 std::string text_of(int n);
 void write(const std::string& path, const std::string& content);
-/// `files` of them, 40 in a folder, in one commit, packed as a clone would be.
-void make_repository(const std::string& path, int files);
+/// `files` of them, 40 in a folder. In one commit, packed as a clone would be; or with a history of
+/// `commits`, each of which changes three files, in a pack for each fifth of them.
+void make_repository(const std::string& path, int files, int commits);
 
 /// Allocated bytes below `path`; files with several names count for their first owner, not here.
 std::uint64_t disk_of(const std::string& path);
@@ -68,10 +73,10 @@ class Folder {
   std::string path_;
 };
 
-/// Prints figures as they come, and writes them as JSON at the end.
+/// Prints figures as they come, and writes them as JSON at the end, with what the machine is.
 class Report {
  public:
-  explicit Report(std::string json) : json_(std::move(json)) {}
+  explicit Report(const Options& options);
   ~Report();
   Report(const Report&) = delete;
   Report& operator=(const Report&) = delete;
@@ -83,9 +88,12 @@ class Report {
   void number(int files, const std::string& name, double ours, double theirs, const char* unit);
 
  private:
-  void entry(int files, const std::string& name, const std::string& numbers);
+  void begin_row(int files, const std::string& name);
+
   std::string json_;
-  std::string entries_;
+  std::string load_before_;
+  std::string text_;
+  JsonWriter rows_;
 };
 
 /// main(): Library held, errors told.

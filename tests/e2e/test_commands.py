@@ -57,12 +57,12 @@ ELSEWHERE = {
     "berth bench --runs 3 --json bench/load/result.json": "tests/e2e/test_bench.py",
     "berth bench --scenario full-100,paced-500 --against bare,node --runs 3": "tests/e2e/test_bench.py",
     "bench/load/server_tables.py bench/load/result.json --write docs/performance.md": "tests/e2e/test_bench.py",
+    "bench/git/run.py --json bench/git/result.json": "tests/e2e/test_git_bench.py",
+    "bench/git/tables.py bench/git/result.json --write docs/performance.md": "tests/e2e/test_git_bench.py",
     "tests/real_agents/install.sh bench/peers": "tests/e2e/test_bench.py",
 }
 # Figures take minutes; that the programs work is seen in less.
 SMALLER = {
-    "build/bench/git/create_bench --files 10000 --rounds 5": "build/bench/git/create_bench --files 1001 --rounds 1",
-    "build/bench/git/changes_bench --rounds 5": "build/bench/git/changes_bench --files 50 --rounds 1",
     "build/bench/load/berth-bench --runs 3": "build/bench/load/berth-bench --runs 1 smoke --against bare",
 }
 COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|server/package/|meson |clang\+\+|apt-get |systemctl |podman |npx )")
