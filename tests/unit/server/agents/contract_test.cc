@@ -289,6 +289,7 @@ TEST_P(DriverContract, SteersTheRunningTurnOrSaysThatItCannot) {
   attach_well();
   EXPECT_FALSE(port->steer("turn1", text_block("nothing runs")));
   const std::string turn = begin(can().steers ? "hold" : GetParam().hang);
+  port->cancel("another");
   EXPECT_FALSE(port->steer("another", text_block("of another turn")));
   EXPECT_EQ(port->steer(turn, text_block("elsewhere")), can().steers);
   if (!can().steers) port->cancel(turn);
