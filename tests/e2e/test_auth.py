@@ -139,6 +139,15 @@ class Auth(unittest.TestCase):
         admin_in_one = self.admin.call("GET", "/v1/sessions/only-one", headers={"Berth-Project": "one"})
         self.assertEqual(admin_in_one["project"], "one")
 
+    def test_a_ticket_opens_nothing_but_a_get(self):
+        self.admin.open(id="ticketed")
+        path = "/v1/sessions/ticketed/turns"
+        ticket = self.admin.post("/v1/tickets", {"path": path})["ticket"]
+        stranger = Client(self.admin.url, "none")
+        stranger._send = lambda connection, method, path, body, headers: connection.request(method, path, body, headers or {})
+        self.assertEqual(stranger.raw("POST", f"{path}?ticket={ticket}", b'{"prompt":"say x"}').status, 401)
+        self.assertEqual(stranger.raw("GET", f"{path}?ticket={ticket}").status, 200)
+
     def test_one_of_many_who_use_a_ticket_at_once_gets_in(self):
         self.admin.open(id="ticketed")
         path = "/v1/sessions/ticketed/events"

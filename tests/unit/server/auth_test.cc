@@ -5,6 +5,7 @@
 #include <berth/server/auth/caller.h>
 #include <berth/server/auth/rate.h>
 #include <berth/server/auth/secret.h>
+#include <berth/server/auth/tickets.h>
 
 #include <gtest/gtest.h>
 #include <set>
@@ -139,7 +140,7 @@ TEST(Hosts, AreOwnWhenNoPageCanHaveThem) {
   }
   for (const char* other :
        {"evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "x", "1.2.3",
-        "abuild.example", "build.example.evil", "2130706433", "0x7f.0.0.1", ""}) {
+        "evillocalhost", "abuild.example", "build.example.evil", "2130706433", "0x7f.0.0.1", ""}) {
     EXPECT_FALSE(is_own_host(other, {"build.example"})) << other;
   }
 }
@@ -156,12 +157,49 @@ TEST(Origins, AreJudgedByTheHostThatWasAskedFor) {
   EXPECT_EQ(judge("https://ui.example", "localhost"), OriginVerdict::listed);
   EXPECT_EQ(judge("http://ui.example", "localhost"), OriginVerdict::foreign) << "no TLS";
   EXPECT_EQ(judge("https://ui.example.evil", "localhost"), OriginVerdict::foreign);
+  EXPECT_EQ(judge("http://evil-localhost:8420", "localhost:8420"), OriginVerdict::foreign);
+  EXPECT_EQ(judge("http://evil.example", ""), OriginVerdict::foreign);
   EXPECT_EQ(judge("null", "localhost"), OriginVerdict::foreign);
   EXPECT_EQ(judge("null", "null"), OriginVerdict::foreign);
   EXPECT_TRUE(is_origin("https://ui.example:8443"));
   for (const char* wrong : {"ui.example", "https://", "https://ui.example/", "*", "null"}) {
     EXPECT_FALSE(is_origin(wrong)) << wrong;
   }
+}
+
+class MovedClock final : public Clock {
+ public:
+  TimePoint now() const override { return time; }
+  WallTime wall() const override { return {}; }
+  TimePoint time{};
+};
+
+TEST(TicketsOfBrowsers, AreForOneLookAtOnePathAndForNothingButLooking) {
+  Prng random(7);
+  MovedClock clock;
+  Tickets tickets(random, clock, {.tickets_max = 2, .ticket_life = std::chrono::seconds(60)});
+  Caller admin;
+  admin.project = "one";
+  admin.scopes = {AuthScope::admin};
+  const std::string ticket = *tickets.issue(admin, "/v1/watch");
+  EXPECT_FALSE(tickets.take(ticket, "/v1/events").has_value());
+  const std::optional<Caller> looked = tickets.look(ticket, "/v1/watch");
+  ASSERT_TRUE(looked.has_value()) << "another path did not use it up";
+  EXPECT_EQ(looked->project, "one");
+  EXPECT_TRUE(looked->scopes.allow(AuthScope::sessions_view));
+  for (const AuthScope more :
+       {AuthScope::sessions_edit, AuthScope::sessions_run, AuthScope::admin}) {
+    EXPECT_FALSE(looked->scopes.allow(more)) << to_string(more);
+  }
+  EXPECT_TRUE(tickets.take(ticket, "/v1/watch").has_value());
+  EXPECT_FALSE(tickets.take(ticket, "/v1/watch").has_value()) << "it is used up";
+
+  const std::string late = *tickets.issue(admin, "/v1/watch");
+  ASSERT_TRUE(tickets.issue(admin, "/v1/watch").has_value());
+  EXPECT_FALSE(tickets.issue(admin, "/v1/watch").has_value()) << "tickets_max";
+  clock.time += std::chrono::seconds(60);
+  EXPECT_FALSE(tickets.look(late, "/v1/watch").has_value());
+  EXPECT_TRUE(tickets.issue(admin, "/v1/watch").has_value()) << "the late ones made room";
 }
 
 TEST(AuditLines, SayWhoDidWhatAndNothingElse) {
