@@ -13,6 +13,10 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kSectorBytes = 512;
+/// Of the page cache, in which a write lies until it is on the platter.
+constexpr std::size_t kPageBytes = 4096;
+/// SQLite's own VFS takes no more at a time either.
+constexpr int kWriteMax = (1 << 17) - 1;
 /// 1970-01-01 in SQLite's Julian milliseconds.
 constexpr sqlite3_int64 kUnixEpochMs = 210'866'760'000'000;
 
@@ -186,6 +190,7 @@ int SimVfs::Methods::write(sqlite3_file* file, const void* in, int amount, sqlit
   if (me.frozen_) return SQLITE_IOERR_WRITE;
   if (to.read_only) return SQLITE_READONLY;
   if (me.write_errno_ != 0) return SQLITE_IOERR_WRITE;
+  if (amount > kWriteMax) return SQLITE_FULL;
   DiskImage::Write write;
   write.offset = static_cast<std::size_t>(offset);
   write.bytes.assign(static_cast<const char*>(in), static_cast<std::size_t>(amount));
@@ -200,7 +205,10 @@ int SimVfs::Methods::write(sqlite3_file* file, const void* in, int amount, sqlit
     return SQLITE_IOERR_WRITE;
   }
   apply(to.file->bytes, write, write.bytes.size());
-  to.file->pending.push_back(std::move(write));
+  // What one call wrote need not reach the platter as one.
+  for (std::size_t at = 0; at < write.bytes.size(); at += kPageBytes) {
+    to.file->pending.push_back({write.offset + at, write.bytes.substr(at, kPageBytes)});
+  }
   return died ? SQLITE_IOERR_WRITE : SQLITE_OK;
 }
 

@@ -147,7 +147,8 @@ SqliteStore::SqliteStore(SqliteOptions options)
 
 Result<OwnerEpoch> SqliteStore::open() {
   BERTH_ASSERT(db_ == nullptr);
-  Result<std::unique_ptr<SqliteDb>> db = SqliteDb::open(options_.path, options_.vfs);
+  gather_.emplace(options_.vfs, options_.durability == Durability::power);
+  Result<std::unique_ptr<SqliteDb>> db = SqliteDb::open(options_.path, gather_->name());
   if (!db) return fail(std::move(db.error()));
   db_ = std::move(*db);
   sql_ = std::make_unique<Statements>();
@@ -171,11 +172,11 @@ Result<void> SqliteStore::configure() {
   if (*mode != "wal") {
     return fail(ErrorKind::unsupported, "store_no_wal", "SQLite cannot use a WAL here: " + *mode);
   }
-  const char* synchronous = options_.durability == Durability::power ? "FULL" : "NORMAL";
-  done = db_->run(
-      fmt::format("PRAGMA synchronous={}; PRAGMA cache_size=-{}; PRAGMA temp_store=MEMORY; "
-                  "PRAGMA trusted_schema=OFF; PRAGMA journal_size_limit={}",
-                  synchronous, options_.cache_bytes >> 10U, 16 << 20U));
+  // A commit ends with a sync, of which the VFS makes what the durability asks for.
+  done = db_->run(fmt::format(
+      "PRAGMA synchronous=FULL; PRAGMA checkpoint_fullfsync=ON; PRAGMA cache_size=-{}; "
+      "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; PRAGMA journal_size_limit={}",
+      options_.cache_bytes >> 10U, 16 << 20U));
   if (!done) return done;
   done = db_->run("BEGIN EXCLUSIVE");
   if (done) done = migrate(*db_);

@@ -2,6 +2,7 @@
 // process.
 #pragma once
 
+#include <berth/server/store/gather_vfs.h>
 #include <berth/server/store/run_log.h>
 #include <berth/server/store/sqlite_db.h>
 #include <berth/server/store/store.h>
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -125,6 +127,7 @@ class SqliteStore : public Store {
   Result<void> require_open() const;
 
   SqliteOptions options_;
+  std::optional<GatherVfs> gather_;  // outlives db_
   std::unique_ptr<SqliteDb> db_;
   std::unique_ptr<Statements> sql_;  // destroyed before db_
   RunLog log_;
