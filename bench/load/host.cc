@@ -73,22 +73,15 @@ class BerthHost : public Host {
     made.arguments = {programs.berth, "serve",       "--state",  "@/state",
                       "--listen",     "127.0.0.1:0", "--config", "@/config.toml"};
     made.config = "[agents.flood]\ncommand = \"" + programs.agent +
-                  "\"\n[limits]\nconnections_max = 16384\nagents_live_max = 16384\n" + limits;
+                  "\"\nwarm = true\n[limits]\nconnections_max = 16384\nagents_live_max = 16384\n" +
+                  limits;
     if (!programs.engine.empty()) made.environment = {{"BERTH_ENGINE", programs.engine}};
     return made;
   }
   std::optional<Call> open_call(const std::string& session, int step) const override {
-    switch (step) {
-      case 0:
-        return Call{"POST", "/v1/sessions", R"({"id":")" + session + R"(","agent":"flood"})"};
-      case 1: {  // the agent starts with the first prompt
-        Call hello = prompt_call(session, "hello");
-        hello.headers = "Prefer: wait=30\r\n";
-        return hello;
-      }
-      default:
-        return std::nullopt;
-    }
+    if (step > 0) return std::nullopt;
+    return Call{"POST", "/v1/sessions", R"({"id":")" + session + R"(","agent":"flood"})",
+                "Prefer: wait=30\r\n"};
   }
   Call prompt_call(const std::string& session, const std::string& text) const override {
     return {"POST", "/v1/sessions/" + session + "/turns", text_prompt(text)};

@@ -83,8 +83,11 @@ double median(std::vector<double> values) {
 }
 
 /// Starts a server, opens one session with a turn, ends the server, multiplies the session.
-void fill_store(LoadRun& run, const Programs& programs, std::size_t count) {
+void fill_store(LoadRun& run, const Host& host, const Programs& programs, std::size_t count) {
   run.open_sessions(1, 1);
+  Call hello = host.prompt_call(LoadRun::session_name(0), "hello");
+  hello.headers = "Prefer: wait=30\r\n";
+  run.make_calls({hello}, 1);
   run.stop();
   multiply_session(programs, run.server().folder(), count);
 }
@@ -96,7 +99,7 @@ Figures run_stored(const Scenario& scenario, const Host& host, const Programs& p
   run.pause(500);
   const auto alone = static_cast<double>(run.server().rss_bytes());
   const double empty_ms = run.server().start_ms();
-  fill_store(run, programs, scenario.sessions);
+  fill_store(run, host, programs, scenario.sessions);
   std::vector<double> starts;
   for (int i = 0; i < 3; ++i) {
     run.start_again();
@@ -137,7 +140,7 @@ Figures run_replay(const Scenario& scenario, const Host& host, const Programs& p
 
 Figures run_crash(const Scenario& scenario, const Host& host, const Programs& programs) {
   LoadRun run(host, programs);
-  fill_store(run, programs, scenario.sessions);
+  fill_store(run, host, programs, scenario.sessions);
   run.start_again();
   const std::size_t first = scenario.sessions;  // the stored ones have no agents
   run.assume_sessions(first);

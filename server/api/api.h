@@ -144,7 +144,6 @@ class Api final : public io::HttpHandler {
   Answer answer_inputs(Session* session);
   Answer answer_input(Session* session, std::string id, Result<TurnRow> done);
   Task<Result<TurnRow>> look_up_turn(Session* session, std::string id);
-  Task<void> wait_for_ending(Session* session, std::string turn, Duration time, StopToken gone);
 
   Answer list_interactions(ApiCall* call);
   Answer answer_interaction(ApiCall* call);

@@ -5,6 +5,7 @@
 #include <berth/server/api/body.h>
 #include <berth/server/api/conditional.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/api/waiting.h>
 #include <berth/server/sessions/json_members.h>
 #include <berth/server/sessions/rows_json.h>
 
@@ -64,6 +65,12 @@ Api::Answer Api::open_session(ApiCall* call) {
   request->project = call->caller.project;
   Result<OpenedSession> opened = co_await directory_.open(std::move(*request));
   if (!opened.has_value()) co_return problem(opened.error());
+  if (const Duration wait = wait_of(*call->request); wait.count() > 0) {
+    const auto up = [](const Session& session) { return !session.starting(); };
+    co_await wait_until(context_.reactor(), &*opened->session, up, wait, call->exchange->gone());
+    Result<void> in_log = co_await context_.journal.committed_or_refused();
+    if (!in_log.has_value()) co_return problem(in_log.error());
+  }
   io::HttpResponse response =
       json_response(opened->created ? 201 : 200, session_view_json(*opened->session));
   response.headers.emplace_back("Location", "/v1/sessions/" + opened->session->row().id);

@@ -2,10 +2,10 @@
 #include <berth/server/api/api.h>
 
 #include <berth/core/json_writer.h>
-#include <berth/io/awaitables.h>
 #include <berth/server/api/body.h>
 #include <berth/server/api/conditional.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/api/waiting.h>
 #include <berth/server/sessions/rows_json.h>
 
 #include <algorithm>
@@ -15,19 +15,7 @@ namespace berth::server {
 
 namespace {
 
-constexpr std::uint64_t kWaitMax = 600;  // seconds of Prefer: wait
 constexpr double kTimeoutMax = 366.0 * 24 * 3600;
-
-/// Seconds of `Prefer: wait=N`, 0 without.
-Duration wait_of(const io::HttpRequest& request) {
-  const std::string_view header = request.header("prefer");
-  const std::size_t at = header.find("wait=");
-  if (at == std::string_view::npos) return {};
-  std::string_view digits = header.substr(at + 5);
-  digits = digits.substr(0, digits.find_first_not_of("0123456789"));
-  const auto seconds = number_of("wait", digits, 0, kWaitMax);
-  return std::chrono::seconds(seconds.has_value() ? static_cast<long>(*seconds) : 0L);
-}
 
 io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& session) {
   io::HttpResponse response = json_response(status, turn_json(turn, session.row().id));
@@ -146,7 +134,11 @@ Api::Answer Api::take_turn(ApiCall* call, Session* of, TurnRequest request) {
   Result<void> committed = co_await context_.journal.committed();
   if (!committed.has_value()) co_return problem(committed.error());
   if (wait.count() > 0) {
-    co_await wait_for_ending(&session, turn->id, wait, call->exchange->gone());
+    const auto ended = [id = turn->id](const Session& one) {
+      const TurnRow* known = one.find_turn(id);
+      return known == nullptr || is_ended(known->state);
+    };
+    co_await wait_until(context_.reactor(), &session, ended, wait, call->exchange->gone());
     Result<TurnRow> now = co_await look_up_turn(&session, turn->id);
     if (now.has_value()) turn = std::move(*now);
   }
@@ -154,42 +146,6 @@ Api::Answer Api::take_turn(ApiCall* call, Session* of, TurnRequest request) {
       turn_response(wait.count() > 0 && is_ended(turn->state) ? 200 : 202, *turn, session);
   if (replayed) response.headers.emplace_back("Idempotent-Replayed", "true");
   co_return response;
-}
-
-namespace {
-
-/// Ends when a turn of a session has ended and that is in the log, when the time is over, or when
-/// nobody waits.
-class EndingWaiter final : public LogReader, public io::TimerOp, public StopListener {
- public:
-  EndingWaiter(Session& session, std::string turn, Executor& executor)
-      : over(executor), session_(session), turn_(std::move(turn)) {}
-
-  void on_log_grew() override {
-    const TurnRow* turn = session_.find_turn(turn_);
-    if (turn == nullptr || is_ended(turn->state)) over.set();
-  }
-  void on_timer() override { over.set(); }
-  void on_stop() override { over.set(); }
-
-  Event over;
-
- private:
-  Session& session_;
-  std::string turn_;
-};
-
-}  // namespace
-
-Task<void> Api::wait_for_ending(Session* session, std::string turn, Duration time, StopToken gone) {
-  EndingWaiter waiter(*session, std::move(turn), context_.reactor());
-  waiter.on_log_grew();
-  if (waiter.over.is_set()) co_return;
-  session->add_reader(waiter);
-  context_.reactor().arm(waiter, context_.reactor().clock().now() + time);
-  gone.listen(waiter);
-  co_await waiter.over.wait();
-  context_.reactor().disarm(waiter);
 }
 
 Task<Result<TurnRow>> Api::look_up_turn(Session* session, std::string id) {

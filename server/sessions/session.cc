@@ -107,6 +107,11 @@ void Session::opened(std::string_view fallback) {
   if (profile->warm && !context_.draining) (*binding(row_.agent))->attach();
 }
 
+bool Session::starting() const {
+  return std::any_of(bindings_.begin(), bindings_.end(),
+                     [](const auto& entry) { return entry.second->up() && !entry.second->live(); });
+}
+
 // --- turns ---
 
 Result<Binding*> Session::binding(std::string_view agent) {

@@ -84,6 +84,8 @@ class Session final : public LogWriter {
   Changes& changes() { return changes_; }
   std::map<std::string, std::unique_ptr<Binding>>& bindings() { return bindings_; }
   const std::map<std::string, std::unique_ptr<Binding>>& bindings() const { return bindings_; }
+  /// The process of an agent is on its way up (or out).
+  bool starting() const;
   /// Takes prompts, and is not about to be closed, archived or deleted.
   bool open() const { return row_.state == SessionState::open && !closing_; }
   /// Something was asked before the turn that runs, or that would run next.

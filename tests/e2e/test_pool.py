@@ -43,6 +43,18 @@ class Pool(unittest.TestCase):
         wait_until(lambda: len(events_of(client, session, "turn.ended")) == 20, 30)
         self.assertEqual(len(events_of(client, session, "agent.attached")), 1)
 
+    def test_a_warm_agent_can_be_waited_for_when_its_session_is_opened(self):
+        client = self.serve("queue_max = 64", '[agents.ready]\nlike = "scripted"\nwarm = true\n'
+                            '[agents.broken]\ncommand = "/bin/false"\nwarm = true\n')
+        wait = {"Prefer": "wait=20"}
+        ready = client.post("/v1/sessions", {"agent": "ready"}, headers=wait)["id"]
+        self.assertEqual([event.type for event in client.log(ready)], ["session.opened", "agent.attached"])
+        broken = client.post("/v1/sessions", {"agent": "broken"}, headers=wait)["id"]
+        self.assertEqual([event.type for event in client.log(broken)][-1], "agent.failed")
+        cold = client.post("/v1/sessions", {"agent": "scripted"}, headers=wait)["id"]
+        self.assertEqual([event.type for event in client.log(cold)], ["session.opened"], "nothing to wait for")
+        self.assertEqual(client.get("/v1/limits")["agents"]["live"], 1)
+
     def test_the_eleventh_takes_the_place_of_the_one_that_idled_longest(self):
         client = self.serve(f"agents_live_max = {CAP}")
         sessions = [client.open()["id"] for _ in range(CAP + 1)]

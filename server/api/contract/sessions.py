@@ -1,9 +1,10 @@
 """Sessions: open, list, end, and what their worktrees hold."""
 
 from schema import (BOOLEAN, COUNT, EDIT, ETAG, FRESH, IF_MATCH, IF_NONE_MATCH, KEY, RUN, STRING, TIME, VIEW, answer, array,
-                    described, enum, flag, number, operation, or_null, query, ref, request, response, strings)
+                    described, enum, flag, header, number, operation, or_null, query, ref, request, response, strings)
 
 TAG = "sessions"
+PREFER = header("Prefer", STRING, "`wait=30` waits up to 30 s until a `warm` agent is ready, or has failed.")
 LOCATION = {"Location": (STRING, "Where the session is.")}
 PERMISSION = enum("ask", "allow", "reject")
 LAUNCH = {"launch": ref("LaunchMode"), "launch_reason": STRING}
@@ -79,7 +80,7 @@ OPERATIONS = [
     operation("POST", "/v1/sessions", "openSession", "Open a session",
               {200: response("It is there already, with the same options", ref("Session"), LOCATION),
                201: response("It is new", ref("Session"), LOCATION)},
-              scope=RUN, tag=TAG, body=ref("OpenSession"), problems=(404, 409, 422, 504), parameters=[KEY],
+              scope=RUN, tag=TAG, body=ref("OpenSession"), problems=(404, 409, 422, 504), parameters=[KEY, PREFER],
               description="Idempotent for the same id and immutable options."),
     operation("GET", "/v1/sessions", "listSessions", "Sessions, newest first",
               {200: response("A page", ref("SessionList"))}, scope=VIEW, tag=TAG, problems=(422,), parameters=[
