@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <sstream>
 
 namespace berth::bench {
 
@@ -25,9 +26,12 @@ constexpr int kEndSeconds = 20;
 constexpr int kStartSeconds = 60;
 constexpr const char* kPortMark = "%PORT";
 
+/// What can be read of it: a file of a process that ends meanwhile gives an error in the middle.
 std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 /// The string member `key` of a flat line of JSON; empty if there is none.
