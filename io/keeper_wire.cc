@@ -186,7 +186,7 @@ bool fields(Visitor& visit, auto& m, const LaunchSpec*) {
          visit.field(m.limits.open_files) && visit.field(m.limits.user_processes) &&
          visit.field(m.limits.cpu_seconds) && visit.field(m.limits.tree_memory) &&
          visit.field(m.limits.tree_processes) && visit.field(m.limits.tree_cpu_percent) &&
-         confinement(visit, m.confinement);
+         visit.field(m.limits.count_memory) && confinement(visit, m.confinement);
 }
 
 template <typename Message>

@@ -20,7 +20,7 @@
 /// Descriptors travel with the packet whose messages want them, in the order of the messages.
 namespace berth::inline v0::io::keeper {
 
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 /// Bytes of a packet; well below the 200 KiB that a socket takes at once by default.
 inline constexpr std::size_t kPacketMax = std::size_t{64} * 1024;
 /// Bytes of a spec. The kernel's own bound for arguments and environment is 6 MiB at most.

@@ -61,6 +61,16 @@ class Files {
   virtual Result<void> lock_exclusively(const std::string& path) = 0;
 };
 
+/// What one look at a process, and at what it started, gave.
+struct VitalSigns {
+  bool stopped = false;  ///< By SIGSTOP or a debugger; of the process itself.
+  std::uint64_t cpu_microseconds = 0;
+  /// By the tree's control group where it has one with a counter (tree_memory.h); else the resident
+  /// pages of each process, those that they share for each.
+  std::uint64_t memory_bytes = 0;
+  bool counted_by_group = false;  ///< The former.
+};
+
 /// What the kernel says of processes.
 class ProcessTable {
  public:
@@ -71,6 +81,9 @@ class ProcessTable {
   };
   /// Error `not_found` when that very process (pid and start time) is gone.
   virtual Result<Usage> usage(ProcessId id) = 0;
+  /// Blocking, for a lane. `whole_tree` takes in what it started and has not let go of. Error
+  /// `not_found`, also when it has ended and waits for its parent.
+  virtual Result<VitalSigns> look(ProcessId id, bool whole_tree) = 0;
   virtual Usage self() = 0;
   virtual int own_pid() = 0;
 };

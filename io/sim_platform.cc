@@ -38,11 +38,17 @@ void SimPlatform::crash_soon(std::uint64_t operations, std::uint64_t jobs) {
 }
 
 Result<ProcessTable::Usage> SimPlatform::Table::usage(ProcessId id) {
+  Result<VitalSigns> signs = look(id, false);
+  if (!signs.has_value()) return fail(std::move(signs.error()));
+  return Usage{signs->memory_bytes, signs->cpu_microseconds};
+}
+
+Result<VitalSigns> SimPlatform::Table::look(ProcessId id, bool) {
   SimProcess* process = machine_.find_process(id.pid);
   if (process == nullptr || process->dead() || process->id() != id) {
     return fail(ErrorKind::not_found, "no_such_process", "process " + std::to_string(id.pid));
   }
-  return Usage{16 << 20, 1000};
+  return process->signs;
 }
 
 Result<std::vector<Address>> SimPlatform::Names::resolve(std::string_view host_and_port) {

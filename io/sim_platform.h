@@ -60,6 +60,7 @@ class SimPlatform final : public Platform {
     explicit Table(SimMachine& machine) : machine_(machine), own_pid_(machine.next_pid()) {}
     int own_pid() override { return own_pid_; }
     Result<Usage> usage(ProcessId id) override;
+    Result<VitalSigns> look(ProcessId id, bool whole_tree) override;
     Usage self() override { return Usage{64 << 20, 1'000'000}; }
 
    private:

@@ -5,6 +5,7 @@
 #include <berth/core/scope.h>
 #include <berth/core/stop.h>
 #include <berth/core/sync.h>
+#include <berth/io/platform.h>
 #include <berth/io/process_host.h>
 #include <berth/io/sim_files.h>
 #include <berth/io/sim_machine.h>
@@ -43,6 +44,9 @@ class SimProcess {
   Handle stdin_handle = kNoHandle;   ///< It reads.
   Handle stdout_handle = kNoHandle;  ///< It writes.
   Handle stderr_handle = kNoHandle;  ///< It writes.
+
+  /// What others see of it; its program says.
+  VitalSigns signs{false, 1000, 16 << 20, false};
 
   /// Stops when the process was killed.
   StopToken stop_token() { return stop_.token(); }

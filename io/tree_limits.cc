@@ -105,7 +105,8 @@ std::string describe(const LimitHomes& homes) {
     return otherwise;
   };
   return "memory" + by(homes.memory, " by RLIMIT_DATA of each process") + ", processes" +
-         by(homes.pids, " not") + ", cpu" + by(homes.cpu, " not");
+         by(homes.pids, " not") + ", cpu" + by(homes.cpu, " not") + "; their memory is counted" +
+         by(homes.memory, " by /proc");
 }
 
 ControllerHome find_cgroup1_home(std::string_view controller) {
@@ -160,6 +161,15 @@ Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits
       Bound{homes.cpu, limits.tree_cpu_percent, "cpu.cfs_quota_us", "cpu.max", quota,
             quota + " " + std::to_string(kPeriodUs), "cpu"}};
   TreeLimits made;
+  const auto enter = [&](const ControllerHome& home, std::string* folder) -> Result<void> {
+    *folder = home.own + "/" + name;
+    // Two controllers may share one hierarchy.
+    if (std::find(made.folders.begin(), made.folders.end(), *folder) != made.folders.end())
+      return {};
+    Result<void> folder_made = make_cgroup(*folder);
+    if (folder_made.has_value()) made.folders.push_back(*folder);
+    return folder_made;
+  };
   const auto set = [&](const Bound& bound) -> Result<void> {
     if (bound.home.kind == ControllerHome::Kind::version2) {
       return write_file(group + "/" + bound.file2, bound.text2);
@@ -172,13 +182,9 @@ Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits
       return fail(ErrorKind::unsupported, "no_limit",
                   std::string(bound.what) + " of a tree cannot be limited here");
     }
-    const std::string folder = bound.home.own + "/" + name;
-    // Two controllers may share one hierarchy.
-    if (std::find(made.folders.begin(), made.folders.end(), folder) == made.folders.end()) {
-      Result<void> folder_made = make_cgroup(folder);
-      if (!folder_made.has_value()) return folder_made;
-      made.folders.push_back(folder);
-    }
+    std::string folder;
+    Result<void> entered = enter(bound.home, &folder);
+    if (!entered.has_value()) return entered;
     return write_file(folder + "/" + bound.file1, bound.text1);
   };
   for (const Bound& bound : bounds) {
@@ -187,6 +193,10 @@ Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits
     if (done.has_value()) continue;
     for (const std::string& folder : made.folders) remove_cgroup(folder);
     return fail(std::move(done.error()));
+  }
+  if (limits.count_memory && homes.memory.kind == ControllerHome::Kind::version1) {
+    std::string folder;
+    static_cast<void>(enter(homes.memory, &folder));  // then it is counted by /proc
   }
   return made;
 }

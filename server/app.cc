@@ -33,6 +33,12 @@ std::string tag_of(const std::string& state_directory) {
   return tag;
 }
 
+LaunchSettings launch_settings(const Config& config) {
+  LaunchSettings settings = config.launch;
+  settings.count_memory = config.pool.agents_memory_max > 0;
+  return settings;
+}
+
 /// A server that was asked to stop does not wait for a store that refuses: what is waiting for a
 /// commit hears of it after one more attempt.
 class CloseOnStop final : private StopListener {
@@ -108,7 +114,7 @@ App::App(io::Platform& platform, Store& store, Workspaces& workspaces, Config co
       config_(std::move(config)),
       log_(log),
       tag_(tag_of(config_.state_directory)),
-      launches_(config_.launch, platform_.environment(), config_.state_directory),
+      launches_(launch_settings(config_), platform_.environment(), config_.state_directory),
       agents_(platform_, scanner_, launches_, config_.agents, config_.state_directory, tag_) {}
 
 App::~App() = default;

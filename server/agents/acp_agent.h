@@ -44,6 +44,9 @@ class AcpAgent final : public AgentPort, private AcpSeat {
   void end(bool at_once) override;
   Task<void> shutdown() override;
   bool live() const override { return state_ == State::live; }
+  io::ProcessId process() const override {
+    return process_ == nullptr ? io::ProcessId() : connection().process_id();
+  }
   std::string stderr_tail() const override;
   Abilities abilities() const override;
   bool takes_others() const override { return process_ == nullptr || process_->is_open(); }

@@ -106,7 +106,10 @@ Task<void> AcpAgent::run(AttachSpec spec) {
 Result<void> AcpAgent::take_seat(const AttachSpec& spec, GitFolders git_folders) {
   Result<AgentLaunch> launch = processes_.launch_spec(spec, std::move(git_folders));
   if (!launch.has_value()) return fail(std::move(launch.error()));
-  process_ = processes_.acquire();
+  process_ = processes_.acquire(spec.may_start);
+  if (process_ == nullptr) {
+    return fail(ErrorKind::unavailable, kNoSeat, "no process has a seat left for it");
+  }
   const bool is_new = process_->is_empty();
   process_->sit(*this);
   if (is_new) return process_->start(*launch);

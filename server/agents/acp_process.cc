@@ -5,7 +5,6 @@
 #include <berth/server/agents/acp2_messages.h>
 #include <berth/server/agents/acp_messages.h>
 #include <berth/server/agents/probe.h>
-#include <berth/server/agents/vital_signs.h>
 
 #include <algorithm>
 #include <optional>
@@ -181,12 +180,13 @@ AcpProcesses::AcpProcesses(io::Platform& platform, JsonScanner& scanner,
       directory_(std::move(directory)),
       tag_(std::move(tag)) {}
 
-std::shared_ptr<AcpProcess> AcpProcesses::acquire() {
+std::shared_ptr<AcpProcess> AcpProcesses::acquire(bool may_start) {
   std::erase_if(processes_, [](const auto& process) { return process.expired(); });
   for (const std::weak_ptr<AcpProcess>& held : processes_) {
     std::shared_ptr<AcpProcess> process = held.lock();
     if (process != nullptr && process->takes_seats()) return process;
   }
+  if (!may_start) return nullptr;
   auto process = std::make_shared<AcpProcess>(platform_, scanner_, profile_);
   processes_.push_back(process);
   return process;
@@ -206,8 +206,8 @@ Task<void> AcpProcesses::weigh() {
     // The whole tree: what we started may be no more than a wrapper.
     Result<std::uint64_t> bytes = co_await platform->offload().run(
         io::Lane::files, platform->reactor(), [platform, id]() -> Result<std::uint64_t> {
-          const std::optional<VitalSigns> signs = look_at_process(*platform, id, true);
-          return signs.has_value() ? signs->resident_bytes : 0;
+          const Result<io::VitalSigns> signs = platform->process_table().look(id, true);
+          return signs.has_value() ? signs->memory_bytes : 0;
         });
     const std::shared_ptr<AcpProcess> process = held.lock();
     if (process != nullptr && bytes.has_value()) process->weigh(*bytes);

@@ -132,8 +132,9 @@ class AcpProcesses {
   AcpProcesses(io::Platform& platform, JsonScanner& scanner, const LaunchPolicy& launches,
                const AgentProfile& profile, std::string directory, std::string tag);
 
-  /// One that takes a seat: one that runs, else a new one that its caller starts.
-  std::shared_ptr<AcpProcess> acquire();
+  /// One that takes a seat: one that runs, else, if that may be, a new one that its caller starts,
+  /// else null.
+  std::shared_ptr<AcpProcess> acquire(bool may_start);
   /// Looks at how big those that run have become, for acquire().
   Task<void> weigh();
   /// What to start for `spec`, which is one session of many where processes are shared.

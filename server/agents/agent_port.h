@@ -28,6 +28,9 @@ struct AttachSpec {
   std::string profile;
   std::string session_key;
   std::string project;            ///< Of the session.
+  /// False: only a process that serves its profile already will do, because the pool has no place
+  /// for one more. Where there is none with a seat left, the attach fails with kNoSeat.
+  bool may_start = true;
   std::string directory;          ///< Absolute; cwd of process and native session.
   std::string native_session_id;  ///< To resume; empty = none yet.
   std::string mode;               ///< Wanted mode id, empty = leave.
@@ -54,6 +57,9 @@ struct Attached {
   std::string agent_error;   ///< The agent's own error behind `reason`, raw JSON or empty.
   std::vector<std::string> config_failures;  ///< What of mode and config could not be restored.
 };
+
+/// The code of an attach that was not to start a process and found none to join.
+inline constexpr const char* kNoSeat = "no_seat";
 
 /// How attaching failed for good (nothing is left running).
 struct AttachFailure {
@@ -189,6 +195,9 @@ class AgentPort {
   virtual Task<void> shutdown() = 0;
 
   virtual bool live() const = 0;
+  /// The process that it attaches to, is attached to or leaves, from its start until nothing of it
+  /// is left; pid 0: none, or nobody but this can have it.
+  virtual io::ProcessId process() const { return {}; }
   /// Whether the process that it is attached to, one that serves many sessions, is open to more of
   /// them, if it has seats (generation.h).
   virtual bool takes_others() const { return true; }

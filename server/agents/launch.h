@@ -28,6 +28,7 @@ struct LaunchSettings {
   /// By project: what its sessions' agents may reach besides.
   std::map<std::string, std::vector<std::string>, std::less<>> project_egress;
   io::ProcessLimits limits;
+  bool count_memory = false;  ///< Of all agents: a limit of the pool wants to know it.
   // For `sandbox`; empty: it cannot be had.
   std::string bubblewrap;  ///< The program, absolute.
   std::string helper;      ///< berth-launch, absolute.

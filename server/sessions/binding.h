@@ -116,14 +116,14 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   void on_room() override;
 
   // In the pool (binding_pool.cc).
-  void on_start_granted() override;
+  void on_start_granted(bool joins) override;
   void on_start_refused(const Error& error) override;
   void on_eviction(std::string_view limit) override;
   PooledAgent pooled() const override;
   void leave_pool();
   // Its health (binding_health.cc).
   std::optional<Look> wanted_look() const override;
-  void on_look(const VitalSigns& signs) override;
+  void on_look(const io::VitalSigns& signs) override;
   void hear();
   void judge();
   bool owes_words() const;
@@ -141,6 +141,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   void note_failure(const AttachFailure& failure);
   void tell_failure(std::string_view type, const AttachFailure& failure, Duration retry_in);
   void after_end(std::string_view why);
+  void seek_place_again();
   void on_retry();
 
   SessionContext& context_;
@@ -149,6 +150,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   UsageMeter usage_;
   std::unique_ptr<AgentPort> port_;
   bool attaching_ = false;
+  bool joins_ = false;  // it starts no process of its own
   TimePoint attach_began_;
   std::vector<std::string> left_out_;  // of what the session asks for, before this attach
   int failures_ = 0;                   // starts that failed in a row
@@ -161,7 +163,7 @@ class Binding final : public Asker, private AgentSink, private RoomListener, pri
   TimePoint heard_{};   // last word of it, or last thing that was asked of it
   TimePoint worked_{};  // last look that found it had used the processor
   std::optional<TimePoint> stopped_since_;
-  VitalSigns last_signs_;
+  io::VitalSigns last_signs_;
   TimePoint pinged_{};        // or attached
   int unanswered_looks_ = 0;  // in a row at which an answer was overdue
   bool replace_ = false;      // it is ended for being wedged; another one starts

@@ -13,6 +13,9 @@ namespace berth::server {
 
 namespace {
 
+/// A process that two sessions are to share may take longer to prepare than the way to it.
+constexpr Duration kSeekAgain = std::chrono::milliseconds(20);
+
 std::vector<std::string> strings_in(std::string_view json) {
   std::vector<std::string> strings;
   const Result<JsonDoc> doc = JsonDoc::parse(json.empty() ? std::string_view("[]") : json);
@@ -45,7 +48,7 @@ void Binding::attach() {
   context_.pool.want(*this);
 }
 
-void Binding::on_start_granted() {
+void Binding::on_start_granted(bool joins) {
   if (port_ == nullptr) {
     Result<std::unique_ptr<AgentPort>> made = context_.agents.make(row_.agent, *this);
     if (!made.has_value()) {
@@ -56,12 +59,14 @@ void Binding::on_start_granted() {
     port_ = std::move(*made);
   }
   attaching_ = true;
+  joins_ = joins;
   attach_began_ = context_.reactor().clock().now();
   gone_.reset();
   ++row_.attach_epoch;
   save();
   AttachSpec spec;
   spec.attach_epoch = row_.attach_epoch;
+  spec.may_start = !joins;
   spec.profile = row_.agent;
   spec.session_key = session_.row().key;
   spec.project = session_.row().project;
@@ -216,6 +221,7 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
   if (is_late(attach_epoch)) return;
   attaching_ = false;
   row_.pid = 0;
+  if (std::string_view(failure.error.code) == kNoSeat && !ending_) return seek_place_again();
   row_.state = BindingState::crashed;
   ++failures_;
   if (failure.error.kind == ErrorKind::timed_out) ++timeouts_;
@@ -248,6 +254,14 @@ void Binding::on_attach_failed(std::int64_t attach_epoch, AttachFailure failure)
     return;
   }
   after_end(failure.error.message);
+}
+
+/// The process that it was to join takes nobody any more. No start has failed: none was made.
+void Binding::seek_place_again() {
+  leave_pool();
+  if (std::exchange(attach_when_gone_, false) || wanted()) {
+    context_.reactor().arm(retry_, context_.reactor().clock().now() + kSeekAgain);
+  }
 }
 
 void Binding::on_retry() {

@@ -25,7 +25,7 @@ std::optional<Look> Binding::wanted_look() const {
   return Look{process, true};
 }
 
-void Binding::on_look(const VitalSigns& signs) {
+void Binding::on_look(const io::VitalSigns& signs) {
   const TimePoint now = context_.reactor().clock().now();
   if (signs.cpu_microseconds != last_signs_.cpu_microseconds) worked_ = now;
   if (!signs.stopped) {

@@ -9,10 +9,11 @@ PooledAgent Binding::pooled() const {
   const AgentProfile* profile = context_.agents.find(row_.agent);
   PooledAgent facts;
   facts.project = session_.row().project;
-  facts.process = row_.pid;
+  facts.process = row_.pid != 0 || port_ == nullptr ? row_.pid : port_->process().pid;
+  facts.may_start = !joins_;
   facts.pinned = profile->pinned;
   facts.since = since_;
-  facts.memory_bytes = last_signs_.resident_bytes;
+  facts.memory_bytes = last_signs_.memory_bytes;
   facts.wedged = diagnosis_.health == Health::stalled;
   // Nobody joins a process of an old generation: those that are left there are among themselves.
   const bool joinable = port_ == nullptr || port_->takes_others();

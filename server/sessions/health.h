@@ -2,7 +2,6 @@
 #pragma once
 
 #include <berth/core/clock.h>
-#include <berth/server/agents/vital_signs.h>
 
 #include <cstdint>
 #include <optional>

@@ -10,7 +10,8 @@ namespace berth::server {
 
 namespace {
 
-using Found = std::map<int, std::pair<std::uint64_t, VitalSigns>>;  // by pid, with its start time
+using Found =
+    std::map<int, std::pair<std::uint64_t, io::VitalSigns>>;  // by pid, with its start time
 
 /// Nothing when the lane is full: the next look comes soon enough.
 Task<Found> look_at_all(SessionContext* context, std::vector<Look> looks) {
@@ -19,7 +20,8 @@ Task<Found> look_at_all(SessionContext* context, std::vector<Look> looks) {
       io::Lane::files, platform->reactor(), [platform, looks = std::move(looks)]() {
         Found signs_of;
         for (const Look& look : looks) {
-          const auto signs = look_at_process(*platform, look.process, look.whole_tree);
+          const Result<io::VitalSigns> signs =
+              platform->process_table().look(look.process, look.whole_tree);
           if (signs) signs_of[look.process.pid] = {look.process.start_time, *signs};
         }
         return Result<Found>(std::move(signs_of));

@@ -47,20 +47,20 @@ void Pool::want(PoolMember& member) {
   ++size_;
   ++waiting_;
   if (at_once) {
-    grant(member);
+    grant(member, false);
   } else {
     look_soon();
   }
 }
 
-void Pool::grant(PoolMember& member) {
+void Pool::grant(PoolMember& member, bool joins) {
   BERTH_ASSERT(member.waiting_);
   member.waiting_ = false;
   member.starting_ = true;
   --waiting_;
   ++starting_;
   ++stats_.starts;
-  member.on_start_granted();
+  member.on_start_granted(joins);
 }
 
 void Pool::started(PoolMember& member) {
@@ -126,7 +126,7 @@ void Pool::apply(const PoolPlan& plan, const std::vector<PoolMember*>& members) 
     if (!member.linked() || member.waiting_ == (action.step == PoolStep::evict)) continue;
     switch (action.step) {
       case PoolStep::start:
-        grant(member);
+        grant(member, action.joins);
         break;
       case PoolStep::evict:
         ++stats_.evicted[action.limit];

@@ -23,8 +23,9 @@ struct Look {
 /// One agent's part in a session, as the pool sees it; in the pool from want() to gone().
 class PoolMember : public ListNode {
  public:
-  /// A place is there: start now. May come within want().
-  virtual void on_start_granted() = 0;
+  /// Start now. May come within want(). `joins`: only in a process that serves others of the
+  /// profile; there is no place for one more.
+  virtual void on_start_granted(bool joins) = 0;
   /// Nobody made room in time; not in the pool any more.
   virtual void on_start_refused(const Error& error) = 0;
   /// Must end in order; it is idle. `limit` names why.
@@ -34,7 +35,7 @@ class PoolMember : public ListNode {
 
   /// Its process, if there is a reason to look at it now.
   virtual std::optional<Look> wanted_look() const = 0;
-  virtual void on_look(const VitalSigns& signs) = 0;
+  virtual void on_look(const io::VitalSigns& signs) = 0;
 
   bool waits_to_start() const { return waiting_; }
 
@@ -90,7 +91,7 @@ class Pool final : private io::TimerOp {
   void on_timer() override;
   void look_soon();
   void look_at(TimePoint when);
-  void grant(PoolMember& member);
+  void grant(PoolMember& member, bool joins);
   void apply(const PoolPlan& plan, const std::vector<PoolMember*>& members);
   bool anything_goes(const PooledAgent& wanting) const;
 

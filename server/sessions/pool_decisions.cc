@@ -36,9 +36,13 @@ class Planner {
   Planner(const std::vector<PooledAgent>& agents, TimePoint now, const PoolLimits& limits)
       : agents_(agents), now_(now), limits_(limits) {
     for (std::size_t i = 0; i < agents.size(); ++i) {
-      if (agents[i].phase == AgentPhase::waiting) continue;
       if (agents[i].phase == AgentPhase::starting) ++starting_;
-      take_place(i);
+    }
+    // Who waits for a seat finds it only when all processes are known, those to come included.
+    for (const Share share : {Share::process, Share::place, Share::seat}) {
+      for (std::size_t i = 0; i < agents.size(); ++i) {
+        if (share_of(agents[i]) == share) take_place(i, share);
+      }
     }
   }
 
@@ -53,9 +57,24 @@ class Planner {
   }
 
  private:
-  void take_place(std::size_t index) {
+  enum class Share : std::uint8_t {
+    process,  ///< It is in one.
+    place,    ///< It is to have one of its own.
+    seat,     ///< It is to join one; if that is gone meanwhile, it starts none.
+    none,     ///< It waits.
+  };
+
+  static Share share_of(const PooledAgent& agent) {
+    if (agent.phase == AgentPhase::waiting) return Share::none;
+    if (agent.process != 0) return Share::process;
+    return agent.may_start ? Share::place : Share::seat;
+  }
+
+  void take_place(std::size_t index, Share share) {
     const PooledAgent& agent = agents_[index];
-    Place& place = place_of(agent);
+    Place* const found = place_of(agent, share);
+    if (found == nullptr) return;
+    Place& place = *found;
     place.agents.push_back(index);
     ++place.seats;
     place.project = agent.project;
@@ -67,16 +86,16 @@ class Planner {
     place.last_used = std::max(place.last_used, agent.since);
   }
 
-  Place& place_of(const PooledAgent& agent) {
+  Place* place_of(const PooledAgent& agent, Share share) {
     for (Place& place : places_) {
-      const bool same = agent.process != 0 && place.process == agent.process;
-      const bool unknown = agent.process == 0 || place.process == 0;
-      if (same || (unknown && place.takes(agent.shared_by))) return place;
+      if (share == Share::process && place.process == agent.process) return &place;
+      if (share == Share::seat && !place.ending && place.takes(agent.shared_by)) return &place;
     }
+    if (share == Share::seat) return nullptr;
     Place& place = places_.emplace_back();
     place.shared_by = agent.shared_by;
     place.seats_max = agent.seats_max;
-    return place;
+    return &place;
   }
 
   void look_again(TimePoint when) {
@@ -172,12 +191,13 @@ class Planner {
     const PooledAgent& agent = agents_[index];
     if (agent.not_before > now_) return look_again(agent.not_before);
     const char* limit = nullptr;
-    const Room room = joins_others(agent) ? Room::free : room_for(agent, &limit);
+    const bool joins = joins_others(agent);
+    const Room room = joins ? Room::free : room_for(agent, &limit);
     if (room == Room::none) return block(index, limit);
     if (room == Room::soon || starting_ >= limits_.agents_starting_max) return;
     ++starting_;
-    take_place(index);
-    plan_.actions.push_back({PoolStep::start, index, nullptr});
+    take_place(index, joins ? Share::seat : Share::place);
+    plan_.actions.push_back({PoolStep::start, index, nullptr, joins});
   }
 
   void block(std::size_t index, const char* limit) {

@@ -43,6 +43,7 @@ struct PooledAgent {
   AgentPhase phase = AgentPhase::idle;
   std::string_view project;
   int process = 0;             ///< Pid; agents of one process share a place. 0: none yet.
+  bool may_start = true;       ///< Starting: its place is for a process of its own; else a seat.
   std::string_view shared_by;  ///< Who may join a process that is there: its profile; else empty.
   std::size_t seats_max = 0;   ///< How many may share one process; 0: any number.
   bool pinned = false;         ///< Never ended for idling or for others.
@@ -59,6 +60,7 @@ struct PoolAction {
   PoolStep step = PoolStep::start;
   std::size_t agent = 0;        ///< Index into what was given.
   const char* limit = nullptr;  ///< Why it is evicted or refused: a limit's name, or "wedged".
+  bool joins = false;           ///< It is started in a process that is there or begins already.
 };
 
 struct PoolPlan {
@@ -68,8 +70,9 @@ struct PoolPlan {
   std::optional<TimePoint> again;  ///< Time alone changes the plan then.
 };
 
-/// Waiting agents are served in the given order. The least recently used idle ones make place; busy
-/// and pinned ones never do. A start for which one was evicted follows when that one is gone.
+/// Places are counted, never guessed: one for each process, and one for each start that may make
+/// one. Waiting agents are served in the given order. The least recently used idle ones make place;
+/// busy and pinned ones never do. A start for which one was evicted follows when that one is gone.
 PoolPlan plan_pool(const std::vector<PooledAgent>& agents, TimePoint now, const PoolLimits& limits);
 
 /// The limit for which one more start would have to wait for somebody who is busy; null: none.

@@ -3,16 +3,20 @@
 
 import os
 import sys
+import tempfile
 import threading
+import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import Problem, session_path, text_of
-from berth_server import Server, wait_until
+from berth_server import BINARY, Server, processes_with, wait_until
 from summary import figure, main
 
 CAP = 10
+AGENT = os.path.join(os.path.dirname(os.path.dirname(BINARY)), "bench/agents/berth-scripted-agent")
 
 
 def events_of(client, session, kind):
@@ -116,28 +120,71 @@ class Pool(unittest.TestCase):
         self.assertEqual(events_of(client, session, "agent.attached")[-1].data["rung"], "resume")
 
     def test_memory_is_freed_by_the_one_that_idled_longest_and_never_by_a_busy_one(self):
-        probe = self.serve("queue_max = 64")
-        session = probe.open()["id"]
-        probe.prompt(session, "say hello", wait=20)
-        one = probe.agents(session)[0]["rss_bytes"]
-        cap = one * 5 // 2
-        client = self.serve(f"agents_memory_max = {cap}\nstall_after = 1")
-        idle = [client.open()["id"] for _ in range(3)]
-        for n, session in enumerate(idle):
-            client.prompt(session, f"remember word{n}", wait=20)
-        wait_until(lambda: events_of(client, idle[0], "agent.evicted"), 20, lambda: client.get("/v1/limits"))
-        self.assertEqual(events_of(client, idle[0], "agent.evicted")[0].data["limit"], "agents_memory_max")
-        wait_until(lambda: 0 < client.get("/v1/limits")["agents"]["memory_bytes"] < cap)
-        self.assertEqual([self.live(client, s) for s in idle], [[], ["scripted"], ["scripted"]])
-        for session in reversed(idle):  # the third starts when none is idle any more
-            client.prompt(session, "hang")
-        wait_until(lambda: client.get("/v1/limits")["agents"]["memory_bytes"] >= cap, 20,
-                   lambda: client.get("/v1/limits"))
-        with self.assertRaises(Problem) as refused:
-            client.prompt(client.open()["id"], "say hello")
-        self.assertEqual(refused.exception.body["limit"], "agents_memory_max")
-        figure("bytes of one agent, of the limit, of three busy ones",
-               (one, cap, client.get("/v1/limits")["agents"]["memory_bytes"]))
+        # What an agent has started counts: the shell below holds 30 MB, the agent itself next to nothing.
+        held = 30_000_000
+        cap = held * 5 // 2
+        hold = f"x=$(head -c {held} /dev/zero | tr '\\\\0' x); {AGENT} --sessions $0; : ${{#x}}"
+        with tempfile.TemporaryDirectory(prefix="berth-heavy-") as memory:
+            profile = (f'[agents.heavy]\ncommand = "/bin/sh"\nargs = ["-c", "{hold}", "{memory}"]\n'
+                       f'launch = "none"\n')
+            client = self.serve(f"agents_memory_max = {cap}\nstall_after = 1", profile)
+            idle = [client.open(agent="heavy")["id"] for _ in range(3)]
+            for n, session in enumerate(idle):
+                client.prompt(session, f"remember word{n}", wait=20)
+            wait_until(lambda: events_of(client, idle[0], "agent.evicted"), 20, lambda: client.get("/v1/limits"))
+            self.assertEqual(events_of(client, idle[0], "agent.evicted")[0].data["limit"], "agents_memory_max")
+            wait_until(lambda: held * 2 < client.get("/v1/limits")["agents"]["memory_bytes"] < cap, 20,
+                       lambda: client.get("/v1/limits"))
+            self.assertEqual([self.live(client, s) for s in idle], [[], ["heavy"], ["heavy"]])
+            for session in reversed(idle):  # the third starts when none is idle any more
+                client.prompt(session, "hang")
+            wait_until(lambda: client.get("/v1/limits")["agents"]["memory_bytes"] >= cap, 20,
+                       lambda: client.get("/v1/limits"))
+            with self.assertRaises(Problem) as refused:
+                client.prompt(client.open(agent="heavy")["id"], "say hello")
+            self.assertEqual(refused.exception.body["limit"], "agents_memory_max")
+            counted = client.get("/v1/info")["process_kill"].split("their memory is counted ")[1].split(" (")[0]
+            figure("bytes that each agent holds, the limit, three busy ones as counted " + counted,
+                   (held, cap, client.get("/v1/limits")["agents"]["memory_bytes"]))
+
+    def test_never_an_eleventh_process_when_fifty_start_at_once(self):
+        # Processes for three sessions each, of which one serves four at most: so many cannot join.
+        with tempfile.TemporaryDirectory(prefix="berth-crowd-") as folder:
+            profile = (f'[agents.crowd]\ncommand = "{AGENT}"\nargs = ["--sessions", "{folder}"]\n'
+                       f'launch = "none"\nenv = {{ CROWD_TEST = "{folder}" }}\nsessions_per_process = 3\nserver_sessions_max = 4\n'
+                       f'[agents.lone]\ncommand = "{AGENT}"\nargs = ["--sessions", "{folder}"]\n'
+                       f'launch = "none"\nenv = {{ CROWD_TEST = "{folder}" }}\n')
+            client = self.serve(f"agents_live_max = {CAP}", profile)
+            sessions = [client.open(agent="lone" if n % 5 == 0 else "crowd")["id"] for n in range(50)]
+            most, over = 0, threading.Event()
+
+            def watch():
+                nonlocal most
+                while not over.is_set():
+                    most = max(most, len(processes_with(f"CROWD_TEST={folder}")))
+
+            def work(session):
+                for n in range(4):
+                    while True:
+                        try:
+                            ended = client.prompt(session, f"say {n}\nsleep 20", wait=60)
+                            break
+                        except Problem as refused:
+                            self.assertEqual((refused.status, refused.body.get("limit")), (503, "agents_live_max"))
+                            time.sleep(0.05)
+                    self.assertEqual(ended["state"], "completed", ended)
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            with ThreadPoolExecutor(len(sessions)) as pool:
+                done = list(pool.map(work, sessions))
+            over.set()
+            watcher.join()
+            self.assertEqual(len(done), len(sessions))
+            self.assertLessEqual(most, CAP)
+            pool = client.get("/v1/limits")["agents"]
+            figure("fifty sessions, four turns each: most processes at once of ten, starts, evictions",
+                   (most, pool["starts"], pool["evicted"]))
 
     def test_a_turn_outlives_the_idle_time(self):
         client = self.serve("agents_idle_ttl = 0.2")

@@ -42,6 +42,9 @@ class Agent final : public AgentPort, private ServerClient, private TrackerSink 
   void end(bool at_once) override;
   Task<void> shutdown() override;
   bool live() const override { return state_ == State::live; }
+  io::ProcessId process() const override {
+    return server_ == nullptr ? io::ProcessId() : server_->process_id();
+  }
   bool takes_others() const override {
     return server_ == nullptr || servers_.takes_sessions(*server_);
   }

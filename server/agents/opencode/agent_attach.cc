@@ -49,7 +49,8 @@ Task<void> Agent::run(AttachSpec spec) {
   AttachFailure failure;
   Attached attached;
   Result<void> ready;
-  Result<Server*> server = co_await servers_.acquire(&failure.stderr_tail, stop_->token());
+  Result<Server*> server =
+      co_await servers_.acquire(spec.may_start, &failure.stderr_tail, stop_->token());
   if (server.has_value()) {
     server_ = *server;
     attached.process = server_->process_id();
@@ -100,7 +101,7 @@ Task<AgentExit> Agent::leave() {
     ServerClient& self = *this;
     server_->remove(self);
     exit.stderr_tail = server_->stderr_tail();
-    servers_.release(server_);
+    co_await servers_.release(server_);
   }
   if (server_exit_) exit = *server_exit_;
   exit.expected = expected_end_;

@@ -32,9 +32,10 @@ bool Servers::takes_sessions(const Server& server) const {
   return current_ != nullptr && current_->server.get() == &server && takes_sessions(*current_);
 }
 
-Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop) {
+Task<Result<Server*>> Servers::acquire(bool may_start, std::string* stderr_tail, StopToken stop) {
   if (closing_) co_return fail(ErrorKind::cancelled, "stopping", "berth is stopping");
   if (current_ == nullptr || !takes_sessions(*current_)) {
+    if (!may_start) co_return fail(ErrorKind::unavailable, kNoSeat, "no server takes it");
     ++generation_;
     auto server = std::make_unique<Server>(platform_, launches_, profile_, directory_,
                                            tag_ + "-oc" + std::to_string(generation_));
@@ -53,19 +54,21 @@ Task<Result<Server*>> Servers::acquire(std::string* stderr_tail, StopToken stop)
     error = make_error(ErrorKind::unavailable, "agent_ended", "opencode serve ended");
   }
   *stderr_tail = server->stderr_tail();
-  release(server);
+  co_await release(server);
   co_return fail(std::move(error));
 }
 
-void Servers::release(Server* server) {
+Task<void> Servers::release(Server* server) {
   const auto found = std::find_if(hosted_.begin(), hosted_.end(), [&](const Hosted& hosted) {
     return hosted.server.get() == server;
   });
   BERTH_ASSERT(found != hosted_.end() && found->users > 0);
-  if (--found->users > 0) return;
-  if (current_ == &*found) current_ = nullptr;
+  if (--found->users > 0) co_return;
+  Hosted* const hosted = &*found;
+  if (current_ == hosted) current_ = nullptr;
   server->kill();
-  found->unused.set();
+  co_await server->ended().wait();
+  hosted->unused.set();
 }
 
 Task<void> Servers::host(Hosted* hosted) {

@@ -27,9 +27,11 @@ class Servers {
           std::string directory, std::string tag);
 
   /// A server that takes sessions, started if need be (two callers, one start); give it back with
-  /// release(). Errors: of the start (its stderr is in `stderr_tail` then), `cancelled`.
-  Task<Result<Server*>> acquire(std::string* stderr_tail, StopToken stop);
-  void release(Server* server);
+  /// release(). Errors: kNoSeat where none may be started, those of the start (its stderr is in
+  /// `stderr_tail` then), `cancelled`.
+  Task<Result<Server*>> acquire(bool may_start, std::string* stderr_tail, StopToken stop);
+  /// Ends it with its last user, who waits until nothing of it is left.
+  Task<void> release(Server* server);
   /// Whether acquire() would give it to one more.
   bool takes_sessions(const Server& server) const;
 

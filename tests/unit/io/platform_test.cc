@@ -6,6 +6,7 @@
 #include <berth/io/platform_linux.h>
 #include <berth/io/process_table.h>
 #include <berth/io/resolver.h>
+#include <berth/io/tree_memory.h>
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -140,6 +141,69 @@ TEST(CgroupHome, SaysWhyThereIsNone) {
             "this process's group /../x is outside of its namespace");
   EXPECT_EQ(parse_cgroup_home(kPartOfHost, "0::/other\n").error().message,
             "this process's group /other is outside of the mount /sys/fs/cgroup");
+}
+
+/// "FOLDER" for version 2, "1:FOLDER" for version 1.
+std::vector<std::string> groups_of(std::string_view mountinfo, std::string_view proc_cgroup) {
+  std::vector<std::string> folders;
+  for (const MemoryGroup& group : memory_groups_of(mountinfo, proc_cgroup, "berth.")) {
+    folders.push_back((group.version1 ? "1:" : "") + group.folder);
+  }
+  return folders;
+}
+
+TEST(TreeMemory, IsCountedByTheGroupOfTheTreeAndByNoLargerOne) {
+  const std::string with_memory1 =
+      std::string(kHybridHost) +
+      "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+  struct Row {
+    const char* name;
+    std::string mounts;
+    const char* cgroup;
+    std::vector<std::string> groups;
+  };
+  const Row rows[] = {
+      {"its own",
+       kPlainHost,
+       "0::/b.service/berth.tag.1.2\n",
+       {"/sys/fs/cgroup/b.service/berth.tag.1.2"}},
+      {"one that it made in its own",
+       kPlainHost,
+       "0::/b.service/berth.tag.1.2/inner/berth.x\n",
+       {"/sys/fs/cgroup/b.service/berth.tag.1.2"}},
+      {"only berth's", kPlainHost, "0::/b.service\n", {}},
+      {"a name that only looks so", kPlainHost, "0::/noberth.tag\n", {}},
+      {"in a container", kPartOfHost, "0::/pods/a/berth.t.1.2\n", {"/sys/fs/cgroup/berth.t.1.2"}},
+      {"both versions",
+       with_memory1,
+       "4:memory:/x/berth.t.1.2\n0::/berth.t.1.2\n",
+       {"/sys/fs/cgroup/uni fied/berth.t.1.2", "1:/sys/fs/cgroup/memory/x/berth.t.1.2"}},
+      {"version 1 alone",
+       with_memory1,
+       "4:memory:/x/berth.t.1.2\n0::/\n",
+       {"1:/sys/fs/cgroup/memory/x/berth.t.1.2"}},
+      {"another controller", with_memory1, "4:cpu:/berth.t.1.2\n0::/\n", {}},
+      {"none mounted", "", "0::/berth.t.1.2\n", {}},
+  };
+  for (const Row& row : rows) EXPECT_EQ(groups_of(row.mounts, row.cgroup), row.groups) << row.name;
+}
+
+TEST(TreeMemory, LeavesOutPagesOfFilesThatTheKernelTakesBack) {
+  EXPECT_EQ(memory_in_use("5000\n", "anon 10\ninactive_file 1500\nactive_file 7\n", false), 3500U);
+  EXPECT_EQ(memory_in_use("5000\n", "inactive_file 9\ntotal_inactive_file 1500\n", true), 3500U);
+  EXPECT_EQ(memory_in_use("5000\n", "", false), 5000U);
+  EXPECT_EQ(memory_in_use("100\n", "inactive_file 300\n", false), 0U) << "read one after the other";
+  EXPECT_EQ(memory_in_use("", "inactive_file 300\n", false), std::nullopt);
+}
+
+TEST(ProcessTableOfProc, LooksAtALivingProcessAndAtNoOther) {
+  ProcProcessTable table;
+  const ProcessId self = read_proc_stat(table.own_pid())->id;
+  const VitalSigns alone = *table.look(self, false);
+  EXPECT_GT(alone.memory_bytes, 1U << 20);
+  EXPECT_GT(table.look(self, true)->memory_bytes, alone.memory_bytes / 2);
+  EXPECT_FALSE(alone.stopped);
+  EXPECT_EQ(table.look({self.pid, self.start_time + 1}, true).error().kind, ErrorKind::not_found);
 }
 
 TEST(ProcessTableOfProc, KnowsThisProcessAndOnlyThisOne) {

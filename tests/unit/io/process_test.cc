@@ -5,6 +5,7 @@
 #include <berth/io/orphans.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_keeper.h>
+#include <berth/io/process_table.h>
 #include <berth/io/tree_limits.h>
 
 #include <dirent.h>
@@ -188,6 +189,36 @@ TEST_P(ProcessHosts, LimitsTheMemoryOfATree) {
   ASSERT_NE(child.process, nullptr) << child.error.message;
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.out.text.find("survived 60000000"), std::string::npos);
+}
+
+TEST_P(ProcessHosts, CountsTheMemoryOfATreeAndSaysByWhat) {
+  const Census before = count();
+  {
+    // What is large is a child of what was started.
+    LaunchSpec spec = shell(
+        "(x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo held ${#x}; sleep 1000; :) & wait");
+    spec.limits.count_memory = true;
+    Child child(loop, *host, spec);
+    ASSERT_NE(child.process, nullptr) << child.error.message;
+    ASSERT_TRUE(child.wait_for_output("held 30000000"));
+    ProcProcessTable table;
+    const Result<VitalSigns> tree = table.look(child.id, true);
+    const Result<VitalSigns> alone = table.look(child.id, false);
+    ASSERT_TRUE(tree.has_value() && alone.has_value());
+    EXPECT_GT(tree->memory_bytes, 30'000'000U);
+    EXPECT_LT(tree->memory_bytes, 120'000'000U);
+    EXPECT_LT(alone->memory_bytes, 15'000'000U);
+    const bool by_group = host->describe().find("counted by cgroup") != std::string::npos;
+    EXPECT_EQ(tree->counted_by_group, by_group) << host->describe();
+    EXPECT_FALSE(alone->counted_by_group);
+    child.process->kill_tree();
+    ASSERT_TRUE(child.finish());
+  }
+  EXPECT_EQ(count(), before);
+  const ControllerHome home = find_cgroup1_home("memory");
+  if (home.kind == ControllerHome::Kind::version1) {
+    EXPECT_TRUE(find_cgroups(home.mount, "berth." + test_tag("")).empty());
+  }
 }
 
 TEST_P(ProcessHosts, LimitsTheNumberOfProcessesOfATreeOrSaysThatItCannot) {

@@ -56,6 +56,7 @@ class AcpShared : public testing::Test {
     AttachSpec spec = rig.spec();
     spec.session_key = "key" + std::to_string(index);
     spec.native_session_id = native;
+    spec.may_start = may_start;
     if (agents.at(index) == nullptr) agents.at(index) = rig.another(sinks.at(index));
     agents.at(index)->attach(spec);
   }
@@ -69,6 +70,7 @@ class AcpShared : public testing::Test {
   }
 
   int made = 0;
+  bool may_start = true;
   AcpRig rig;
   std::array<HeardSink, 3> sinks;
   std::array<std::unique_ptr<AcpAgent>, 3> agents;
@@ -107,6 +109,26 @@ TEST_F(AcpShared, AProcessThatHasServedEnoughTakesNoFurtherSessionAndEndsWithIts
   agents[0]->end(false);
   rig.settle();
   EXPECT_EQ(rig.machine.live_processes(), 1U);
+}
+
+TEST_F(AcpShared, WhoMayStartNoneTakesASeatThatIsThereOrComesBack) {
+  script(end_turns);
+  may_start = false;
+  attach(0);
+  rig.settle();
+  EXPECT_STREQ(sinks[0].failure.error.code, kNoSeat);
+  EXPECT_EQ(rig.machine.live_processes(), 0U);
+  may_start = true;
+  attach(0);
+  EXPECT_GT(agents[0]->process().pid, 0) << "its process is known before it answers";
+  may_start = false;
+  attach(1);
+  attach(2);
+  rig.settle();
+  EXPECT_EQ(sinks[1].attached.process.pid, sinks[0].attached.process.pid);
+  EXPECT_STREQ(sinks[2].failure.error.code, kNoSeat) << "there were two seats";
+  EXPECT_EQ(rig.machine.live_processes(), 1U);
+  EXPECT_EQ(agents[2]->process().pid, 0);
 }
 
 TEST_F(AcpShared, AnOldProcessTakesNoFurtherSession) {

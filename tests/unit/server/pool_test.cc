@@ -45,6 +45,11 @@ PooledAgent sharing(PooledAgent made, std::size_t seats_max = 0) {
   return made;
 }
 
+PooledAgent joining(PooledAgent made) {
+  made.may_start = false;
+  return made;
+}
+
 PooledAgent later(PooledAgent made, int second) {
   made.not_before = at(second);
   return made;
@@ -94,6 +99,7 @@ std::string text_of(const PoolPlan& plan) {
   for (const PoolAction& action : plan.actions) {
     const char* const verbs[] = {"start ", "evict ", "refuse "};
     say(verbs[static_cast<unsigned char>(action.step)] + std::to_string(action.agent) +
+        (action.joins ? " in one" : "") +
         (action.limit == nullptr ? "" : " " + std::string(action.limit)));
   }
   for (const auto& [index, limit] : plan.blocked) {
@@ -243,7 +249,7 @@ TEST(PoolPlans, AgentsOfOneProcessShareAPlace) {
        {one, works, sharing(agent(kWaiting))},
        20,
        limits(1),
-       "start 2; again 1801"},
+       "start 2 in one; again 1801"},
       {"they end together",
        {one, two, agent(kWaiting)},
        20,
@@ -258,12 +264,12 @@ TEST(PoolPlans, AgentsOfOneProcessShareAPlace) {
        {sharing(agent(kWaiting)), sharing(agent(kWaiting)), agent(kWaiting)},
        20,
        limits(2),
-       "start 0; start 1; start 2"},
+       "start 0; start 1 in one; start 2"},
       {"a process has so many seats",
        {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2)},
        20,
        limits(1),
-       "start 1; blocked 2 agents_live_max; again 300"},
+       "start 1 in one; blocked 2 agents_live_max; again 300"},
       {"an old generation takes nobody, and is one process still",
        {agent(kBusy, 0, 7), agent(kIdle, 1, 7), sharing(agent(kWaiting), 2)},
        20,
@@ -290,12 +296,54 @@ TEST(PoolPlans, AgentsOfOneProcessShareAPlace) {
        {sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2), sharing(agent(kWaiting), 2)},
        20,
        limits(2),
-       "start 0; start 1; start 2"},
+       "start 0; start 1 in one; start 2"},
       {"and no more",
-       {sharing(agent(kStarting), 2), sharing(agent(kStarting), 2), sharing(agent(kWaiting), 2)},
+       {sharing(agent(kStarting), 2), joining(sharing(agent(kStarting), 2)),
+        sharing(agent(kWaiting), 2)},
        20,
        limits(1),
        "blocked 2 agents_live_max; again 300"},
+  });
+}
+
+TEST(PoolPlans, AStartThatMayMakeAProcessIsOneUntilItIsKnownWhere) {
+  const PooledAgent waits = sharing(agent(kWaiting, 20), 2);
+  expect({
+      {"it was granted when the process was full, in which a seat is free now",
+       {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kStarting), 2), agent(kWaiting, 20)},
+       20,
+       limits(2),
+       "blocked 2 agents_live_max; again 320"},
+      {"whichever comes first in the list",
+       {sharing(agent(kStarting), 2), sharing(agent(kBusy, 0, 7), 2), agent(kWaiting, 20)},
+       20,
+       limits(2),
+       "blocked 2 agents_live_max; again 320"},
+      {"then it sits in that one",
+       {sharing(agent(kBusy, 0, 7), 2), sharing(agent(kStarting, 0, 7), 2), agent(kWaiting, 20)},
+       20,
+       limits(2),
+       "start 2"},
+      {"two that may, though one process could hold both",
+       {sharing(agent(kStarting), 2), sharing(agent(kStarting), 2), agent(kWaiting, 20)},
+       20,
+       limits(2),
+       "blocked 2 agents_live_max; again 320"},
+      {"who is to join takes a seat, not a place",
+       {sharing(agent(kBusy, 0, 7), 2), joining(sharing(agent(kStarting), 2)), agent(kWaiting, 20)},
+       20,
+       limits(2),
+       "start 2"},
+      {"so that the seat is not given twice",
+       {sharing(agent(kBusy, 0, 7), 2), joining(sharing(agent(kStarting), 2)), waits},
+       20,
+       limits(1),
+       "blocked 2 agents_live_max; again 320"},
+      {"and nothing when that process takes nobody any more: it will start none",
+       {agent(kBusy, 0, 7), joining(agent(kStarting)), waits},
+       20,
+       limits(2),
+       "start 2"},
   });
 }
 

@@ -198,11 +198,31 @@ TEST(Pooling, APinnedProfileIdlesForEver) {
   EXPECT_TRUE(world.agent_named("one").live());
 }
 
+TEST(Pooling, AStartThatFindsNoSeatWaitsAgainAndNobodyHearsOfIt) {
+  SessionWorld world;
+  const std::string turn = world.prompt("go");
+  EXPECT_TRUE(world.agent_named("one").specs.back().may_start) << "there is room for a process";
+  for (int time = 2; time < 5; ++time) {
+    world.agent_named("one").finds_no_seat();
+    EXPECT_TRUE(world.context().pool.agents().empty()) << "it holds nobody's place meanwhile";
+    world.settle(milliseconds(30));
+    EXPECT_EQ(world.agent_named("one").specs.size(), static_cast<std::size_t>(time));
+  }
+  EXPECT_EQ(world.state_of(turn), TurnState::starting);
+  EXPECT_TRUE(world.log("agent.failed").empty());
+  EXPECT_TRUE(world.log("agent.retrying").empty());
+  world.agent_named("one").finds_no_seat();
+  world.session().cancel(turn, "no").value();
+  world.settle(seconds(1));
+  EXPECT_EQ(world.state_of(turn), TurnState::cancelled);
+  EXPECT_FALSE(world.agent_named("one").attaching) << "nobody wants it any more";
+}
+
 // --- health ---
 
 /// What a look at the only agent's process found.
 void look(SessionWorld& world, bool stopped, std::uint64_t cpu) {
-  VitalSigns signs;
+  io::VitalSigns signs;
   signs.stopped = stopped;
   signs.cpu_microseconds = cpu;
   world.context().pool.for_each_member([&](PoolMember& member) { member.on_look(signs); });

@@ -93,6 +93,12 @@ class Puppet final : public AgentPort {
     failure.needs_decision = needs_decision;
     sink_.on_attach_failed(epoch(), std::move(failure));
   }
+  void finds_no_seat() {
+    attaching = false;
+    AttachFailure failure;
+    failure.error = make_error(ErrorKind::unavailable, kNoSeat, "no seat");
+    sink_.on_attach_failed(epoch(), std::move(failure));
+  }
   void says(const std::string& update, std::int64_t of_epoch = 0) {
     const Result<JsonDoc> doc = JsonDoc::parse(update);
     const std::string kind(doc->root().get_string("sessionUpdate").value_or(""));
