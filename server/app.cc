@@ -297,6 +297,10 @@ Task<Result<void>> App::start(StopToken stop) {
                                                               [store] { return store->open(); });
   co_await trials.join();
   if (!epoch.has_value()) co_return fail(std::move(epoch.error()));
+  Result<void> noted = co_await note_unclean_end();
+  if (!noted.has_value()) {
+    log_.write(LogLevel::warning, "app", check_owed_path() + ": " + noted.error().message);
+  }
   running_ = std::make_unique<Running>(*this, *epoch);
   if (egress_ != nullptr)
     egress_->on_denial([this](const egress::Denial& denial) { record_denial(denial); });
@@ -311,6 +315,30 @@ Task<Result<void>> App::start(StopToken stop) {
   if (recovered.has_value()) recovered = listen();
   if (!recovered.has_value()) co_await abandon();
   co_return recovered;
+}
+
+/// The check may need more than this life: a file says that it is due.
+Task<Result<void>> App::note_unclean_end() {
+  io::Files* const files = &platform_.files();
+  const std::string path = check_owed_path();
+  check_owed_ = store_.was_left_open();
+  const bool fresh = check_owed_;
+  Result<bool> owed = co_await platform_.offload().run(
+      io::Lane::files, platform_.reactor(), [files, path, fresh]() -> Result<bool> {
+        if (files->exists(path)) return true;
+        if (!fresh) return false;
+        Result<void> written = files->write_atomic(path, "", 0600);
+        if (!written.has_value()) return fail(std::move(written.error()));
+        return true;
+      });
+  if (!owed.has_value()) co_return fail(std::move(owed.error()));
+  check_owed_ = *owed;
+  co_return Result<void>();
+}
+
+const StoreHealth& App::store_health() const {
+  BERTH_ASSERT(running_ != nullptr);
+  return running_->context.store_health;
 }
 
 io::HttpHandler& App::handler() {
@@ -387,6 +415,10 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   scope.spawn(keep_compact(scope.stop_token()));
   scope.spawn(keep_tidy(scope.stop_token()));
   scope.spawn(keep_lean(scope.stop_token()));
+  if (check_owed_) {
+    scope.spawn(check_store(&running_->context, &running_->context.store_health, check_owed_path(),
+                            scope.stop_token()));
+  }
   scope.spawn(watch_health(&running_->context, drained.token()));
   scope.spawn(running_->gate.run(drained.token()));
   scope.spawn(watch_loop_lag(&running_->context, scope.stop_token()));

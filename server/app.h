@@ -57,6 +57,10 @@ class App final {
   const std::string& token() const { return token_; }
   std::string token_path() const { return config_.state_directory + "/token"; }
   std::string endpoint_path() const { return config_.state_directory + "/endpoint.json"; }
+  /// A file that says that the store is to be checked.
+  std::string check_owed_path() const { return config_.state_directory + "/check-owed"; }
+  /// From a start() that succeeded until the end of serve().
+  const StoreHealth& store_health() const;
   /// Its paths are short: those of sockets have 107 bytes.
   std::string egress_folder() const { return config_.state_directory + "/egress"; }
 
@@ -76,6 +80,7 @@ class App final {
   Task<void> keep_compact(StopToken stop);
   Task<void> keep_tidy(StopToken stop);
   Task<void> keep_lean(StopToken stop);
+  Task<Result<void>> note_unclean_end();
 
   io::Platform& platform_;
   Store& store_;
@@ -91,6 +96,7 @@ class App final {
   std::string url_;
   io::Handle listener_ = io::kNoHandle;
   bool take_over_ = false;
+  bool check_owed_ = false;
   std::unique_ptr<io::TlsContext> tls_;  // null: plain HTTP
   std::unique_ptr<Running> running_;
 };

@@ -365,10 +365,16 @@ Api::Answer Api::readyz(ApiCall*) {
   if (draining_) {
     co_return problem(draining());
   }
-  if (context_.journal.failing() || context_.journal.stopped()) {
-    co_return problem(context_.journal.refusal());
-  }
-  co_return json_response(200, R"({"status":"ready"})");
+  if (context_.journal.stopped()) co_return problem(context_.journal.refusal());
+  const Result<void> takes = context_.takes_work();
+  if (!takes.has_value()) co_return problem(takes.error());
+  std::string body;
+  JsonWriter writer(body);
+  writer.begin_object().member("status", "ready").key("store").begin_object();
+  writer.member("check", to_string(context_.store_health.check));
+  writer.member_uint64("problems", context_.store_health.problems.size());
+  writer.end_object().end_object();
+  co_return json_response(200, std::move(body));
 }
 
 Api::Answer Api::contract(ApiCall*) {
@@ -435,6 +441,16 @@ Api::Answer Api::info(ApiCall*) {
       .member_uint64("events", journal.events)
       .member_uint64("event_bytes", journal.event_bytes)
       .member_uint64("retries", journal.retries)
+      .end_object()
+      .key("store")
+      .begin_object()
+      .member("check", to_string(context_.store_health.check))
+      .key("problems")
+      .begin_array();
+  for (const std::string& what : context_.store_health.problems) writer.string(what);
+  writer.end_array().key("left_out").begin_array();
+  for (const std::string& what : context_.store_health.left_out) writer.string(what);
+  writer.end_array()
       .end_object()
       .member_uint64("rss_bytes", usage.resident_bytes)
       .member_uint64("cpu_microseconds", usage.cpu_microseconds)

@@ -64,6 +64,16 @@ void add_log_cuts(OpenMetrics& out, const LogCutStats& stats) {
   out.sample(stats.bytes);
 }
 
+void add_store_health(OpenMetrics& out, const StoreHealth& health) {
+  out.family("berth_store_check", Kind::gauge, "1 for the state of the check after a crash.");
+  for (const StoreCheck state : {StoreCheck::not_needed, StoreCheck::running, StoreCheck::sound,
+                                 StoreCheck::damaged, StoreCheck::corrupt, StoreCheck::stopped}) {
+    out.sample(std::uint64_t{health.check == state}, {{"state", to_string(state)}});
+  }
+  out.family("berth_store_problems", Kind::gauge, "What that check found damaged, up to 100.");
+  out.sample(std::uint64_t{health.problems.size()});
+}
+
 void add_journal(OpenMetrics& out, const JournalStats& journal, bool failing) {
   out.family("berth_events_appended", Kind::counter, "Events written to the log.");
   out.sample(journal.events);
@@ -268,6 +278,7 @@ Api::Answer Api::metrics(ApiCall* call) {
   add_endings(out, context_);
   add_log_cuts(out, context_.log_cuts);
   add_journal(out, context_.journal.stats(), context_.journal.failing());
+  add_store_health(out, context_.store_health);
   add_streams(out, streams_);
   add_agents(out, context_.pool);
   add_projects(out, context_, directory_, info_.metric_projects_max);

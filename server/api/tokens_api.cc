@@ -125,7 +125,8 @@ Api::Answer Api::list_tokens(ApiCall*) {
 Api::Answer Api::create_token(ApiCall* call) {
   Result<TokenRequest> request = read_token_request(call->request->body);
   if (!request.has_value()) co_return problem(request.error());
-  if (context_.journal.failing()) co_return problem(context_.journal.refusal());
+  const Result<void> takes = context_.takes_work();
+  if (!takes.has_value()) co_return problem(takes.error());
   Result<Tokens::Made> made = gate_.tokens().create(*request);
   if (!made.has_value()) co_return problem(made.error());
   std::string body;

@@ -119,6 +119,13 @@ void look_at_server(const GlobalOptions& global, Terminal& terminal,
                    info.get_int64("pid").value_or(0), text("engine"),
                    info.get_int64("rss_bytes").value_or(0) / (1 << 20))});
   findings.push_back({Finding::Kind::good, "processes", text("process_kill")});
+  const std::string check = text("store.check");
+  const bool sound = check == "sound" || check == "not_needed" || check == "running";
+  std::string store = "check after the last end: " + check;
+  for (const JsonView& problem : info.elements("store.problems")) {
+    store += "\n" + printable(problem.as_string().value_or("?"));
+  }
+  findings.push_back({sound ? Finding::Kind::good : Finding::Kind::bad, "store", store});
   const bool confined = info.get_string("launch.default").value_or("") != "none";
   findings.push_back({confined ? Finding::Kind::good : Finding::Kind::note, "launch",
                       text("launch.default") + ": " + text("launch.reason")});

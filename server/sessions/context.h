@@ -6,6 +6,7 @@
 #include <berth/io/platform.h>
 #include <berth/server/agents/drivers.h>
 #include <berth/server/ops/metrics.h>
+#include <berth/server/ops/store_check.h>
 #include <berth/server/ops/tracer.h>
 #include <berth/server/sessions/feed.h>
 #include <berth/server/sessions/journal.h>
@@ -78,8 +79,18 @@ struct SessionContext {
   Metrics metrics = {};
   Tracer* tracer = nullptr;  ///< Null: nobody collects spans.
   LogCutStats log_cuts = {};
+  StoreHealth store_health = {};
 
   io::Reactor& reactor() const { return platform.reactor(); }
+  /// Why sessions, prompts and tokens are not taken in now, if they are not.
+  Result<void> takes_work() const {
+    if (store_health.refuses()) {
+      return fail(ErrorKind::unavailable, "store_corrupt",
+                  "the store is damaged: nothing is taken in until it was restored");
+    }
+    if (journal.failing()) return fail(journal.refusal());
+    return {};
+  }
   void count_ending(TurnState state) {
     ++turns_ended.at(static_cast<std::size_t>(state) -
                      static_cast<std::size_t>(TurnState::completed));

@@ -327,8 +327,8 @@ Task<Result<OpenedSession>> Directory::open_by_id(OpenRequest request) {
   if (Result<void> ok = check(request, context_); !ok.has_value()) {
     co_return fail(std::move(ok.error()));
   }
-  if (context_.journal.failing()) {
-    co_return fail(context_.journal.refusal());
+  if (Result<void> takes = context_.takes_work(); !takes.has_value()) {
+    co_return fail(std::move(takes.error()));
   }
   if (request.id.empty()) {
     request.id = "ses_" + make_ulid(context_.now_ms(), context_.platform.random());

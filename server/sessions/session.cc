@@ -133,8 +133,8 @@ Result<TurnRow> Session::accept(TurnRequest request) {
   if (!open()) {
     return fail(ErrorKind::conflict, "session_closed", "the session is closed");
   }
-  if (context_.journal.failing()) {
-    return fail(context_.journal.refusal());
+  if (Result<void> takes = context_.takes_work(); !takes.has_value()) {
+    return fail(std::move(takes.error()));
   }
   if (request.blocks.size() > context_.limits.prompt_bytes_max) {
     return fail(ErrorKind::invalid, "prompt_too_big", "prompt: above the limit prompt_bytes_max");

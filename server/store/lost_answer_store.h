@@ -26,6 +26,7 @@ class LostAnswerStore final : public Store {
   }
 
   Result<OwnerEpoch> open() override { return store_.open(); }
+  bool was_left_open() const override { return store_.was_left_open(); }
   Taken commit_now(const CommitBatch& batch, OwnerEpoch epoch) override {
     return store_.commit_now(batch, epoch);
   }
@@ -91,6 +92,7 @@ class LostAnswerStore final : public Store {
   }
   Result<void> visit(StoreVisitor& visitor) override { return store_.visit(visitor); }
   Result<std::vector<std::string>> check() override { return store_.check(); }
+  Result<std::unique_ptr<StoreScan>> begin_scan() override { return store_.begin_scan(); }
 
  private:
   Store& store_;

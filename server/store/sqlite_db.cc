@@ -61,6 +61,8 @@ Meaning meaning_of(int extended_code, int errno_value) {
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
       return {ErrorKind::internal, "store_corrupt"};
+    case SQLITE_INTERRUPT:
+      return {ErrorKind::timed_out, "store_slow"};
     case SQLITE_CONSTRAINT:
       return {ErrorKind::internal, "store_constraint"};
     default:
@@ -180,6 +182,11 @@ Result<SqliteStatement> SqliteDb::prepare(std::string_view sql) {
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   if (code != SQLITE_OK) return fail(error(code, sql));
   return SqliteStatement(*this, statement);
+}
+
+void SqliteDb::bound_statements(int steps_max) {
+  if (steps_max == 0) return sqlite3_progress_handler(handle_, 0, nullptr, nullptr);
+  sqlite3_progress_handler(handle_, steps_max, [](void*) { return 1; }, nullptr);
 }
 
 std::int64_t SqliteDb::changes() const {

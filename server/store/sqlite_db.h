@@ -76,6 +76,9 @@ class SqliteDb {
   Result<std::string> value_of(const std::string& sql);
   Result<std::int64_t> integer_of(const std::string& sql);
   Result<SqliteStatement> prepare(std::string_view sql);
+  /// From now on a statement of more than about so many steps (of its program, or pages and rows of
+  /// a check) ends with `timed_out` ("store_slow"); 0: none does.
+  void bound_statements(int steps_max);
 
   /// Rows touched by the last INSERT, UPDATE or DELETE.
   std::int64_t changes() const;

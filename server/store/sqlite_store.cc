@@ -3,6 +3,7 @@
 #include <berth/core/assert.h>
 #include <berth/server/store/sqlite_rows.h>
 #include <berth/server/store/sqlite_schema.h>
+#include <berth/server/store/vfs_file.h>
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -147,6 +148,9 @@ SqliteStore::SqliteStore(SqliteOptions options)
 
 Result<OwnerEpoch> SqliteStore::open() {
   BERTH_ASSERT(db_ == nullptr);
+  // Whoever closes the store leaves the one file.
+  was_left_open_ = VfsFile::exists(options_.path + "-wal", options_.vfs) ||
+                   VfsFile::exists(options_.path + "-log", options_.vfs);
   gather_.emplace(options_.vfs, options_.durability == Durability::power);
   Result<std::unique_ptr<SqliteDb>> db = SqliteDb::open(options_.path, gather_->name());
   if (!db) return fail(std::move(db.error()));

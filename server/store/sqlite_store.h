@@ -47,6 +47,7 @@ class SqliteStore : public Store {
   ~SqliteStore() override;
 
   Result<OwnerEpoch> open() override;
+  bool was_left_open() const override { return was_left_open_; }
   CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) override;
   /// With Durability::process only: waiting for the disk is for the lane.
   Taken commit_now(const CommitBatch& batch, OwnerEpoch epoch) override;
@@ -82,6 +83,7 @@ class SqliteStore : public Store {
   Result<std::unique_ptr<StoreBackup>> begin_backup(const std::string& path) override;
   Result<void> visit(StoreVisitor& visitor) override;
   Result<std::vector<std::string>> check() override;
+  Result<std::unique_ptr<StoreScan>> begin_scan() override;
 
  private:
   struct Statements {
@@ -137,6 +139,7 @@ class SqliteStore : public Store {
   std::unordered_map<SessionNo, std::uint32_t> small_runs_;
   std::deque<SessionNo> mergeable_;
   bool checkpoint_due_ = false;
+  bool was_left_open_ = false;
 };
 
 }  // namespace berth::server

@@ -16,6 +16,10 @@ namespace {
 constexpr std::size_t kSqlitePageBytes = 4096;
 /// Damage that is listed; after so much of it nobody reads on.
 constexpr std::size_t kProblemsMax = 100;
+/// Of a check of one table while others wait: 20 to 60 ms.
+constexpr int kCheckStepsMax = 200'000;
+/// What a session costs a step of a scan besides its events.
+constexpr std::size_t kSessionBytes = std::size_t{4} << 10U;
 
 class SqliteBackup final : public StoreBackup {
  public:
@@ -138,6 +142,103 @@ class LogCheck final : public StoreVisitor {
   std::uint64_t next_ = 1;
 };
 
+/// The rows of a table with its indexes, by SQLite's own check; false when it is too large for the
+/// steps that it may take.
+Result<bool> check_rows(SqliteDb& db, const std::string& check,
+                        std::vector<std::string>& problems) {
+  Result<SqliteStatement> rows = db.prepare(check);
+  if (!rows) return fail(std::move(rows.error()));
+  while (true) {
+    Result<bool> more = rows->step();
+    if (!more && std::string_view(more.error().code) == "store_slow") return false;
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return true;
+    if (rows->bytes(0) != "ok") problems.emplace_back(rows->bytes(0));
+  }
+}
+
+/// Table by table, then session by session as a client reads them. What is written meanwhile is
+/// read like the rest, if its turn has not come yet.
+class SqliteScan final : public StoreScan {
+ public:
+  SqliteScan(SqliteStore& store, SqliteDb& db, SessionNo last)
+      : store_(store), db_(db), last_(last), log_(findings_.problems) {}
+
+  Result<bool> look(std::size_t bytes_max) override {
+    if (next_table_ < std::size(kTables)) return look_at_table(kTables[next_table_++]);
+    for (std::size_t seen = 0; seen < bytes_max && session_ <= last_;) {
+      Result<std::size_t> more = look_at_log(bytes_max - seen);
+      if (!more) return fail(std::move(more.error()));
+      seen += *more;
+    }
+    return session_ <= last_ && findings_.problems.size() < kProblemsMax;
+  }
+  const ScanFindings& findings() const override { return findings_; }
+
+ private:
+  /// All but `events`, which is large and is read row by row.
+  static constexpr const char* kTables[] = {"owner",        "sessions", "turns", "bindings",
+                                            "interactions", "changes",  "tokens"};
+
+  /// Damage is written down; what a disk says is the caller's.
+  Result<void> note(Error error, const std::string& where) {
+    if (error.kind == ErrorKind::unavailable) return fail(std::move(error));
+    const std::string_view code = error.code;
+    // What a log says wrongly is that session's matter.
+    if (code != "log_gap" && code != "log_conflict") findings_.corrupt = true;
+    findings_.problems.push_back(where + ": " + error.message);
+    return {};
+  }
+
+  Result<bool> look_at_table(const char* table) {
+    db_.bound_statements(kCheckStepsMax);
+    const std::size_t before = findings_.problems.size();
+    const std::string check = fmt::format("PRAGMA quick_check('{}')", table);
+    Result<bool> whole = check_rows(db_, check, findings_.problems);
+    db_.bound_statements(0);
+    if (findings_.problems.size() > before) findings_.corrupt = true;
+    if (whole && !*whole) {
+      findings_.left_out.push_back(fmt::format(
+          "the table {}, which is too large: berth store check reads it, without a server", table));
+    }
+    if (whole) return true;
+    Result<void> noted = note(std::move(whole.error()), table);
+    return noted ? Result<bool>(true) : fail(std::move(noted.error()));
+  }
+
+  /// Reads on in the log of session_, or goes to the next one; what that has cost.
+  Result<std::size_t> look_at_log(std::size_t bytes_max) {
+    Result<EventPage> page = store_.read_events(session_, seen_, bytes_max);
+    if (page && page->first_seq != 0) {
+      EventRun run;
+      run.session = session_;
+      run.first_seq = page->first_seq;
+      run.count = static_cast<std::uint32_t>(page->last_seq - page->first_seq + 1);
+      run.frames = std::move(page->frames);
+      seen_ = page->last_seq;
+      const Result<void> looked = log_.on_run(run);
+      static_cast<void>(looked);  // it has none
+      return run.frames.size() + kSessionBytes;
+    }
+    if (!page) {
+      Result<void> noted = note(std::move(page.error()), fmt::format("session {}", session_));
+      if (!noted) return fail(std::move(noted.error()));
+    }
+    ++session_;
+    seen_ = 0;
+    return kSessionBytes;
+  }
+
+  SqliteStore& store_;
+  SqliteDb& db_;
+  const SessionNo last_;
+  std::size_t next_table_ = 0;
+  SessionNo session_ = 1;
+  std::uint64_t seen_ = 0;
+  ScanFindings findings_;
+  LogCheck log_;
+};
+
 }  // namespace
 
 Result<StoreSizes> SqliteStore::sizes() {
@@ -152,6 +253,12 @@ Result<StoreSizes> SqliteStore::sizes() {
   sizes.wal = VfsFile::size_of(options_.path + "-wal", options_.vfs);
   sizes.log = VfsFile::size_of(options_.path + "-log", options_.vfs);
   return sizes;
+}
+
+Result<std::unique_ptr<StoreScan>> SqliteStore::begin_scan() {
+  Result<SessionNo> last = last_session_no();
+  if (!last) return fail(std::move(last.error()));
+  return std::unique_ptr<StoreScan>(std::make_unique<SqliteScan>(*this, *db_, *last));
 }
 
 Result<std::unique_ptr<StoreBackup>> SqliteStore::begin_backup(const std::string& path) {
@@ -175,17 +282,9 @@ Result<void> SqliteStore::visit(StoreVisitor& visitor) {
 Result<std::vector<std::string>> SqliteStore::check() {
   if (Result<void> ready = fold_all(); !ready) return fail(std::move(ready.error()));
   std::vector<std::string> problems;
-  {
-    Result<SqliteStatement> rows =
-        db_->prepare(fmt::format("PRAGMA integrity_check({})", kProblemsMax));
-    if (!rows) return fail(std::move(rows.error()));
-    while (true) {
-      Result<bool> more = rows->step();
-      if (!more) return fail(std::move(more.error()));
-      if (!*more) break;
-      if (rows->bytes(0) != "ok") problems.emplace_back(rows->bytes(0));
-    }
-  }
+  const Result<bool> pages =
+      check_rows(*db_, fmt::format("PRAGMA integrity_check({})", kProblemsMax), problems);
+  if (!pages) return fail(pages.error());
   LogCheck log(problems);
   Result<void> done = show_rows<LogCutRow>(*db_, log);
   if (done) done = show_log(*db_, log);

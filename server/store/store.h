@@ -111,6 +111,26 @@ class StoreBackup {
   virtual Result<bool> copy(std::size_t bytes_max) = 0;
 };
 
+/// What a look at everything found.
+struct ScanFindings {
+  std::vector<std::string> problems;  ///< In words, the first hundred.
+  /// What would have taken longer than a pause that others bear, in words.
+  std::vector<std::string> left_out;
+  /// Some of it is in the database's own pages, not only in what a session's log says.
+  bool corrupt = false;
+};
+
+/// A look at everything in steps, while the store goes on. Called on the store's lane and gone
+/// before the store is.
+class StoreScan {
+ public:
+  virtual ~StoreScan() = default;
+  /// Looks at one part more, about `bytes_max` of events; true while something is left. Errors: of
+  /// a disk that cannot be read now. Damage is no error.
+  virtual Result<bool> look(std::size_t bytes_max) = 0;
+  virtual const ScanFindings& findings() const = 0;
+};
+
 /// Blocking; every call but commit_now() on the one thread of the `store` lane (the first one,
 /// open(), too).
 ///
@@ -125,6 +145,8 @@ class Store {
   /// Errors: `unsupported` ("store_too_new") for a future schema, `conflict` when another process
   /// holds it.
   virtual Result<OwnerEpoch> open() = 0;
+  /// Whether open() found what somebody leaves who did not close it.
+  virtual bool was_left_open() const { return false; }
 
   virtual CommitAnswer commit(const CommitBatch& batch, OwnerEpoch epoch) = 0;
 
@@ -195,6 +217,8 @@ class Store {
   virtual Result<void> visit(StoreVisitor& visitor) = 0;
   /// Looks at every page and every event; what is damaged, in words. As long as visit().
   virtual Result<std::vector<std::string>> check() = 0;
+  /// Begins the same for a store that serves.
+  virtual Result<std::unique_ptr<StoreScan>> begin_scan() = 0;
 };
 
 }  // namespace berth::server

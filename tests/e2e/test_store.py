@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """The store of a real server: disks that are full or read-only, backup, export and import, and how long a start takes."""
 
+import contextlib
 import json
 import os
+import re
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -244,6 +247,10 @@ class Start(unittest.TestCase):
         times = [self.ready_in(server)]
         server.kill()
         times.append(self.ready_in(server))
+        began = time.monotonic()
+        found = wait_until(lambda: (check := server.client.get("/v1/info")["store"])["check"] != "running" and check, 120)
+        figure(f"{SESSIONS} sessions checked beside the service", f"{time.monotonic() - began:.1f} s, {found}")
+        self.assertEqual((found["check"], found["problems"]), ("sound", []))
         server.stop()
         times.append(self.ready_in(server))
         # How fast is for people to judge; that it works, and from the first request on, is for the test.
@@ -255,6 +262,82 @@ class Start(unittest.TestCase):
         page = server.client.get("/v1/sessions?limit=50")
         self.assertEqual(page["sessions"][0]["id"], f"s{SESSIONS}")
         self.assertEqual(server.client.get("/v1/info")["sessions_loaded"], 2, "only those that were asked for")
+
+
+class AfterACrash(unittest.TestCase):
+    """What a server finds out of a store that nobody closed."""
+
+    def setUp(self):
+        self.server = self.enterContext(Server())
+        for n in range(30):
+            session = self.server.client.open(id=f"s{n}")["id"]
+            self.server.client.prompt(session, "stream 40\nsay done", wait=20)
+        self.server.stop()
+        self.file = os.path.join(self.server.state, "berth.db")
+
+    def damage(self, sql="", index=""):
+        """Changes the closed store; `index`: its last leaf gets another number of cells."""
+        with contextlib.closing(sqlite3.connect(self.file)) as store:
+            store.execute(sql or "SELECT 1")
+            store.commit()
+            leaf = "SELECT max(pageno) FROM dbstat WHERE name = ? AND pagetype = 'leaf'"
+            [page] = store.execute(leaf, (index,)).fetchone() if index else [0]
+        for rest in ("-wal", "-shm"):
+            if os.path.exists(self.file + rest):
+                os.unlink(self.file + rest)
+        if page:
+            with open(self.file, "r+b") as file:
+                file.seek((page - 1) * 4096 + 3)
+                file.write(b"\x7f\x7f")
+
+    def check_of(self, client):
+        state = wait_until(lambda: (found := client.get("/v1/info")["store"])["check"] != "running" and found, 30)
+        [one] = re.findall(r'berth_store_check{state="(\w+)"} 1\n', client.raw("GET", "/metrics").body.decode())
+        self.assertEqual(one, state["check"])
+        return state
+
+    def after_kill(self):
+        """A server that starts, dies and starts again, with what that one found."""
+        self.assertEqual(self.check_of(self.server.start().client)["check"], "not_needed")
+        self.server.kill()
+        client = self.server.start().client
+        return client, self.check_of(client)
+
+    def owed(self):
+        return os.path.exists(os.path.join(self.server.state, "check-owed"))
+
+    def test_a_sound_store_is_found_sound_once(self):
+        client, found = self.after_kill()
+        self.assertEqual(found, {"check": "sound", "problems": [], "left_out": []})
+        self.assertEqual(client.raw("GET", "/readyz").json(), {"status": "ready", "store": {"check": "sound", "problems": 0}})
+        wait_until(lambda: not self.owed())
+        self.server.stop()
+        self.assertEqual(self.check_of(self.server.start().client)["check"], "not_needed")
+
+    def test_a_log_that_is_damaged_is_named_and_its_session_alone_suffers(self):
+        self.damage("UPDATE events SET frames = x'00' WHERE rowid = "
+                    "(SELECT max(rowid) FROM events WHERE session = (SELECT no FROM sessions WHERE id = 's7'))")
+        client, found = self.after_kill()
+        self.assertEqual((found["check"], len(found["problems"])), ("damaged", 1), found)
+        self.assertEqual(client.raw("GET", "/readyz").json()["store"], {"check": "damaged", "problems": 1})
+        self.assertEqual(client.prompt("s8", "say on", wait=20)["state"], "completed")
+        self.server.stop()
+        self.assertTrue(self.owed(), "the next start looks again")
+        self.assertEqual(self.check_of(self.server.start().client)["check"], "damaged")
+
+    def test_a_page_of_the_database_that_is_damaged_stops_the_intake(self):
+        self.damage(index="turns_by_id")
+        client, found = self.after_kill()
+        self.assertEqual(found["check"], "corrupt", found)
+        self.assertTrue(found["problems"])
+        for method, path, body in (("POST", "/v1/sessions", {}), ("POST", "/v1/sessions/s1/turns", {"prompt": "say no"}),
+                                   ("GET", "/readyz", None)):
+            reply = client.raw(method, path, body)
+            self.assertEqual((reply.status, reply.json()["code"]), (503, "store_corrupt"), path)
+        self.assertIn("done", text_of(client.log("s1")), "what can be read is read")
+        self.assertIn("database is damaged", self.server.log_tail())
+        self.server.stop()
+        berth("--state", self.server.state, "store", "check", expect=1)
 
 
 if __name__ == "__main__":

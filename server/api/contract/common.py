@@ -32,13 +32,15 @@ SCHEMAS = {
                   {"type": "array", "minItems": 1, "items": ref("ContentBlock")}],
     },
     "Health": answer({"status": const("ok")}),
-    "Readiness": answer({"status": const("ready")}),
+    "StoreCheck": {"type": "string", "enum": ["not_needed", "running", "sound", "damaged", "corrupt", "stopped"]},
+    "Readiness": answer({"status": const("ready"), "store": answer({"check": ref("StoreCheck"), "problems": COUNT})}),
     "Info": answer({
         "name": const("berth"), "version": STRING, "engine": STRING, "pid": INTEGER, "state_dir": STRING,
         "agents": described(strings(), "The profiles of agents."),
         "process_kill": STRING, "sessions_loaded": COUNT, "sse_clients": COUNT,
         "sse_closed": answer({"client_gone": COUNT, "stalled": COUNT, "finished": COUNT, "failed": COUNT}),
         "journal": answer({"commits": COUNT, "events": COUNT, "event_bytes": COUNT, "retries": COUNT}),
+        "store": answer({"check": ref("StoreCheck"), "problems": strings(), "left_out": strings()}),
         "rss_bytes": COUNT, "cpu_microseconds": COUNT,
     }, {
         "launch": answer({"default": ref("LaunchMode"), "reason": STRING, "sandbox": BOOLEAN, "sandbox_reason": STRING}),

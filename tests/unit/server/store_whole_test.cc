@@ -204,6 +204,36 @@ TEST_P(WholeStore, ACheckFindsNothingInAStoreThatWasCompacted) {
   EXPECT_EQ(*problems, std::vector<std::string>());
 }
 
+/// Looks to the end, in steps so small that each is one; `between` is done after each.
+ScanFindings scanned(Store& store, const std::function<void()>& between = [] {}) {
+  Result<std::unique_ptr<StoreScan>> scan = store.begin_scan();
+  EXPECT_TRUE(scan.has_value());
+  Result<bool> more = true;
+  while (more.has_value() && *more) {
+    more = (*scan)->look(1);
+    between();
+  }
+  EXPECT_TRUE(more.has_value()) << more.error().message;
+  return (*scan)->findings();
+}
+
+TEST_P(WholeStore, AScanFindsNothingWhileTheStoreIsWrittenAndCompacted) {
+  fill(3, 50);
+  std::uint64_t seq = store_->load_session(2)->last_seq;
+  int writes = 20;
+  const ScanFindings findings = scanned(*store_, [&] {
+    ASSERT_TRUE(store_->compact(1 << 12).has_value());
+    if (writes-- <= 0) return;
+    CommitBatch batch;
+    add_events(batch, 2, ++seq, 1);
+    commit(batch);
+  });
+  EXPECT_LE(writes, 0);
+  EXPECT_EQ(findings.problems, std::vector<std::string>());
+  EXPECT_EQ(findings.left_out, std::vector<std::string>());
+  EXPECT_FALSE(findings.corrupt);
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, WholeStore, testing::ValuesIn(store_worlds()),
                          [](const auto& kind) { return kind.param.name; });
 
@@ -320,7 +350,12 @@ TEST(SqliteWhole, ACheckNamesEventsThatAreMissingOrDamaged) {
   const OwnerEpoch epoch = *store.open();
   for (std::uint64_t seq = 1; seq <= 3; ++seq) {
     CommitBatch batch;
-    for (const SessionNo session : {1, 2, 3}) add_events(batch, session, seq, 1);
+    for (const SessionNo session : {1, 2, 3}) {
+      auto row = telling_row<SessionRow>(session);
+      row.no = session;
+      batch.records.emplace_back(std::move(row));
+      add_events(batch, session, seq, 1);
+    }
     ASSERT_EQ(store.commit(batch, epoch).outcome, CommitOutcome::committed);
   }
   Store& damaged = world.restart();
@@ -335,6 +370,55 @@ TEST(SqliteWhole, ACheckNamesEventsThatAreMissingOrDamaged) {
   ASSERT_EQ(problems.size(), 2U);
   EXPECT_NE(problems[0].find("session 1: events 2 to 3"), std::string::npos) << problems[0];
   EXPECT_NE(problems[1].find("session 3: event 3 is damaged"), std::string::npos) << problems[1];
+  const ScanFindings findings = scanned(damaged);
+  ASSERT_EQ(findings.problems.size(), 2U);
+  EXPECT_NE(findings.problems[0].find("session 1: missing at event 2"), std::string::npos)
+      << findings.problems[0];
+  EXPECT_NE(findings.problems[1].find("session 3: event 3 is damaged"), std::string::npos)
+      << findings.problems[1];
+  EXPECT_FALSE(findings.corrupt) << "it is the matter of these two";
+}
+
+TEST(SqliteWhole, AScanSeesTheDatabasesOwnDamageAndLeavesOutWhatTakesTooLong) {
+  SimWorld world;
+  Store& store = world.restart();
+  fill_quickly(store, *store.open(), 500);
+  world.restart();
+  const std::string page_of =
+      "SELECT pageno FROM dbstat WHERE name='turns_by_id' AND "
+      "pagetype='leaf' ORDER BY pageno DESC LIMIT 1";
+  const std::int64_t page =
+      *SqliteDb::open("/store.db", "store-world").value()->integer_of(page_of);
+  std::string& bytes = world.disk().files()["/store.db"].bytes;
+  bytes[static_cast<std::size_t>(page - 1) * 4096 + 3] ^= 0x55;  // the number of its cells
+  Store& damaged = world.restart();
+  ASSERT_TRUE(damaged.open().has_value());
+  const ScanFindings findings = scanned(damaged);
+  EXPECT_TRUE(findings.corrupt);
+  ASSERT_FALSE(findings.problems.empty());
+  EXPECT_EQ(findings.left_out, std::vector<std::string>());
+}
+
+TEST(SqliteWhole, WhoeverClosesAStoreIsToldApartFromWhoDiesWithIt) {
+  SimWorld world;
+  Store& fresh = world.restart();
+  OwnerEpoch epoch = *fresh.open();
+  EXPECT_FALSE(fresh.was_left_open()) << "there was nothing";
+  fill_quickly(fresh, epoch, 10);
+  Store& closed = world.restart();
+  ASSERT_TRUE(closed.open().has_value());
+  EXPECT_FALSE(closed.was_left_open());
+  world.kill();
+  Store& killed = world.restart();
+  epoch = *killed.open();
+  EXPECT_TRUE(killed.was_left_open()) << "also when it had only begun";
+  CommitBatch batch;
+  add_events(batch, 3, 3, 1);
+  ASSERT_EQ(killed.commit(batch, epoch).outcome, CommitOutcome::committed);
+  world.kill();
+  Store& again = world.restart();
+  ASSERT_TRUE(again.open().has_value());
+  EXPECT_TRUE(again.was_left_open());
 }
 
 TEST(SqliteWhole, ACheckFindsADamagedPage) {
