@@ -116,9 +116,11 @@ class Agent final : private LineSink {
   std::map<std::int64_t, OneShot<std::string>*> asked_;  // our requests: raw results
   std::int64_t next_request_ = 1;
   int next_call_ = 1;
+  bool wedged_ = false;
 };
 
 Task<void> Agent::send(std::string line) {
+  if (wedged_) co_return;
   const bool written = co_await out_.write(std::move(line));
   static_cast<void>(written);  // a host that is gone ends us by the end of stdin
 }
@@ -133,6 +135,7 @@ void Agent::reply_error(std::string_view id, int code, std::string_view message,
 }
 
 void Agent::on_line(Line& line) {
+  if (wedged_) return;
   const ScanResult scanned = scanner_.scan_line(line.text());
   if (!scanned.has_value()) return;
   switch (scanned->kind) {
@@ -182,6 +185,7 @@ void Agent::handle_request(const RoutedLine& line) {
   }
   prompt->meta = params.find("_meta").raw();
   running_.emplace(session_id, prompt.get());
+  if (world_.on_turns) world_.on_turns(running_.size());
   scope_.spawn(run_prompt(std::move(prompt)));
 }
 
@@ -335,6 +339,7 @@ Task<void> Agent::run_prompt(std::unique_ptr<Prompt> prompt) {
     prompt->session->save();
   }
   running_.erase(prompt->session->id());
+  if (world_.on_turns) world_.on_turns(running_.size());
   if (stop_reason == "error") {
     reply_error(prompt->id, kRpcInternalError, "scripted error", {});
   } else if (stop_reason != "gone") {
@@ -387,7 +392,8 @@ Task<std::string> Agent::obey(Prompt* prompt, std::string directive) {
     world_.exit_now(word == "crash" ? -1 : static_cast<int>(number_of(arguments, 0)));
     co_await silence();
     co_return "gone";
-  } else if (word == "hang") {
+  } else if (word == "hang" || word == "wedge") {
+    wedged_ = wedged_ || word == "wedge";
     co_await silence();
     co_return "gone";
   } else if (word == "spawn") {
@@ -597,7 +603,7 @@ Task<int> Agent::run() {
     if (!bytes.has_value() || bytes->empty()) break;
     framer_.feed(*bytes);
   }
-  if (options_.ignore_end_of_input && !world_.stop.stop_requested()) {
+  if ((options_.ignore_end_of_input || wedged_) && !world_.stop.stop_requested()) {
     const bool slept = co_await io::Sleep(
         *world_.reactor, world_.reactor->clock().now() + std::chrono::hours(1), world_.stop);
     static_cast<void>(slept);

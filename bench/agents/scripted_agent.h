@@ -12,6 +12,7 @@
 //   completes append PATH TEXT      the same, appending a line ask write PATH TEXT   asks
 //   permission first plan A, B, C          a plan whose entries get done one after the other sleep
 //   MS              waits (a cancel ends it) hang                  never answers, also not a cancel
+//   wedge                 the whole process says and hears nothing any more
 //   open-tool TITLE       a tool call that gets no result
 //   spawn SECONDS         starts a process of its own session that sleeps
 //   meta                    says the `_meta` of this prompt
@@ -69,6 +70,7 @@ struct ScriptedWorld {
   /// Ends the process now, without any farewell; in the simulator it only asks for it.
   std::function<void(int code)> exit_now;
   std::function<void(int seconds)> spawn_sleeper;
+  std::function<void(std::size_t)> on_turns = {};  ///< How many run now; may be null.
 };
 
 /// Runs until stdin ends, and returns the exit code.

@@ -15,7 +15,16 @@ from berth_client import Problem
 from berth_server import RSS_COUNTS, Server, processes_with, settled, wait_until
 from summary import figure, main
 
-FULL = bool(os.environ.get("BERTH_FULL"))
+# As many deaths and sessions as issues ask for; under a sanitizer (BERTH_FULL) RSS says nothing.
+LONG = bool(os.environ.get("BERTH_FULL") or os.environ.get("BERTH_LONG"))
+
+
+def groups_of(state):
+    """The control groups of what a server of this state folder has started."""
+    name = 0xcbf29ce484222325
+    for byte in state.encode():
+        name = (name ^ byte) * 0x100000001b3 % 2 ** 64
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if f"/berth.berth-{name:016x}" in path]
 
 
 def status_of(pid):
@@ -94,7 +103,7 @@ class Person:
 class Deaths(unittest.TestCase):
     def test_kill_9_under_load_breaks_no_promise(self):
         rng = random.Random(2026)
-        sessions, kills = (100, 200) if FULL else (20, 10)
+        sessions, kills = (100, 200) if LONG else (20, 10)
         with Server() as server:
             people = [Person(server.client.open()["id"], random.Random(n)) for n in range(sessions)]
             for _ in range(kills):
@@ -157,7 +166,7 @@ class Deaths(unittest.TestCase):
 class Leaks(unittest.TestCase):
     def test_sessions_that_were_closed_leave_nothing_behind(self):
         # What is kept on purpose is full first: the store's pages in memory, in the long run.
-        warm, count = (2500, 10000) if FULL else (100, 400)
+        warm, count = (2500, 10000) if LONG else (100, 400)
         with Server("[limits]\nrest_after = 1\n") as server, ThreadPoolExecutor(4) as pool:
             client = server.client
 
@@ -167,12 +176,17 @@ class Leaks(unittest.TestCase):
                 client.post(f"/v1/sessions/{session}/close")
 
             def held():
-                """What must be as before once all sessions are closed: descriptors, threads, processes, files."""
+                """What must be as before: threads, descriptors, processes, control groups, files."""
                 rss, threads = status_of(server.pid)
                 fds = len(os.listdir(f"/proc/{server.pid}/fd"))
                 mine = processes_with(f"BERTH_STATE={server.state}")
-                return rss, threads, fds, len(mine), len(files_under(server.state))
+                return rss, threads, fds, len(mine), len(groups_of(server.state)), len(files_under(server.state))
 
+            used = client.open()["id"]
+            client.prompt(used, "say a word", wait=60)
+            alive = len(groups_of(server.state))
+            self.assertEqual(alive > 0, "cgroup2 at" in client.get("/v1/info")["process_kill"], "groups are found")
+            client.post(f"/v1/sessions/{used}/close")
             list(pool.map(live, range(warm)))
             wait_until(lambda: client.get("/v1/info")["sse_clients"] == 0)
             time.sleep(1)  # sessions that were closed leave the memory four times in this
@@ -183,13 +197,15 @@ class Leaks(unittest.TestCase):
             took = time.monotonic() - started
             wait_until(lambda: client.get("/v1/info")["sessions_loaded"] == 0)
             wait_until(lambda: held()[1:] == before[1:], 30, lambda: f"{held()}, and not {before}: threads,"
-                       " descriptors, processes, files")
+                       " descriptors, processes, groups, files")
             after = held()
             figure(f"{count} sessions opened, prompted and closed: s", round(took, 1))
             figure("RSS in KiB before and after", (before[0], after[0]))
             figure("bytes of RSS for each session that was closed", round((after[0] - before[0]) * 1024 / count))
             if RSS_COUNTS:
                 self.assertLess((after[0] - before[0]) * 1024 / count, 32 * 1024)
+            if RSS_COUNTS and LONG:
+                self.assertLess(after[0], before[0] * 1.05)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ TEST(Crash, ClientsKeepATrueCopyOfTheLogOverTheCrashesOfTheServer) {
   EXPECT_GT(sum.timed_out, seeds / 50);
   EXPECT_GT(sum.cut, seeds / 50);
   EXPECT_GT(sum.resets, seeds / 100);
+  EXPECT_GT(sum.shared, seeds / 10);
+  EXPECT_GT(sum.shared_deaths, seeds / 200);
+  EXPECT_GT(sum.generations, seeds / 50);
+  EXPECT_GT(sum.capped, seeds / 4);
+  EXPECT_GT(sum.evictions, seeds / 4);
+  EXPECT_GT(sum.stalls, seeds / 50);
+  EXPECT_GT(sum.agents_killed, seeds / 4);
+  EXPECT_GT(sum.store_checks, seeds / 4);
 }
 
 TEST(Crash, TheSameSeedGivesTheSameRun) {

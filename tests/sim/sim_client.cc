@@ -241,6 +241,7 @@ std::string Driver::make_prompt() {
       "say KEY ; junk",    "bad-json ; say KEY", "bad-utf8 ; say KEY", "raw-cr ; cr-line ; say KEY",
       "foreign ; say KEY", "say KEY ; error",    "say KEY ; refuse",   "stream 5 ; say KEY ; crash",
       "say KEY ; exit 3",  "say KEY ; hang",     "spawn 30 ; say KEY", "open-tool KEY ; crash",
+      "say KEY ; wedge",
   };
   if (random_.one_in(3)) return kRough[random_.below(std::size(kRough))];
   return kPlain[random_.below(std::size(kPlain))];
@@ -444,7 +445,7 @@ Task<void> Driver::decide(bool to_the_end) {
 /// Nothing goes wrong any more: everything gets its ending and the next prompt works.
 Task<void> Driver::settle() {
   co_await prompt("say KEY", false);
-  const std::string last = story_.prompts.back().turn;
+  std::string last = story_.prompts.back().turn;
   while (!last.empty() && !stop_.stop_requested() && story_.wrong.empty()) {
     co_await answer_questions();
     co_await decide(true);
@@ -455,9 +456,17 @@ Task<void> Driver::settle() {
       Answer resumed = co_await call("POST", "/" + story_.id + "/resume-queue", "{}", {});
     }
     const std::string running(doc->root().get_string("turn.id").value_or(""));
-    if (!running.empty() && running != last && random_.one_in(8)) {
+    // Another session may have wedged the process that this one shares: that is seen, and a person
+    // gives the turn up.
+    const bool stalled = doc->root().get_bool("stalled") == true;
+    if (!running.empty() && (stalled || (running != last && random_.one_in(8)))) {
       const std::string path = "/" + story_.id + "/turns/" + running + "/cancel";
       Answer cancelled = co_await call("POST", path, "{}", {});
+    }
+    if (stalled && running == last) {
+      ++story_.given_up;
+      co_await prompt("say KEY", false);
+      last = story_.prompts.back().turn;
     }
     Answer turn = co_await call("GET", "/" + story_.id + "/turns/" + last, {}, {});
     if (!turn || turn->status != 200) co_return wrong("the last turn does not answer");

@@ -44,6 +44,7 @@ struct SessionStory {
   std::uint64_t filled_in = 0;                 ///< Forms whose answer was taken.
   std::uint64_t sent_now = 0;
   std::uint64_t revived = 0;
+  std::uint64_t given_up = 0;   ///< Last prompts whose agent was wedged by another session.
   std::uint64_t first_seq = 0;  ///< Where the log began, as an answer showed last.
   std::uint64_t last_seq = 0;   ///< The highest that an answer showed.
   std::string wrong;            ///< The first answer that contradicts another one or the documents.

@@ -1,6 +1,5 @@
 #include "world.h"
 
-#include "log_check.h"
 #include "model_workspaces.h"
 
 #include <berth/core/json_doc.h>
@@ -38,7 +37,7 @@ constexpr std::uint64_t kStepsMax = 3'000'000;
 
 // --- the programs of the machine ---
 
-Task<int> scripted_program(io::SimProcess& process) {
+Task<int> scripted_program(io::SimProcess& process, std::function<void(std::size_t)> on_turns) {
   Result<bench::ScriptedOptions> options = bench::parse_scripted_options(process.arguments());
   if (!options.has_value()) co_return 2;
   const std::unique_ptr<io::ByteStream> stream =
@@ -57,6 +56,7 @@ Task<int> scripted_program(io::SimProcess& process) {
       process.exit(code);
     }
   };
+  world.on_turns = std::move(on_turns);
   world.spawn_sleeper = [&process](int time) {
     process.spawn_child("sleeper", {std::to_string(time)});
   };
@@ -138,6 +138,14 @@ void WorldReport::add(const WorldReport& other) {
   timed_out += other.timed_out;
   cut += other.cut;
   resets += other.resets;
+  shared += other.shared;
+  shared_deaths += other.shared_deaths;
+  generations += other.generations;
+  capped += other.capped;
+  evictions += other.evictions;
+  stalls += other.stalls;
+  agents_killed += other.agents_killed;
+  store_checks += other.store_checks;
 }
 
 std::string WorldReport::summary() const {
@@ -154,7 +162,13 @@ std::string WorldReport::summary() const {
          std::to_string(edits) + " changes of the queue, " + std::to_string(sent_now) +
          " prompts sent now, " + std::to_string(revived) + " sessions revived, " +
          std::to_string(timed_out) + " turns timed out, " + std::to_string(cut) + " logs cut, " +
-         std::to_string(resets) + " resets, " + std::to_string(events) + " events";
+         std::to_string(resets) + " resets, " + std::to_string(shared) + " seats beside others, " +
+         std::to_string(shared_deaths) + " deaths of shared processes at work, " +
+         std::to_string(generations) + " processes beside an older one, " + std::to_string(capped) +
+         " processes at the cap, " + std::to_string(evictions) + " evictions, " +
+         std::to_string(stalls) + " stalls, " + std::to_string(agents_killed) + " agents killed, " +
+         std::to_string(store_checks) + " checks of the store, " + std::to_string(events) +
+         " events";
 }
 
 // --- setting up ---
@@ -184,7 +198,7 @@ void World::make_machine() {
   if (limits_.calm) machine_.faults() = FaultPlan::none();
   power_safe_ = plan_.one_in(3);
   if (plan_.one_in(4) && !limits_.sound_disk) disk_faults_ = {5, 5, 5};
-  machine_.add_program("scripted", scripted_program);
+  machine_.add_program("scripted", [this](io::SimProcess& process) { return run_agent(process); });
   machine_.add_program("sleeper", sleeper_program);
   io::SimDisk& disk = machine_.disk();
   for (const char* folder : {kState, kMemory, kSecondMemory, "/repo"}) {
@@ -228,14 +242,62 @@ server::Config World::make_config() {
     if (seed_ % 5 < 2) config.sessions.log.events_bytes_max = 500 + seed_ % 9000;
     if (seed_ % 7 < 2) config.sessions.log.events_age_max = milliseconds(seed_ % 5000);
   }
+  if (plan_.one_in(2)) share_processes(config);
+  if (plan_.one_in(3)) limit_pool(config);
+  if (plan_.one_in(3)) {
+    config.sessions.stall_after = seconds(1);
+    config.sessions.ping_every = seconds(1);
+    config.sessions.ping_max = seconds(2);
+  }
   return config;
 }
 
+/// Several sessions in one process, which grows old in all three ways.
+void World::share_processes(server::Config& config) {
+  const std::size_t seats = 2 + plan_.below(2);
+  server::GenerationLimits generation;
+  if (plan_.one_in(3)) generation.sessions_max = 2 + plan_.below(3);
+  if (plan_.one_in(3)) generation.age_max = milliseconds(100 << plan_.below(6));
+  if (!plan_.one_in(3)) generation.memory_max = 0;
+  for (auto& [name, profile] : config.agents) {
+    profile.sessions_per_process = seats;
+    profile.generation = generation;
+  }
+}
+
+void World::limit_pool(server::Config& config) {
+  config.pool.agents_live_max = 1 + plan_.below(2);
+  if (plan_.one_in(2)) config.pool.agents_idle_ttl = milliseconds(50 << plan_.below(6));
+  if (plan_.one_in(3)) config.pool.agents_memory_max = std::uint64_t{1} << 30;
+  if (plan_.one_in(3)) config.pool.agents_starting_max = 1;
+}
+
+/// No process begins for which there is no place: those that die are gone before the next one
+/// comes.
+Task<int> World::run_agent(io::SimProcess& process) {
+  std::size_t alive = 0;
+  machine_.for_each_process([&](io::SimProcess& other) {
+    const bool agent = other.spec().command == process.spec().command;
+    if (agent && other.host() == process.host()) ++alive;
+  });
+  const std::size_t places = config_.pool.agents_live_max;
+  if (places > 0 && alive > places) {
+    wrong(std::to_string(alive) + " processes of agents, and places for " + std::to_string(places));
+  }
+  if (places > 0 && alive == places) ++report_.capped;
+  if (process.random().next() % 4 == 0) process.signs.memory_bytes = std::uint64_t{3} << 30;
+  const int pid = process.id().pid;
+  return scripted_program(process, [this, pid](std::size_t turns) { turns_of_[pid] = turns; });
+}
+
 void World::make_groups() {
-  groups_.resize(plan_.one_in(3) && !limits_.one_session ? 2 : 1);
+  const bool shared = config_.agents.at("scripted").sessions_per_process > 1;
+  const std::size_t sessions = shared ? 2 + plan_.below(2) : 1 + plan_.below(3) / 2;
+  groups_.resize(limits_.one_session ? 1 : sessions);
   for (std::size_t i = 0; i < groups_.size(); ++i) {
     Group& group = groups_[i];
-    group.story.id = i == 0 ? "alpha" : "beta";
+    const char* names[] = {"alpha", "beta", "gamma"};
+    group.story.id = names[i];
     const char* permissions[] = {"ask", "ask", "allow", "reject"};
     JsonWriter writer(group.story.open_body);
     writer.begin_object()
@@ -292,7 +354,10 @@ void World::live(bool last) {
   ++life_;
   if (last) {
     machine_.faults() = FaultPlan::none();
-    config_.sessions.queue_time_max = {};  // the last prompts are to be completed
+    // The last prompts are to be completed.
+    config_.sessions.queue_time_max = {};
+    config_.pool.agents_live_max = 0;
+    config_.pool.agents_memory_max = 0;
   }
   {
     Life life(*this, last);
@@ -321,6 +386,28 @@ void World::jump_clock() {
   ++report_.clock_jumps;
 }
 
+/// The most turns that run in one process.
+std::size_t World::busiest() {
+  std::size_t most = 0;
+  machine_.for_each_process(
+      [&](io::SimProcess& process) { most = std::max(most, turns_of_[process.id().pid]); });
+  return most;
+}
+
+/// Somebody kills the process of an agent, where it hurts most.
+void World::kill_an_agent() {
+  io::SimProcess* chosen = nullptr;
+  machine_.for_each_process([&](io::SimProcess& process) {
+    if (process.spec().command != "scripted") return;
+    const bool busier =
+        chosen == nullptr || turns_of_[process.id().pid] > turns_of_[chosen->id().pid];
+    if (busier) chosen = &process;
+  });
+  if (limits_.calm || chosen == nullptr) return;
+  chosen->kill(SIGKILL);
+  ++report_.agents_killed;
+}
+
 void World::let_crash(Life& life) {
   io::SimPlatform& platform = life.platform;
   const std::uint64_t kind = plan_.below(8);
@@ -343,6 +430,11 @@ void World::let_crash(Life& life) {
   if (plan_.one_in(4)) {
     machine_.run_until(over, milliseconds(1 << plan_.below(13)), kStepsMax);
     jump_clock();
+  }
+  for (std::uint64_t kills = plan_.one_in(3) ? 1 + plan_.below(4) : 0; kills > 0; --kills) {
+    machine_.run_until([&] { return over() || busiest() > 1; }, milliseconds(1 << plan_.below(13)),
+                       kStepsMax);
+    kill_an_agent();
   }
   if (plan_.one_in(4) && !limits_.sound_disk) {
     // For a while the store takes nothing, and maybe until the end.
@@ -403,6 +495,7 @@ void World::end_life(Life& life) {
           (life.listens ? "" : " before it listened") + " at " +
           std::to_string(machine_.now().time_since_epoch().count()) + " ns");
   }
+  check_store_health(life);
   life.stop.request_stop();
   const auto outcome =
       machine_.run_until([&life] { return life.scope.size() == 0; }, minutes(30), kStepsMax);
@@ -418,6 +511,17 @@ std::string World::describe_stuck(Life& life, bool crashed) {
          std::to_string(reactor.armed_timers()) + " timers, " +
          std::to_string(reactor.open_handles()) + " handles, " +
          std::to_string(life.platform.offload().busy()) + " jobs are left";
+}
+
+/// Whatever happened to the store, nothing of it is damaged.
+void World::check_store_health(Life& life) {
+  if (life.platform.crashed() || !life.listens || life.scope.size() == 0) return;
+  const server::StoreHealth& health = life.app.store_health();
+  if (!health.problems.empty()) wrong("the store is damaged: " + health.problems.front());
+  if (life.last && health.check == server::StoreCheck::running) {
+    wrong("the check of the store has no end");
+  }
+  if (health.check == server::StoreCheck::sound) ++report_.store_checks;
 }
 
 void World::check_given_back(Life& life) {
@@ -452,6 +556,7 @@ void World::check_log() {
     }
   }
   check_agents_memory();
+  check_processes();
 }
 
 namespace {
@@ -566,6 +671,14 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   const LogStory log = read_log(frames, clock_went_back_);
   if (tell_) tell_(name + "\n" + frames);
   if (!log.wrong.empty()) wrong(name + log.wrong);
+  for (const Group& other : groups_) {
+    if (&other == &group) continue;
+    const std::size_t at = frames.find("key-" + other.story.id + "-");
+    if (at != std::string::npos) {
+      wrong(name + "hears words of session " + other.story.id + ": " +
+            frames.substr(at > 200 ? at - 200 : 0, 400));
+    }
+  }
   for (const auto& follower : group.followers) {
     report_.connections += static_cast<std::uint64_t>(follower->connections());
     if (!follower->wrong().empty()) wrong(name + follower->wrong());
@@ -606,6 +719,9 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   report_.prompts += group.story.prompts.size();
   report_.events += log.events.size();
   report_.decisions += static_cast<std::uint64_t>(log.decisions);
+  report_.evictions += static_cast<std::uint64_t>(log.evictions);
+  report_.stalls += static_cast<std::uint64_t>(log.stalls);
+  seats_.insert(seats_.end(), log.seats.begin(), log.seats.end());
   if (log.attached.size() > 1) ++report_.switches;
   report_.filled_in += group.story.filled_in;
   report_.edits += static_cast<std::uint64_t>(log.edits);
@@ -639,6 +755,21 @@ void World::check_agents_memory() {
       }
     }
   }
+}
+
+/// What the sessions that shared a process say of it.
+void World::check_processes() {
+  const server::AgentProfile& profile = config_.agents.at("scripted");
+  SeatRules rules;
+  rules.seats_max = profile.sessions_per_process;
+  rules.sessions_max = profile.generation.sessions_max;
+  rules.age_max_ms = std::chrono::duration_cast<milliseconds>(profile.generation.age_max).count();
+  if (report_.clock_jumps > 0) return;
+  const ProcessStory story = check_seats(seats_, rules);
+  if (!story.wrong.empty()) wrong(story.wrong);
+  report_.shared += story.shared;
+  report_.shared_deaths += story.deaths_at_work;
+  report_.generations += story.generations;
 }
 
 namespace {

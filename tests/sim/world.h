@@ -3,6 +3,7 @@
 #pragma once
 
 #include "committed_log.h"
+#include "log_check.h"
 #include "sim_client.h"
 
 #include <berth/core/scope.h>
@@ -12,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,6 +47,15 @@ struct WorldReport {
   std::uint64_t timed_out = 0;  ///< Turns that were given a time, which ended.
   std::uint64_t cut = 0;        ///< Sessions whose log does not begin at 1 any more.
   std::uint64_t resets = 0;     ///< Told to followers.
+  std::uint64_t revived = 0;    ///< Sessions that were closed in between.
+  std::uint64_t shared = 0;     ///< Agents that came up in a process that served another session.
+  std::uint64_t shared_deaths = 0;  ///< Processes that died with turns of several sessions.
+  std::uint64_t generations = 0;    ///< Processes beside an older one that took nobody more.
+  std::uint64_t capped = 0;  ///< Processes that began as the last for whom there was a place.
+  std::uint64_t evictions = 0;
+  std::uint64_t stalls = 0;
+  std::uint64_t agents_killed = 0;  ///< By somebody else.
+  std::uint64_t store_checks = 0;   ///< That came to their end.
 
   void add(const WorldReport& other);
   std::string summary() const;
@@ -85,15 +96,22 @@ class World {
   void make_machine();
   void make_groups();
   server::Config make_config();
+  void share_processes(server::Config& config);
+  void limit_pool(server::Config& config);
+  Task<int> run_agent(io::SimProcess& process);
   void live(bool last);
   void let_crash(Life& life);
+  std::size_t busiest();
+  void kill_an_agent();
   void jump_clock();
   void let_settle(Life& life);
   void end_life(Life& life);
   std::string describe_stuck(Life& life, bool crashed);
   void check_given_back(Life& life);
+  void check_store_health(Life& life);
   void check_log();
   void check_group(Group& group, server::SessionNo no, server::Store& store);
+  void check_processes();
   void check_agents_memory();
   void wrong(const std::string& what);
   [[noreturn]] void die(const std::string& what);
@@ -115,7 +133,9 @@ class World {
   bool power_safe_ = false;
   bool clock_went_back_ = false;
   int life_ = 0;
-  std::string started_prompts_;  // of all logs, one after the other
+  std::string started_prompts_;          // of all logs, one after the other
+  std::vector<Seat> seats_;              // of all logs
+  std::map<int, std::size_t> turns_of_;  // that run in an agent's process, by its pid
   WorldReport report_;
   std::function<void(std::string_view)> tell_;
 };
