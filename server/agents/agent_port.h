@@ -27,7 +27,7 @@ struct AttachSpec {
   std::int64_t attach_epoch = 0;
   std::string profile;
   std::string session_key;
-  std::string project;            ///< Of the session.
+  std::string project;  ///< Of the session.
   /// False: only a process that serves its profile already will do, because the pool has no place
   /// for one more. Where there is none with a seat left, the attach fails with kNoSeat.
   bool may_start = true;
