@@ -316,7 +316,7 @@ void Binding::on_exited(std::int64_t attach_epoch, AgentExit exit) {
     last_trouble_ = "it ended: " + io::describe(exit.status);
   }
   session_.questions().cancel_of(*this, "agent exit");
-  if (exit.prompt_untouched && !exit.expected && session_.take_back_prompt(*this)) {
+  if (!exit.expected && session_.take_back_prompt(*this, exit.prompt_untouched)) {
     attach_when_gone_ = true;
   }
   after_end("the agent ended: " + status);

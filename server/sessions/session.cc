@@ -256,6 +256,7 @@ void Session::send(const Story* story) {
 
 Task<void> Session::tell_and_send(Binding* target, std::string turn) {
   StoryRequest request;
+  const std::int64_t epoch = target->row().attach_epoch;
   if (!target->row().continuation_owed) {
     request.agent = target->row().agent;
     request.after_turn = target->row().told_turn;
@@ -269,6 +270,10 @@ Task<void> Session::tell_and_send(Binding* target, std::string turn) {
   if (down_ || !current_ || current_->id != turn) co_return;
   telling_ = false;
   if (current_->state != TurnState::starting) co_return;
+  if (target->row().attach_epoch != epoch) {
+    dispatch();  // it came back meanwhile, and may know more or less than before
+    co_return;
+  }
   if (!story.has_value()) {
     settle(TurnState::failed, "the continuation could not be read: " + story.error().message, {});
   } else if (target->live()) {
@@ -318,8 +323,9 @@ void Session::on_health(Binding& of, const Diagnosis& diagnosis) {
   touch();
 }
 
-bool Session::take_back_prompt(const Binding& from) {
-  if (!current_ || !dispatched_ || current_->agent != from.row().agent) return false;
+bool Session::take_back_prompt(const Binding& from, bool untouched) {
+  if (!current_ || current_->agent != from.row().agent) return false;
+  if (dispatched_ && !untouched) return false;
   if (cancel_requested_ || closing_ || ++taken_back_ > kTakenBackMax) return false;
   dispatched_ = false;
   current_->state = TurnState::starting;

@@ -180,9 +180,9 @@ class Session final : public LogWriter {
   void on_decided(Binding& binding);
   /// The agent of the running turn shows no sign of life, or does so again.
   void on_health(Binding& of, const Diagnosis& diagnosis);
-  /// The process ended, and the running prompt had not reached it: the turn starts anew, a few
-  /// times. False when it does not; then on_agent_lost() is next.
-  bool take_back_prompt(const Binding& binding);
+  /// The process ended. A turn whose prompt had not reached it (it was `untouched`, or not sent
+  /// yet) starts anew, a few times. False when it does not; then on_agent_lost() is next.
+  bool take_back_prompt(const Binding& binding, bool untouched);
   void on_prompt_ended(Binding& binding, std::string_view turn, const PromptEnd& end);
   /// An interaction of the running turn was opened (+1) or closed (-1).
   void on_gate(int change);

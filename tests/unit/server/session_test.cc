@@ -319,6 +319,26 @@ TEST(Attaching, APromptThatReachedNoProcessGoesToTheNext) {
   EXPECT_EQ(world.log("turn.taken_back").size(), 1U);
 }
 
+TEST(Attaching, APromptThatWasNotSentYetGoesToTheNextProcess) {
+  SessionWorld world;
+  world.turn("first");
+  const std::string second = world.prompt("second", "two");
+  Puppet& two = world.agent_named("two");
+  two.attaches(Rung::new_session, "two-native");
+  two.exits(false);  // while what it has to be told is being read
+  EXPECT_EQ(world.state_of(second), TurnState::starting);
+  world.settle();
+  ASSERT_EQ(two.specs.size(), 2U);
+  two.attaches(Rung::resume, "two-native");
+  world.settle();
+  ASSERT_EQ(two.prompts.size(), 1U);
+  EXPECT_TRUE(holds(two.prompts.back(), "second"));
+  EXPECT_FALSE(text_of_story(two.prompts.back()).empty());
+  two.ends("end_turn");
+  EXPECT_EQ(world.state_of(second), TurnState::completed);
+  EXPECT_EQ(world.log("turn.taken_back").size(), 1U);
+}
+
 TEST(Attaching, APromptThatNoProcessTakesIsGivenUp) {
   SessionWorld world;
   world.turn("first");
