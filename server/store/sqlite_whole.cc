@@ -96,6 +96,20 @@ Result<void> show_log(SqliteDb& db, StoreVisitor& visitor) {
   }
 }
 
+/// What is wrong with frames that shall be those of the events from `first` up to before `end`;
+/// empty: nothing.
+std::string fault_in(std::string_view frames, std::uint64_t first, std::uint64_t end) {
+  for (std::uint64_t seq = first; seq < end; ++seq) {
+    const std::string id = fmt::format("id: {}\n", seq);
+    const std::size_t at = frames.find("\n\n");
+    if (!frames.starts_with(id) || at == std::string_view::npos) {
+      return fmt::format("event {} is damaged", seq);
+    }
+    frames.remove_prefix(at + 2);
+  }
+  return frames.empty() ? std::string() : fmt::format("bytes behind event {}", end - 1);
+}
+
 /// Each session's log is gapless from 1 on, or from where it was cut, and each frame says the
 /// number that it has. What was cut may be there still, or a part of it.
 class LogCheck final : public StoreVisitor {
@@ -116,17 +130,8 @@ class LogCheck final : public StoreVisitor {
       tell(run, fmt::format("events {} to {} are missing or overlap", next_, run.first_seq));
     }
     next_ = run.first_seq + run.count;
-    std::string_view rest = run.frames;
-    for (std::uint64_t seq = run.first_seq; seq < next_; ++seq) {
-      const std::string id = fmt::format("id: {}\n", seq);
-      const std::size_t end = rest.find("\n\n");
-      if (!rest.starts_with(id) || end == std::string_view::npos) {
-        tell(run, fmt::format("event {} is damaged", seq));
-        return {};
-      }
-      rest.remove_prefix(end + 2);
-    }
-    if (!rest.empty()) tell(run, fmt::format("bytes behind event {}", next_ - 1));
+    const std::string fault = fault_in(run.frames, run.first_seq, next_);
+    if (!fault.empty()) tell(run, fault);
     return {};
   }
 
@@ -162,7 +167,7 @@ Result<bool> check_rows(SqliteDb& db, const std::string& check,
 class SqliteScan final : public StoreScan {
  public:
   SqliteScan(SqliteStore& store, SqliteDb& db, SessionNo last)
-      : store_(store), db_(db), last_(last), log_(findings_.problems) {}
+      : store_(store), db_(db), last_(last) {}
 
   Result<bool> look(std::size_t bytes_max) override {
     if (next_table_ < std::size(kTables)) return look_at_table(kTables[next_table_++]);
@@ -177,8 +182,8 @@ class SqliteScan final : public StoreScan {
 
  private:
   /// All but `events`, which is large and is read row by row.
-  static constexpr const char* kTables[] = {"owner",        "sessions", "turns", "bindings",
-                                            "interactions", "changes",  "tokens"};
+  static constexpr const char* kTables[] = {"owner",        "sessions", "turns",  "bindings",
+                                            "interactions", "changes",  "tokens", "log_cuts"};
 
   /// Damage is written down; what a disk says is the caller's.
   Result<void> note(Error error, const std::string& where) {
@@ -210,15 +215,13 @@ class SqliteScan final : public StoreScan {
   Result<std::size_t> look_at_log(std::size_t bytes_max) {
     Result<EventPage> page = store_.read_events(session_, seen_, bytes_max);
     if (page && page->first_seq != 0) {
-      EventRun run;
-      run.session = session_;
-      run.first_seq = page->first_seq;
-      run.count = static_cast<std::uint32_t>(page->last_seq - page->first_seq + 1);
-      run.frames = std::move(page->frames);
+      // That there is no gap before it was looked at where it was read.
+      const std::string fault = fault_in(page->frames, page->first_seq, page->last_seq + 1);
+      if (!fault.empty()) {
+        findings_.problems.push_back(fmt::format("session {}: {}", session_, fault));
+      }
       seen_ = page->last_seq;
-      const Result<void> looked = log_.on_run(run);
-      static_cast<void>(looked);  // it has none
-      return run.frames.size() + kSessionBytes;
+      return page->frames.size() + kSessionBytes;
     }
     if (!page) {
       Result<void> noted = note(std::move(page.error()), fmt::format("session {}", session_));
@@ -236,7 +239,6 @@ class SqliteScan final : public StoreScan {
   SessionNo session_ = 1;
   std::uint64_t seen_ = 0;
   ScanFindings findings_;
-  LogCheck log_;
 };
 
 }  // namespace
