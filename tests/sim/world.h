@@ -47,7 +47,6 @@ struct WorldReport {
   std::uint64_t timed_out = 0;  ///< Turns that were given a time, which ended.
   std::uint64_t cut = 0;        ///< Sessions whose log does not begin at 1 any more.
   std::uint64_t resets = 0;     ///< Told to followers.
-  std::uint64_t revived = 0;    ///< Sessions that were closed in between.
   std::uint64_t shared = 0;     ///< Agents that came up in a process that served another session.
   std::uint64_t shared_deaths = 0;  ///< Processes that died with turns of several sessions.
   std::uint64_t generations = 0;    ///< Processes beside an older one that took nobody more.
