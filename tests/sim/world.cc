@@ -597,6 +597,20 @@ std::string contradiction(const SessionStory& told, const LogStory& log,
 
 }  // namespace
 
+namespace {
+
+/// The first event with words of that session; empty: there is none. A line that a death cut off
+/// names nobody, and is in the log of each.
+std::string words_of(const std::string& session, const LogStory& log) {
+  for (const std::string& event : log.events) {
+    if (event.find("\"type\":\"agent.junk\"") != std::string::npos) continue;
+    if (event.find("key-" + session + "-") != std::string::npos) return event.substr(0, 400);
+  }
+  return {};
+}
+
+}  // namespace
+
 void World::check_group(Group& group, server::SessionNo no, server::Store& store) {
   const std::string name = "session " + group.story.id + ": ";
   std::string error;
@@ -616,13 +630,8 @@ void World::check_group(Group& group, server::SessionNo no, server::Store& store
   if (tell_) tell_(name + "\n" + frames);
   if (!log.wrong.empty()) wrong(name + log.wrong);
   for (const Group& other : groups_) {
-    if (&other == &group) continue;
-    for (const std::string& event : log.events) {
-      // A line that a death cut off names nobody: it is in the log of each.
-      if (event.find("\"type\":\"agent.junk\"") != std::string::npos) continue;
-      if (event.find("key-" + other.story.id + "-") == std::string::npos) continue;
-      wrong(name + "hears words of session " + other.story.id + ": " + event.substr(0, 400));
-    }
+    const std::string heard = words_of(other.story.id, log);
+    if (&other != &group && !heard.empty()) wrong(name + "hears another session: " + heard);
   }
   for (const auto& follower : group.followers) {
     report_.connections += static_cast<std::uint64_t>(follower->connections());

@@ -327,10 +327,10 @@ TEST(Attaching, APromptThatWasNotSentYetGoesToTheNextProcess) {
   two.attaches(Rung::new_session, "two-native");
   two.exits(false);  // while what it has to be told is being read
   EXPECT_EQ(world.state_of(second), TurnState::starting);
-  world.settle();
+  world.settle(std::chrono::seconds(30));  // a lane may stall
   ASSERT_EQ(two.specs.size(), 2U);
   two.attaches(Rung::resume, "two-native");
-  world.settle();
+  world.settle(std::chrono::seconds(30));  // a lane may stall
   ASSERT_EQ(two.prompts.size(), 1U);
   EXPECT_TRUE(holds(two.prompts.back(), "second"));
   EXPECT_FALSE(text_of_story(two.prompts.back()).empty());
