@@ -76,12 +76,17 @@ std::vector<std::string> folders_in(const std::string& folder) {
   return found;
 }
 
+/// What berth makes ends in a number; a service manager may have a "berth.service".
+bool is_made_here(std::string_view name, std::string_view prefix) {
+  return name.starts_with(prefix) && name.back() >= '0' && name.back() <= '9';
+}
+
 void find_below(const std::string& folder, std::string_view name_prefix, int depth,
                 std::vector<std::string>& found) {
   if (depth == kDepthMax) return;
   for (const std::string& name : folders_in(folder)) {
     const std::string path = folder + "/" + name;
-    if (name.starts_with(name_prefix)) {
+    if (is_made_here(name, name_prefix)) {
       found.push_back(path);
     } else {
       find_below(path, name_prefix, depth + 1, found);

@@ -109,9 +109,11 @@ void OffloadThreads::serve(Lane lane) {
     state.stats.waited.add(std::chrono::steady_clock::now() - submitted_at(*job));
     lock.unlock();
     job->work();
+    lock.lock();
+    --state.stats.running;  // whoever has the answer does not find its job here any more
+    lock.unlock();
     send_home(*job);
     lock.lock();
-    --state.stats.running;
   }
 }
 

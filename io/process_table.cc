@@ -46,7 +46,8 @@ void add_children(int pid, std::vector<int>& tree) {
 
 }  // namespace
 
-ProcProcessTable::ProcProcessTable() : mountinfo_(read_text("/proc/self/mountinfo")) {}
+ProcProcessTable::ProcProcessTable()
+    : mountinfo_(read_text("/proc/self/mountinfo")), own_groups_(read_text("/proc/self/cgroup")) {}
 
 Result<ProcessTable::Usage> ProcProcessTable::usage(ProcessId id) {
   const std::optional<ProcStat> stat = read_proc_stat(id.pid);
@@ -70,7 +71,8 @@ Result<VitalSigns> ProcProcessTable::look(ProcessId id, bool whole_tree) {
   }
   if (!whole_tree) return signs;
   const std::string groups = read_text("/proc/" + std::to_string(id.pid) + "/cgroup");
-  for (const MemoryGroup& group : memory_groups_of(mountinfo_, groups, kGroupPrefix)) {
+  const CgroupTexts texts = {mountinfo_, own_groups_, groups};
+  for (const MemoryGroup& group : memory_groups_of(texts, kGroupPrefix)) {
     const std::optional<std::uint64_t> counted = read_memory(group);
     if (!counted) continue;
     signs.memory_bytes = *counted;

@@ -18,6 +18,7 @@ class ProcProcessTable final : public ProcessTable {
 
  private:
   const std::string mountinfo_;
+  const std::string own_groups_;
 };
 
 }  // namespace berth::inline v0::io

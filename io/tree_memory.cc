@@ -35,26 +35,29 @@ std::uint64_t entry_of(std::string_view stat, std::string_view name) {
   return 0;
 }
 
-/// An agent may have made groups below its own, and a process of it may be there.
-std::string outermost_named(const std::string& folder, std::string_view name_prefix) {
-  const std::size_t at = folder.find("/" + std::string(name_prefix));
-  if (at == std::string::npos) return {};
-  return folder.substr(0, folder.find('/', at + 1));
+/// The child of `home` whose name begins with `name_prefix` and that holds `folder`. An agent may
+/// have made groups below its own, and a process of it may be there.
+std::string tree_group(const std::string& folder, const std::string& home,
+                       std::string_view name_prefix) {
+  if (!folder.starts_with(home + "/" + std::string(name_prefix))) return {};
+  return folder.substr(0, folder.find('/', home.size() + 1));
 }
 
 }  // namespace
 
-std::vector<MemoryGroup> memory_groups_of(std::string_view mountinfo, std::string_view proc_cgroup,
-                                          std::string_view name_prefix) {
+std::vector<MemoryGroup> memory_groups_of(const CgroupTexts& texts, std::string_view name_prefix) {
   std::vector<MemoryGroup> groups;
-  const auto add = [&](const std::string& folder, bool version1) {
-    std::string group = outermost_named(folder, name_prefix);
+  const auto add = [&](const std::string& folder, const std::string& home, bool version1) {
+    std::string group = tree_group(folder, home, name_prefix);
     if (!group.empty()) groups.push_back({std::move(group), version1});
   };
-  const Result<CgroupHome> home = parse_cgroup_home(mountinfo, proc_cgroup);
-  if (home.has_value()) add(home->own, false);
-  const ControllerHome old = parse_cgroup1_home(mountinfo, proc_cgroup, "memory");
-  if (old.kind == ControllerHome::Kind::version1) add(old.own, true);
+  const Result<CgroupHome> own = parse_cgroup_home(texts.mountinfo, texts.self);
+  const Result<CgroupHome> its = parse_cgroup_home(texts.mountinfo, texts.process);
+  if (own.has_value() && its.has_value()) add(its->own, own->own, false);
+  const ControllerHome own1 = parse_cgroup1_home(texts.mountinfo, texts.self, "memory");
+  const ControllerHome its1 = parse_cgroup1_home(texts.mountinfo, texts.process, "memory");
+  const auto known = ControllerHome::Kind::version1;
+  if (own1.kind == known && its1.kind == known) add(its1.own, own1.own, true);
   return groups;
 }
 

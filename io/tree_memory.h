@@ -17,12 +17,18 @@ struct MemoryGroup {
   bool operator==(const MemoryGroup&) const = default;
 };
 
-/// Where the memory of a tree may be counted, from the texts of /proc/self/mountinfo and
-/// /proc/PID/cgroup: the groups, outermost first and version 2 before version 1, whose names begin
-/// with `name_prefix`. None for a process that is in no group of its tree's own: the counter of
-/// a larger group would count strangers.
-std::vector<MemoryGroup> memory_groups_of(std::string_view mountinfo, std::string_view proc_cgroup,
-                                          std::string_view name_prefix);
+/// Texts of the kernel's, as they are read.
+struct CgroupTexts {
+  std::string_view mountinfo;  ///< /proc/self/mountinfo
+  std::string_view self;       ///< /proc/self/cgroup
+  std::string_view process;    ///< /proc/PID/cgroup, of the tree's first process
+};
+
+/// Where the memory of a tree that this process has started may be counted: the group directly
+/// below this process's own whose name begins with `name_prefix`, version 2 before version 1. None
+/// for a process that is in no group of its tree's own: the counter of a larger one (which a
+/// service manager may have named much the same) would count strangers.
+std::vector<MemoryGroup> memory_groups_of(const CgroupTexts& texts, std::string_view name_prefix);
 
 /// From the texts of memory.current and memory.stat (version 1: memory.usage_in_bytes and
 /// memory.stat): what is used without the pages of files that nobody has touched for a while. The

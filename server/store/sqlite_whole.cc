@@ -147,8 +147,8 @@ class LogCheck final : public StoreVisitor {
   std::uint64_t next_ = 1;
 };
 
-/// The rows of a table with its indexes, by SQLite's own check; false when it is too large for the
-/// steps that it may take.
+/// A table and its indexes, each for itself, by SQLite's own check; false when it is too large for
+/// the steps that it may take.
 Result<bool> check_rows(SqliteDb& db, const std::string& check,
                         std::vector<std::string>& problems) {
   Result<SqliteStatement> rows = db.prepare(check);

@@ -144,9 +144,9 @@ TEST(CgroupHome, SaysWhyThereIsNone) {
 }
 
 /// "FOLDER" for version 2, "1:FOLDER" for version 1.
-std::vector<std::string> groups_of(std::string_view mountinfo, std::string_view proc_cgroup) {
+std::vector<std::string> groups_of(const CgroupTexts& texts) {
   std::vector<std::string> folders;
-  for (const MemoryGroup& group : memory_groups_of(mountinfo, proc_cgroup, "berth.")) {
+  for (const MemoryGroup& group : memory_groups_of(texts, "berth.")) {
     folders.push_back((group.version1 ? "1:" : "") + group.folder);
   }
   return folders;
@@ -159,33 +159,50 @@ TEST(TreeMemory, IsCountedByTheGroupOfTheTreeAndByNoLargerOne) {
   struct Row {
     const char* name;
     std::string mounts;
-    const char* cgroup;
+    const char* self;
+    const char* process;
     std::vector<std::string> groups;
   };
   const Row rows[] = {
       {"its own",
        kPlainHost,
-       "0::/b.service/berth.tag.1.2\n",
-       {"/sys/fs/cgroup/b.service/berth.tag.1.2"}},
+       "0::/s/berth.service\n",
+       "0::/s/berth.service/berth.tag.1.2\n",
+       {"/sys/fs/cgroup/s/berth.service/berth.tag.1.2"}},
       {"one that it made in its own",
        kPlainHost,
-       "0::/b.service/berth.tag.1.2/inner/berth.x\n",
-       {"/sys/fs/cgroup/b.service/berth.tag.1.2"}},
-      {"only berth's", kPlainHost, "0::/b.service\n", {}},
-      {"a name that only looks so", kPlainHost, "0::/noberth.tag\n", {}},
-      {"in a container", kPartOfHost, "0::/pods/a/berth.t.1.2\n", {"/sys/fs/cgroup/berth.t.1.2"}},
+       "0::/b\n",
+       "0::/b/berth.tag.1.2/inner/berth.x\n",
+       {"/sys/fs/cgroup/b/berth.tag.1.2"}},
+      {"a berth below another's agent",
+       kPlainHost,
+       "0::/b/berth.tag.1.2\n",
+       "0::/b/berth.tag.1.2/berth.tag.3.4\n",
+       {"/sys/fs/cgroup/b/berth.tag.1.2/berth.tag.3.4"}},
+      {"only berth's", kPlainHost, "0::/s/berth.service\n", "0::/s/berth.service\n", {}},
+      {"somebody else's", kPlainHost, "0::/a\n", "0::/b/berth.tag.1.2\n", {}},
+      {"a name that only looks so", kPlainHost, "0::/\n", "0::/noberth.tag\n", {}},
+      {"in a container",
+       kPartOfHost,
+       "0::/pods/a\n",
+       "0::/pods/a/berth.t.1.2\n",
+       {"/sys/fs/cgroup/berth.t.1.2"}},
       {"both versions",
        with_memory1,
+       "4:memory:/x\n0::/\n",
        "4:memory:/x/berth.t.1.2\n0::/berth.t.1.2\n",
        {"/sys/fs/cgroup/uni fied/berth.t.1.2", "1:/sys/fs/cgroup/memory/x/berth.t.1.2"}},
       {"version 1 alone",
        with_memory1,
+       "4:memory:/x\n0::/\n",
        "4:memory:/x/berth.t.1.2\n0::/\n",
        {"1:/sys/fs/cgroup/memory/x/berth.t.1.2"}},
-      {"another controller", with_memory1, "4:cpu:/berth.t.1.2\n0::/\n", {}},
-      {"none mounted", "", "0::/berth.t.1.2\n", {}},
+      {"another controller", with_memory1, "4:cpu:/\n0::/\n", "4:cpu:/berth.t.1.2\n0::/\n", {}},
+      {"none mounted", "", "0::/\n", "0::/berth.t.1.2\n", {}},
   };
-  for (const Row& row : rows) EXPECT_EQ(groups_of(row.mounts, row.cgroup), row.groups) << row.name;
+  for (const Row& row : rows) {
+    EXPECT_EQ(groups_of({row.mounts, row.self, row.process}), row.groups) << row.name;
+  }
 }
 
 TEST(TreeMemory, LeavesOutPagesOfFilesThatTheKernelTakesBack) {
