@@ -157,8 +157,7 @@ Figures run_crash(const Scenario& scenario, const Host& host, const Programs& pr
   for (std::size_t i = 0; i < scenario.readers; ++i) {
     const std::uint64_t ended = run.totals().turns_ended;
     const SseClient& reader = run.add_reader(first + i);
-    // Its first turn, the one that opened it, has ended too.
-    if (run.run_until([&] { return run.totals().turns_ended >= ended + 2; }, 60'000)) ++marked;
+    if (run.run_until([&] { return run.totals().turns_ended > ended; }, 60'000)) ++marked;
     if (reader.updates() < seen[i]) missing += static_cast<double>(seen[i] - reader.updates());
   }
   return {{"ready_ms", ready_ms}, {"shown_but_lost", missing}, {"turns_marked_ended", marked}};
