@@ -1,4 +1,5 @@
 #include <berth/core/text.h>
+#include <berth/git/cat_file.h>
 #include <berth/git/failure.h>
 #include <berth/git/names.h>
 #include <berth/git/objects.h>
@@ -8,10 +9,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <sstream>
 
 namespace berth::git::detail {
 namespace {
+
+// Together half of GitRun::output_max. A commit of berth's has less than 1 KiB.
+constexpr std::uint64_t kCommitBytesMax = 64 * 1024;
+constexpr std::size_t kCommitsAtOnce = 500;
 
 std::int64_t number_of(std::string_view text) {
   std::int64_t number = -1;
@@ -40,27 +46,16 @@ Result<std::string> commit_by_command(const HardenedGit& git, const std::string&
   return without_newline(*std::move(commit));
 }
 
-/// "<id> commit <bytes>", then those; "<id> missing".
-void read_times(std::string_view printed, std::vector<NamedRef>& refs) {
-  for (NamedRef& ref : refs) {
-    const std::string_view head = take_line(printed);
-    const std::size_t space = head.rfind(' ');
-    if (space == std::string_view::npos || head.ends_with(" missing")) continue;
-    const auto bytes =
-        static_cast<std::size_t>(std::max<std::int64_t>(number_of(head.substr(space + 1)), 0));
-    const std::string_view object = printed.substr(0, bytes);
-    printed.remove_prefix(std::min(printed.size(), bytes + 1));
-    if (head.find(" commit ") == std::string_view::npos) continue;
-    // "committer berth <berth@localhost> 1700000000 +0000"
-    const std::size_t committer = object.find("\ncommitter ");
-    if (committer == std::string_view::npos) continue;
-    std::string_view rest = object.substr(committer + 1);
-    const std::string_view line = take_line(rest);
-    const std::size_t end = line.rfind(' ');
-    const std::size_t begin = end == std::string_view::npos ? end : line.rfind(' ', end - 1);
-    if (begin == std::string_view::npos) continue;
-    ref.time_s = std::max<std::int64_t>(number_of(line.substr(begin + 1, end - begin - 1)), 0);
-  }
+/// When the commit was made, by its line "committer berth <berth@localhost> 1700000000 +0000".
+std::int64_t time_of(std::string_view commit) {
+  const std::size_t committer = commit.find("\ncommitter ");
+  if (committer == std::string_view::npos) return 0;
+  std::string_view rest = commit.substr(committer + 1);
+  const std::string_view line = take_line(rest);
+  const std::size_t end = line.rfind(' ');
+  const std::size_t begin = end == std::string_view::npos ? end : line.rfind(' ', end - 1);
+  if (begin == std::string_view::npos) return 0;
+  return std::max<std::int64_t>(number_of(line.substr(begin + 1, end - begin - 1)), 0);
 }
 
 Result<std::vector<NamedRef>> list_refs(git_repository* repository, const std::string& prefix) {
@@ -84,13 +79,14 @@ Result<std::vector<NamedRef>> list_refs(git_repository* repository, const std::s
   return refs;
 }
 
-/// Two runs: a ref whose object is gone is listed by the first alone.
+/// The refs first and their objects then: a ref whose object is gone, or no small commit, is listed
+/// too.
 Result<std::vector<NamedRef>> list_by_command(const HardenedGit& git, const std::string& prefix) {
   Result<std::string> listed =
       git.run({"for-each-ref", "--format=%(refname) %(objectname) %(symref)", prefix});
   if (!listed) return fail(std::move(listed).error());
   std::vector<NamedRef> refs;
-  std::string ids;
+  std::vector<std::string> ids;
   std::istringstream lines(*listed);
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
@@ -98,12 +94,21 @@ Result<std::vector<NamedRef>> list_by_command(const HardenedGit& git, const std:
     std::string other;
     words >> ref.name >> ref.id >> other;
     if (!other.empty()) continue;
-    ids += ref.id + "\n";
+    ids.push_back(ref.id);
     refs.push_back(std::move(ref));
   }
-  Result<std::string> commits = git.run({"cat-file", "--batch"}, std::move(ids));
-  if (!commits) return fail(std::move(commits).error());
-  read_times(*commits, refs);
+  std::map<std::string, std::int64_t, std::less<>> times;
+  Result<void> read = read_objects(
+      git, ids, "commit", [](std::uint64_t bytes) { return bytes <= kCommitBytesMax; },
+      kCommitsAtOnce,
+      [&times](std::string_view id, std::string_view commit) {
+        times.emplace(id, time_of(commit));
+      });
+  if (!read) return fail(std::move(read).error());
+  for (NamedRef& ref : refs) {
+    const auto time = times.find(ref.id);
+    if (time != times.end()) ref.time_s = time->second;
+  }
   return refs;
 }
 

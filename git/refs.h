@@ -21,7 +21,8 @@ bool goes_to_command(const WorktreeRef& worktree, const Error& error);
 struct NamedRef {
   std::string name;
   std::string id;
-  std::int64_t time_s = 0;  ///< When its commit was made; 0: it is gone, or is none.
+  /// When its commit was made; 0: it is gone, is none, or (by the git command) has above 64 KiB.
+  std::int64_t time_s = 0;
 };
 
 /// Opened once, the backend chosen then.
@@ -37,7 +38,7 @@ class Refs {
   git_repository* repository() const { return repository_.get(); }
   const HardenedGit* command() const { return command_ ? &*command_ : nullptr; }
 
-  /// From now on no deadline counts and no cancel.
+  /// See HardenedGit.
   void go_to_the_end() {
     if (command_) command_->go_to_the_end();
   }

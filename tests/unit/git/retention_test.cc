@@ -96,6 +96,30 @@ TEST_P(GitRetention, NeverTakesTheBaseOfARegisteredWorktreeNorAnythingThatIsNotB
             "berth/" + key() + "\n");
 }
 
+TEST_P(GitRetention, ARefToALargeFileHoldsNothingUp) {
+  set_ref(snapshot_ref(1, "1"), 0);
+  set_ref(snapshot_ref(1, "2"), 5 * kDay);
+  git("update-ref " + snapshot_ref(2, "1") +
+      " $(head -c 68157440 /dev/zero | git -c core.compression=1 hash-object -w --stdin)");
+  EXPECT_EQ(expire({}, 8 * kDay).expired.size(), 2U);
+  EXPECT_EQ(names(), "s/2\n");
+}
+
+TEST_P(GitRetention, ManyRefsAreReadInParts) {
+  set_ref(snapshot_ref(1, "1"), 0);
+  set_ref(snapshot_ref(2, "1"), 90 * kDay);
+  std::string refs;
+  for (int i = 2; i <= 1200; ++i) {
+    refs += "create " + snapshot_ref(2, std::to_string(i)) + " " + snapshot_ref(2, "1") + "\n";
+  }
+  write(root_ + "/refs", refs);
+  git("update-ref --stdin < " + root_ + "/refs");
+  const Retention planned = expire({}, 90 * kDay, true);
+  ASSERT_EQ(planned.expired.size(), 1U);
+  EXPECT_EQ(planned.expired[0].ref, snapshot_ref(1, "1"));
+  EXPECT_EQ(planned.kept, 1200U);
+}
+
 TEST_P(GitRetention, WhatASessionMeasuresAgainstStaysHoweverOld) {
   set_ref(snapshot_ref(1, "base"), 1);
   for (int turn : {1, 2, 3}) set_ref(snapshot_ref(1, std::to_string(turn)), turn);
