@@ -38,6 +38,13 @@ bool is_submodule(const TreeStep& step) {
   return step.before.mode == kRepositoryMode || step.after.mode == kRepositoryMode;
 }
 
+/// Is the step to be taken where its path is so? A submodule's folder looks like nothing, so that
+/// what makes or removes one seems done already; what writes a file in its place is done, or not.
+bool is_open(const TreeStep& step, OnDisk now) {
+  if (now != OnDisk::after) return now == OnDisk::before;
+  return is_submodule(step) && (step.after.mode == 0 || step.after.mode == kRepositoryMode);
+}
+
 /// Attributes say how the files beside and below are written.
 bool is_rules(const TreeStep& step) {
   return name_of(step.path) == ".gitattributes";
@@ -157,6 +164,10 @@ Result<void> Rewriter::put(const TreeStep& step) {
   if (folder.get() < 0) return fail(errno_error(errno, "open " + root_ + "/" + step.path));
   const std::string leaf = name_of(step.path);
   if (step.after.mode == kRepositoryMode) {
+    // The file that was there goes; a folder (EISDIR) is what shall be there.
+    if (::unlinkat(folder.get(), leaf.c_str(), 0) < 0 && errno != ENOENT && errno != EISDIR) {
+      return fail(errno_error(errno, "unlink " + root_ + "/" + step.path));
+    }
     if (::mkdirat(folder.get(), leaf.c_str(), 0777) < 0 && errno != EEXIST) {
       return fail(errno_error(errno, "mkdir " + root_ + "/" + step.path));
     }
@@ -185,13 +196,13 @@ Result<bool> Rewriter::is_due(Work& work, std::size_t i) const {
   work.patience.note(Step::rewrite_file);
   const TreeStep& step = work.steps[i];
   OnDisk now = work.seen[i].now;
-  if (now == OnDisk::before && stat_of(root_, step.path) != work.seen[i].stat) {
+  if (is_open(step, now) && stat_of(root_, step.path) != work.seen[i].stat) {
     Result<std::vector<Seen>> again = look({step});
     if (!again) return fail(std::move(again).error());
     now = again->front().now;
   }
   if (now == OnDisk::other) work.left.push_back(step.path);
-  return now == OnDisk::before || (now == OnDisk::after && is_submodule(step));
+  return is_open(step, now);
 }
 
 Result<void> Rewriter::remove_all(Work& work) {

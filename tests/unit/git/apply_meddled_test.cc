@@ -6,6 +6,8 @@
 #include <berth/git/apply.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -40,7 +42,8 @@ class GitApplyMeddled : public GitTest {
     write(tree() + "/dir/b.txt", "BEE\n");
     change_ = snapshot("1").commit;
   }
-  Result<Applied> apply(ApplyTo to, const std::string& word, std::function<void()> meddle) {
+  std::string journal() const { return root_ + "/journal"; }
+  Result<Applied> begin(ApplyTo to, const std::string& word, std::function<void()> meddle) {
     command_.word = word;
     command_.meddle = std::move(meddle);
     Result<Applied> applied =
@@ -50,12 +53,29 @@ class GitApplyMeddled : public GitTest {
                       .to = to,
                       .branch = "main",
                       .commit = {.author_name = "A", .author_email = "a@b", .message = "m"},
-                      .journal = root_ + "/journal",
+                      .journal = journal(),
                       .command = &command_,
                       .backend = Backend::git_command});
     EXPECT_FALSE(command_.meddle) << "there was no such run";
-    EXPECT_FALSE(exists(root_ + "/journal"));
     return applied;
+  }
+  Result<Applied> apply(ApplyTo to, const std::string& word, std::function<void()> meddle) {
+    Result<Applied> applied = begin(to, word, std::move(meddle));
+    EXPECT_FALSE(exists(journal()));
+    return applied;
+  }
+  void move_main() {
+    const std::string moved = git("commit-tree -m moved -p main main^{tree}");
+    git("update-ref refs/heads/main " + moved);
+  }
+  /// The change of a test that begins with the base: what `edits` do to the index.
+  void change_index(const std::string& edits) {
+    change_ = sh(repo(), "export GIT_INDEX_FILE=" + root_ + "/other && git read-tree main && " +
+                             edits + " && git write-tree");
+    change_.pop_back();
+  }
+  std::string submodule_at(const std::string& path) const {
+    return "git update-index --add --cacheinfo 160000," + base_ + "," + path;
   }
 
   MeddledGit command_{root_ + "/data"};
@@ -91,16 +111,53 @@ TEST_F(GitApplyMeddled, WhatIsStagedMeanwhileStaysStaged) {
 }
 
 TEST_F(GitApplyMeddled, ABranchThatMovesMeanwhileBringsTheFilesBack) {
-  std::string moved;
+  Result<Applied> applied = apply(ApplyTo::branch, "--no-split-index", [&] { move_main(); });
+  ASSERT_FALSE(applied);
+  EXPECT_STREQ(applied.error().code, "ref_moved");
+  EXPECT_EQ(git("log -1 --format=%s main"), "moved\n");
+  EXPECT_EQ(git("status --porcelain"), "");
+  EXPECT_EQ(read(repo() + "/a.txt"), "one\ntwo\nthree\n");
+}
+
+TEST_F(GitApplyMeddled, ABranchThatMovesMeanwhileBringsAFileBackFromASubmodule) {
+  change_index(submodule_at("a.txt"));
+  bool was_folder = false;
   Result<Applied> applied = apply(ApplyTo::branch, "--no-split-index", [&] {
-    moved = git("commit-tree -m moved -p main main^{tree}");
-    git("update-ref refs/heads/main " + moved.substr(0, 40));
+    was_folder = std::filesystem::is_directory(repo() + "/a.txt");
+    move_main();
   });
   ASSERT_FALSE(applied);
   EXPECT_STREQ(applied.error().code, "ref_moved");
-  EXPECT_EQ(git("rev-parse main"), moved);
+  EXPECT_TRUE(was_folder);
   EXPECT_EQ(git("status --porcelain"), "");
   EXPECT_EQ(read(repo() + "/a.txt"), "one\ntwo\nthree\n");
+}
+
+TEST_F(GitApplyMeddled, AFailureLeavesTheFileThatWasToBecomeASubmodule) {
+  change_index(submodule_at("dir/b.txt") +
+               " && git update-index --add --cacheinfo 100644,$(git rev-parse main:a.txt),c/new");
+  const std::string before = read(repo() + "/dir/b.txt");
+  Result<Applied> applied =
+      apply(ApplyTo::branch, "checkout-index", [&] { write(repo() + "/c", "in the way\n"); });
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().errno_value, ENOTDIR);
+  EXPECT_EQ(read(repo() + "/dir/b.txt"), before);
+  EXPECT_EQ(git("status --porcelain"), "?? c\n");
+}
+
+TEST_F(GitApplyMeddled, AFileWrittenWhereASubmoduleGoesIsLeftAloneAndNamed) {
+  change_index(submodule_at("c") + " && " + submodule_at("dir/b.txt") +
+               " && git update-index --cacheinfo 100644,$(git rev-parse main:dir/b.txt),a.txt");
+  Result<Applied> applied = apply(ApplyTo::working_files, "checkout-index", [&] {
+    write(repo() + "/c", "somebody's\n");
+    write(repo() + "/dir/b.txt", "somebody's\n");
+  });
+  ASSERT_TRUE(applied) << applied.error().message;
+  ASSERT_EQ(applied->conflicts.size(), 2U);
+  EXPECT_EQ(applied->conflicts[0].path, "c");
+  EXPECT_EQ(applied->conflicts[1].path, "dir/b.txt");
+  EXPECT_EQ(read(repo() + "/c"), "somebody's\n");
+  EXPECT_EQ(read(repo() + "/dir/b.txt"), "somebody's\n");
 }
 
 }  // namespace

@@ -344,17 +344,16 @@ TEST_P(GitApply, RefusesWhatItCannotMean) {
 
 class GitApplyKilled : public GitApply {
  protected:
-  void finished_or_never_begun(ApplyTo to);
+  /// `changed` looks at the files after it.
+  void finished_or_never_begun(ApplyRequest made, void (*changed)(const std::string& repo));
+  void commits_or_changes_files(ApplyTo to);
+  void swaps_a_submodule_and_a_file(ApplyTo to);
 };
 INSTANTIATE_TEST_SUITE_P(Ways, GitApplyKilled, testing::Values(kWays[0], kWays[1], Way{kSha256}),
                          name_of_way);
 
-void GitApplyKilled::finished_or_never_begun(ApplyTo to) {
-  write(tree() + "/a.txt", "one\nTWO\nthree\n");
-  write(tree() + "/new/file.txt", "new\n");
-  fs::remove_all(tree() + "/dir");
-  write(tree() + "/dir", "a file now\n");
-  ApplyRequest made = request(to);
+void GitApplyKilled::finished_or_never_begun(ApplyRequest made,
+                                             void (*changed)(const std::string& repo)) {
   made.patience.on_step = count_down;
   bool done = false;
   for (int step = 1; !done; ++step) {
@@ -374,11 +373,10 @@ void GitApplyKilled::finished_or_never_begun(ApplyTo to) {
       EXPECT_EQ(git("status --porcelain"), "") << step;
       continue;
     }
-    EXPECT_EQ(read(repo() + "/a.txt"), "one\nTWO\nthree\n") << step;
-    EXPECT_EQ(read(repo() + "/dir"), "a file now\n") << step;
-    EXPECT_EQ(read(repo() + "/new/file.txt"), "new\n") << step;
+    SCOPED_TRACE(step);
+    changed(repo());
     EXPECT_EQ(sh(repo(), "find . -name .berth-new*"), "") << step;
-    if (to == ApplyTo::branch) {
+    if (made.to == ApplyTo::branch) {
       EXPECT_EQ(git("status --porcelain"), "") << step;
       EXPECT_EQ(git("rev-list --count " + base_ + "..main"), "1\n") << step;
     } else {
@@ -387,12 +385,49 @@ void GitApplyKilled::finished_or_never_begun(ApplyTo to) {
   }
 }
 
+void GitApplyKilled::commits_or_changes_files(ApplyTo to) {
+  write(tree() + "/a.txt", "one\nTWO\nthree\n");
+  write(tree() + "/new/file.txt", "new\n");
+  fs::remove_all(tree() + "/dir");
+  write(tree() + "/dir", "a file now\n");
+  finished_or_never_begun(request(to), [](const std::string& repo) {
+    EXPECT_EQ(read(repo + "/a.txt"), "one\nTWO\nthree\n");
+    EXPECT_EQ(read(repo + "/dir"), "a file now\n");
+    EXPECT_EQ(read(repo + "/new/file.txt"), "new\n");
+  });
+}
+
+void GitApplyKilled::swaps_a_submodule_and_a_file(ApplyTo to) {
+  const std::string submodule = "git update-index --add --cacheinfo 160000," + base_ + ",";
+  sh(repo(), submodule + "sub && mkdir sub && git commit -q -m submodule");
+  ApplyRequest made = request(to);
+  made.base = base_ = id("main");
+  const std::string change =
+      sh(repo(), "export GIT_INDEX_FILE=" + root_ + "/other && git read-tree main && " + submodule +
+                     "a.txt && git update-index --cacheinfo 100644,$(git rev-parse main:a.txt),sub "
+                     "&& git write-tree");
+  made.change = change.substr(0, change.size() - 1);
+  finished_or_never_begun(std::move(made), [](const std::string& repo) {
+    EXPECT_TRUE(fs::is_directory(repo + "/a.txt"));
+    EXPECT_TRUE(fs::is_regular_file(repo + "/sub"));
+    EXPECT_EQ(read(repo + "/sub"), "one\ntwo\nthree\n");
+  });
+}
+
 TEST_P(GitApplyKilled, ACommitIsFinishedOrWasNeverBegun) {
-  finished_or_never_begun(ApplyTo::branch);
+  commits_or_changes_files(ApplyTo::branch);
 }
 
 TEST_P(GitApplyKilled, AChangeOfFilesIsFinishedOrWasNeverBegun) {
-  finished_or_never_begun(ApplyTo::working_files);
+  commits_or_changes_files(ApplyTo::working_files);
+}
+
+TEST_P(GitApplyKilled, ACommitThatSwapsASubmoduleAndAFileIsFinishedOrWasNeverBegun) {
+  swaps_a_submodule_and_a_file(ApplyTo::branch);
+}
+
+TEST_P(GitApplyKilled, AChangeThatSwapsASubmoduleAndAFileIsFinishedOrWasNeverBegun) {
+  swaps_a_submodule_and_a_file(ApplyTo::working_files);
 }
 
 TEST_P(GitApply, GoesBackWhenTheBranchMovedAfterACrash) {
