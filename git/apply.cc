@@ -92,16 +92,15 @@ class CarryOut {
   /// `checkout` is null when no files follow. All outlive it.
   CarryOut(Refs& refs, CheckedOut* checkout, const ApplyJournal& journal,
            const std::vector<TreeStep>& steps)
-      : refs_(refs), checkout_(checkout), journal_(journal), steps_(steps) {
-    refs_.go_to_the_end();
-    if (checkout_ != nullptr) checkout_->go_to_the_end();
-  }
+      : refs_(refs), checkout_(checkout), journal_(journal), steps_(steps) {}
 
   /// Another process may have come as far as to the index.
   void was_begun_before() { index_differs_ = on_branch(); }
 
   /// Files that somebody else changed meanwhile, which were left alone.
   Result<std::vector<std::string>> run(const Patience& patience) {
+    refs_.go_to_the_end();
+    if (checkout_ != nullptr) checkout_->go_to_the_end();
     std::vector<std::string> left;
     if (checkout_ != nullptr) {
       Result<std::vector<std::string>> done =
@@ -124,9 +123,10 @@ class CarryOut {
     return left;
   }
 
-  /// The same backwards, without the branch.
+  /// The same backwards, without the branch, and with a time of its own.
   Result<void> undo() {
     if (checkout_ == nullptr) return {};
+    checkout_->go_to_the_end();
     const std::vector<TreeStep> back = detail::reversed(steps_);
     Result<std::vector<std::string>> undone = Rewriter(*checkout_).perform(file_steps(back), {});
     if (!undone) return fail(std::move(undone).error());

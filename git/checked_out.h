@@ -51,7 +51,8 @@ class CheckedOut {
   /// Makes the index agree with what was written, so that `git status` is clean. Busy "git_locked".
   virtual Result<void> update_index(const std::vector<TreeStep>& steps) = 0;
 
-  /// From now on no deadline counts and no cancel: what was begun is brought to its end.
+  /// From now on no cancel counts, and of deadlines only kToTheEndMax, beginning now: what was
+  /// begun is brought to its end.
   virtual void go_to_the_end() = 0;
 
  protected:

@@ -6,6 +6,7 @@
 #include <berth/git/git_command.h>
 #include <berth/git/opened.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +14,10 @@
 #include <vector>
 
 namespace berth::git::detail {
+
+/// What was begun is given so much time to come to its end. Git needs seconds for that; but a pipe
+/// that an agent puts in the place of a file of attributes keeps it waiting for ever.
+inline constexpr std::chrono::minutes kToTheEndMax{10};
 
 /// Who makes a commit, and when.
 struct Author {
@@ -43,8 +48,10 @@ class HardenedGit {
   Result<std::string> run(std::vector<std::string> arguments, std::string input = {},
                           const std::optional<Author>& author = std::nullopt) const;
 
-  /// From now on no deadline counts and no cancel.
-  void go_to_the_end() { patience_ = {}; }
+  /// From now on no cancel counts, and of deadlines only kToTheEndMax, beginning now.
+  void go_to_the_end() {
+    patience_ = {.deadline = std::chrono::steady_clock::now() + kToTheEndMax};
+  }
 
  private:
   GitCommand* command_;

@@ -5,8 +5,11 @@
 
 #include <berth/git/apply.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -15,13 +18,14 @@
 namespace berth::git::test {
 namespace {
 
-/// Calls `meddle` once, right after the first run that has `word` among its arguments.
+/// Calls `meddle` once, right after the first run that has `word` among its arguments. Of the time
+/// that a run may take until a deadline nearly nothing is left then, if that is said.
 class MeddledGit final : public SpawnedGit {
  public:
   using SpawnedGit::SpawnedGit;
 
   Result<GitOutput> run(const GitRun& run) override {
-    Result<GitOutput> output = SpawnedGit::run(run);
+    Result<GitOutput> output = SpawnedGit::run(hurried && !meddle ? nearly_over(run) : run);
     const std::vector<std::string>& all = run.arguments;
     if (meddle && std::find(all.begin(), all.end(), word) != all.end()) {
       std::exchange(meddle, nullptr)();
@@ -30,7 +34,18 @@ class MeddledGit final : public SpawnedGit {
   }
 
   std::string word;
+  bool hurried = false;
   std::function<void()> meddle;
+
+ private:
+  static GitRun nearly_over(GitRun run) {
+    const auto now = std::chrono::steady_clock::now();
+    EXPECT_TRUE(run.patience.deadline) << "it would wait for ever";
+    EXPECT_LE(run.patience.deadline.value_or(now), now + std::chrono::minutes(10));
+    EXPECT_GT(run.patience.deadline.value_or(now), now + std::chrono::minutes(9));
+    run.patience.deadline = now + std::chrono::milliseconds(200);
+    return run;
+  }
 };
 
 class GitApplyMeddled : public GitTest {
@@ -158,6 +173,23 @@ TEST_F(GitApplyMeddled, AFileWrittenWhereASubmoduleGoesIsLeftAloneAndNamed) {
   EXPECT_EQ(applied->conflicts[1].path, "dir/b.txt");
   EXPECT_EQ(read(repo() + "/c"), "somebody's\n");
   EXPECT_EQ(read(repo() + "/dir/b.txt"), "somebody's\n");
+}
+
+TEST_F(GitApplyMeddled, APipeInThePlaceOfTheAttributesHoldsItUpUntilADeadlineOnly) {
+  const std::string pipe = repo() + "/.gitattributes";
+  command_.hurried = true;
+  Result<Applied> applied =
+      begin(ApplyTo::branch, "checkout-index", [&] { ASSERT_EQ(::mkfifo(pipe.c_str(), 0666), 0); });
+  ASSERT_FALSE(applied);
+  EXPECT_STREQ(applied.error().code, "git_timed_out");
+  EXPECT_TRUE(exists(journal())) << "its undoing was held up as well";
+  std::filesystem::remove(pipe);
+  command_.hurried = false;
+  Result<Applied> finished = finish_apply(journal(), &command_);
+  ASSERT_TRUE(finished) << finished.error().message;
+  EXPECT_TRUE(finished->applied);
+  EXPECT_EQ(git("status --porcelain"), "");
+  EXPECT_EQ(git("show main:a.txt"), "one\nTWO\nthree\n");
 }
 
 }  // namespace
