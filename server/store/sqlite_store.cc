@@ -3,6 +3,7 @@
 #include <berth/core/assert.h>
 #include <berth/server/store/sqlite_rows.h>
 #include <berth/server/store/sqlite_schema.h>
+#include <berth/server/store/stored_frames.h>
 #include <berth/server/store/vfs_file.h>
 
 #include <fmt/format.h>
@@ -20,18 +21,6 @@ constexpr std::size_t kPageBytes = std::size_t{64} << 10U;
 constexpr std::uint32_t kMergeRunsMin = 16;
 /// Of so many sessions are small runs counted; above, counting begins anew and merges come later.
 constexpr std::size_t kCountedSessionsMax = 16 * 1024;
-
-constexpr std::string_view kFrameEnd = "\n\n";
-
-/// Takes `frames` frames off the front; false when there are not so many: the row is damaged.
-bool skip_frames(std::string_view& bytes, std::uint64_t frames) {
-  for (; frames > 0; --frames) {
-    const std::size_t end = bytes.find(kFrameEnd);
-    if (end == std::string_view::npos) return false;
-    bytes.remove_prefix(end + kFrameEnd.size());
-  }
-  return true;
-}
 
 std::int64_t signed_seq(std::uint64_t seq) {
   return static_cast<std::int64_t>(seq);
@@ -88,24 +77,22 @@ class PageReader {
 
   bool full() const { return page_.first_seq != 0 && (cut_ || page_.frames.size() >= bytes_max_); }
 
-  /// Error `internal` "log_gap" when it does not follow, or holds less than it says.
+  /// Error `internal` "log_gap" when it does not follow, or does not hold what it says.
   Result<void> take(std::uint64_t first, std::uint64_t count, std::string_view frames) {
     const std::uint64_t end = first + count;
     if (end <= next_) return {};  // only when `after` is the last event
     if (first > next_) return gap("missing");
-    if (!skip_frames(frames, next_ - first)) return gap("damaged");
+    for (; first < next_; ++first) {
+      if (!skip_frame(frames, first)) return gap("damaged");
+    }
     if (page_.first_seq == 0) page_.first_seq = next_;
-    if (page_.frames.size() + frames.size() <= bytes_max_) {
-      page_.frames.append(frames);
-      next_ = end;
-      return {};
+    std::string_view rest = frames;
+    for (; next_ < end && has_room(frames.size() - rest.size()); ++next_) {
+      if (!skip_frame(rest, next_)) return gap("damaged");
     }
-    for (; next_ < end && (page_.frames.size() < bytes_max_ || page_.frames.empty()); ++next_) {
-      const std::string_view rest = frames;
-      if (!skip_frames(frames, 1)) return gap("damaged");
-      page_.frames.append(rest.substr(0, rest.size() - frames.size()));
-    }
-    cut_ = true;
+    cut_ = next_ < end;
+    if (!cut_ && !rest.empty()) return gap("damaged");
+    page_.frames.append(frames.substr(0, frames.size() - rest.size()));
     return {};
   }
 
@@ -115,6 +102,11 @@ class PageReader {
   }
 
  private:
+  /// For one frame more, of any size, beside so many bytes.
+  bool has_room(std::size_t bytes) const {
+    const std::size_t taken = page_.frames.size() + bytes;
+    return taken < bytes_max_ || taken == 0;
+  }
   Result<void> gap(std::string_view what) const {
     return fail(ErrorKind::internal, "log_gap",
                 fmt::format("session {}: {} at event {}", session_, what, next_));

@@ -1,6 +1,7 @@
 // What is done with a SQLite store as a whole: copied, shown, checked.
 #include <berth/server/store/sqlite_rows.h>
 #include <berth/server/store/sqlite_store.h>
+#include <berth/server/store/stored_frames.h>
 #include <berth/server/store/vfs_file.h>
 
 #include <fmt/format.h>
@@ -100,12 +101,7 @@ Result<void> show_log(SqliteDb& db, StoreVisitor& visitor) {
 /// empty: nothing.
 std::string fault_in(std::string_view frames, std::uint64_t first, std::uint64_t end) {
   for (std::uint64_t seq = first; seq < end; ++seq) {
-    const std::string id = fmt::format("id: {}\n", seq);
-    const std::size_t at = frames.find("\n\n");
-    if (!frames.starts_with(id) || at == std::string_view::npos) {
-      return fmt::format("event {} is damaged", seq);
-    }
-    frames.remove_prefix(at + 2);
+    if (!skip_frame(frames, seq)) return fmt::format("event {} is damaged", seq);
   }
   return frames.empty() ? std::string() : fmt::format("bytes behind event {}", end - 1);
 }

@@ -320,6 +320,9 @@ class AfterACrash(unittest.TestCase):
         client, found = self.after_kill()
         self.assertEqual((found["check"], len(found["problems"])), ("damaged", 1), found)
         self.assertEqual(client.raw("GET", "/readyz").json()["store"], {"check": "damaged", "problems": 1})
+        for how in ("", "?after=1", "?after=40"):
+            reply = client.raw("GET", f"/v1/sessions/s7/events{how}")
+            self.assertEqual((reply.status, reply.json()["code"]), (500, "log_gap"), how)
         self.assertEqual(client.prompt("s8", "say on", wait=20)["state"], "completed")
         self.server.stop()
         self.assertTrue(self.owed(), "the next start looks again")

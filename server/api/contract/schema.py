@@ -126,7 +126,7 @@ PROBLEM_TITLES = {
     409: "It does not fit what is there", 410: "It is over", 412: "It was changed meanwhile",
     413: "It is too large", 416: "There are no such bytes", 422: "A field does not fit; `field` names it",
     429: "Too much at once; `limit` names it",
-    503: "Not now; `Retry-After` says when", 504: "It took too long",
+    500: "What is stored of it is damaged", 503: "Not now; `Retry-After` says when", 504: "It took too long",
 }
 
 

@@ -374,7 +374,7 @@ TEST(SqliteWhole, ACheckNamesEventsThatAreMissingOrDamaged) {
   ASSERT_EQ(findings.problems.size(), 2U);
   EXPECT_NE(findings.problems[0].find("session 1: missing at event 2"), std::string::npos)
       << findings.problems[0];
-  EXPECT_NE(findings.problems[1].find("session 3: event 3 is damaged"), std::string::npos)
+  EXPECT_NE(findings.problems[1].find("session 3: damaged at event 3"), std::string::npos)
       << findings.problems[1];
   EXPECT_FALSE(findings.corrupt) << "it is the matter of these two";
 }
