@@ -7,6 +7,7 @@
 #include <berth/server/api/problem.h>
 #include <berth/server/api/waiting.h>
 #include <berth/server/sessions/rows_json.h>
+#include <berth/server/sessions/turn_time.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,8 +15,6 @@
 namespace berth::server {
 
 namespace {
-
-constexpr double kTimeoutMax = 366.0 * 24 * 3600;
 
 io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& session) {
   io::HttpResponse response = json_response(status, turn_json(turn, session.row().id));
@@ -28,7 +27,9 @@ io::HttpResponse turn_response(int status, const TurnRow& turn, const Session& s
 Result<std::int64_t> timeout_of(const JsonView& timeout) {
   if (!timeout.present() || timeout.is_null()) return 0;
   const double seconds = timeout.as_double().value_or(0);
-  if (seconds >= 0.001 && seconds <= kTimeoutMax) return static_cast<std::int64_t>(seconds * 1000);
+  if (seconds >= kTurnTimeoutMin && seconds <= kTurnTimeoutMax) {
+    return static_cast<std::int64_t>(seconds * 1000);
+  }
   return fail(ErrorKind::invalid, "bad_field",
               "timeout: must be a number of seconds between 0.001 and 366 days");
 }

@@ -6,6 +6,7 @@
 #include <berth/server/cli/environment.h>
 #include <berth/server/cli/serve_command.h>
 #include <berth/server/ops/limits_table.h>
+#include <berth/server/sessions/turn_time.h>
 
 #include <CLI/CLI.hpp>
 
@@ -182,7 +183,7 @@ void CommandLine::add_prompt() {
       ->check(CLI::Range(0.0, 1e9));
   made->add_option("--time-limit", prompt.time_limit_seconds,
                    "seconds that the turn may run; then it is stopped and ends expired")
-      ->check(CLI::Range(0.001, 1e9));
+      ->check(CLI::Range(kTurnTimeoutMin, kTurnTimeoutMax));
   made->add_flag("--detach", prompt.detach, "do not follow; print the turn's id");
 
   made = command(app, "attach",

@@ -9,6 +9,10 @@
 
 namespace berth::server {
 
+/// Seconds that a request may ask for.
+inline constexpr double kTurnTimeoutMin = 0.001;
+inline constexpr double kTurnTimeoutMax = 366.0 * 24 * 3600;
+
 struct TurnTime {
   Duration most{};          ///< 0 = no end.
   std::string_view reason;  ///< Of the ending when it is over.
