@@ -4,6 +4,7 @@ timeout."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -15,7 +16,8 @@ from berth_server import BINARY, Server, wait_until
 from summary import main
 from test_streams import Sse, places
 
-CONFIG = "[retention]\ntidy_every = 1\n[limits]\nevents_max = 40\nrest_after = 1\n"
+EVENTS_MAX = 40
+CONFIG = f"[retention]\ntidy_every = 1\n[limits]\nevents_max = {EVENTS_MAX}\nrest_after = 1\n"
 
 
 class Retention(unittest.TestCase):
@@ -32,9 +34,12 @@ class Retention(unittest.TestCase):
             self.client.prompt(session, f"say word-{turn}-end", wait=20)
 
     def cut(self, session, beyond=1):
-        """Waits until the log begins behind `beyond`; where it does."""
-        wait_until(lambda: self.client.session(session)["first_seq"] > beyond, timeout=20)
-        return self.client.session(session)["first_seq"]
+        """Waits until the log begins behind `beyond` and is within its limit; where it begins."""
+        def first():
+            row = self.client.session(session)
+            fits = row["last_seq"] - row["first_seq"] < EVENTS_MAX
+            return fits and row["first_seq"] > beyond and row["first_seq"]
+        return wait_until(first, timeout=30)
 
     def stream(self, path, last=None):
         return Sse(self.client, path, last)
@@ -51,7 +56,7 @@ class Retention(unittest.TestCase):
             self.assertNotIn("reset", [kind for _, kind, _ in live.seen], "who was there missed nothing")
             self.assertEqual([int(number) for number, _, _ in live.seen], list(range(1, len(live.seen) + 1)))
             known = {data["seq"]: data for _, _, data in live.seen}
-        first = self.client.session(session)["first_seq"]
+        first = self.cut(session)
         reset = (str(first - 1), "reset", {"session": session, "reason": "retention", "after": first - 1})
         for path, last in ((events + "?stream=1", None), (events, "3"), (events + "?after=2&stream=1", None)):
             with self.stream(path, last) as late:
@@ -68,6 +73,10 @@ class Retention(unittest.TestCase):
         self.assertEqual(int(lines.headers["log-first-seq"]), first)
         self.assertEqual(json.loads(lines.body.splitlines()[0])["seq"], first)
         self.assertIn(f"(Events before {first} are not kept any more.)", self.transcript(session))
+
+    def erased(self):
+        metrics = self.client.raw("GET", "/metrics").body.decode()
+        return int(re.search(r"^berth_log_erased_bytes_total (\d+)", metrics, re.M)[1])
 
     def transcript(self, session):
         return self.client.raw("GET", session_path(session, "transcript")).body.decode()
@@ -99,9 +108,7 @@ class Retention(unittest.TestCase):
         self.assertGreaterEqual(self.client.session(session)["first_seq"], first)
         self.talk(session, 20, first=21)
         self.cut(session, beyond=first)
-        metrics = self.client.raw("GET", "/metrics").body.decode()
-        erased = [line for line in metrics.splitlines() if line.startswith("berth_log_erased_bytes_total")]
-        self.assertGreater(int(erased[0].split()[1]), 1000)
+        wait_until(lambda: self.erased() > 1000)
         self.assertIn("word-40-end", text_of(self.client.log(session, after=first)))
         self.server.stop()
         check = subprocess.run([BINARY, "--state", self.server.state, "store", "check"], capture_output=True, text=True)
