@@ -352,7 +352,7 @@ Task<void> App::keep_compact(StopToken stop) {
   while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kCompactEvery,
                             stop)) {
     const std::uint64_t commits = running_->journal.stats().commits;
-    if (std::exchange(commits_before, commits) != commits) continue;
+    if (std::exchange(commits_before, commits) != commits || store_health().refuses()) continue;
     for (bool more = true; more && !stop.stop_requested();) {
       Result<bool> left = co_await running_->context.read(
           [](Store& store) { return store.compact(kCompactBytes); });
@@ -366,6 +366,7 @@ Task<void> App::keep_compact(StopToken stop) {
 Task<void> App::keep_tidy(StopToken stop) {
   while (co_await io::Sleep(platform_.reactor(),
                             platform_.reactor().clock().now() + config_.tidy_every, stop)) {
+    if (store_health().refuses()) continue;  // nothing goes by what a damaged store says
     Result<void> kept = co_await running_->logs.pass(stop);
     if (!kept.has_value()) log_.write(LogLevel::warning, "tidy", kept.error().message);
     ReapOrder order;

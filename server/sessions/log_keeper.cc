@@ -11,15 +11,25 @@ constexpr int kTurnsAtOnce = 1000;
 constexpr int kStepsAtOnce = 1000;
 constexpr std::size_t kErasedAtOnce = std::size_t{1} << 20;
 
+/// The store takes nothing more. Other errors are of one session, whose log may be damaged.
+bool is_over(const Result<void>& done) {
+  return !done.has_value() && done.error().kind == ErrorKind::unavailable;
+}
+
 }  // namespace
 
 Task<Result<void>> LogKeeper::pass(StopToken stop) {
-  if (context_.journal.failing()) co_return Result<void>();
+  // Nor is a store that is damaged rewritten.
+  if (!context_.takes_work().has_value()) co_return Result<void>();
   const std::int64_t began_ms = context_.now_ms();
-  Result<void> done = co_await look_at_all(stop);
+  if (began_ms < last_pass_ms_) last_pass_ms_ = 0;  // the clock was set back
+  // So that what says that it changed before is in the store.
+  Result<void> done = co_await context_.journal.committed_or_refused();
+  if (done.has_value()) done = co_await look_at_all(stop);
+  if (is_over(done)) co_return done;
   if (done.has_value() && !stop.stop_requested()) last_pass_ms_ = began_ms;
-  if (done.has_value()) done = co_await erase(stop);
-  co_return done;
+  Result<void> erased = co_await erase(stop);
+  co_return done.has_value() ? erased : done;
 }
 
 Task<Result<void>> LogKeeper::look_at_all(StopToken stop) {
@@ -38,7 +48,11 @@ Task<Result<void>> LogKeeper::look_at_all(StopToken stop) {
       query.before_no = row.no;
       if (is_ending(row.state)) continue;
       Result<void> done = co_await look_at(&row);
-      if (!done.has_value()) co_return done;
+      if (is_over(done)) co_return done;
+      if (!done.has_value()) {
+        context_.log.write(LogLevel::warning, "tidy",
+                           "session " + row.id + " is not cut: " + done.error().message);
+      }
       if (stop.stop_requested()) co_return Result<void>();
     }
   }
@@ -97,6 +111,16 @@ Task<Result<void>> LogKeeper::cut(const SessionRow* row, const LogExtent* log, L
     co_return fail(std::move(session.error()));
   }
   if (session.has_value() && is_ending((*session)->row().state)) co_return Result<void>();
+  if (!session.has_value()) {
+    // It was deleted, maybe just now; of one that was purged nothing comes back.
+    const SessionNo no = row->no;
+    Result<void> deleted = co_await context_.journal.committed();
+    if (!deleted.has_value()) co_return deleted;
+    Result<LogExtent> left =
+        co_await context_.read([no](Store& store) { return store.measure_log(no, 1); });
+    if (!left.has_value()) co_return fail(std::move(left.error()));
+    if (left->turns.empty()) co_return Result<void>();
+  }
   cut.cut_ms = context_.now_ms();
   context_.journal.add(std::move(cut));
   Result<void> committed = co_await context_.journal.committed();

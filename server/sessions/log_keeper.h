@@ -18,7 +18,8 @@ class LogKeeper {
   LogKeeper(SessionContext& context, Directory& directory)
       : context_(context), directory_(directory) {}
 
-  /// Errors: those of the store; what was cut stays cut.
+  /// A session whose log cannot be read is told in the log, and passed over. Errors: those of the
+  /// store; what was cut stays cut.
   Task<Result<void>> pass(StopToken stop);
 
  private:

@@ -12,20 +12,22 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kFrameMax = 64 * 1024;
+constexpr std::size_t kPromptMax = kFrameMax / 2;
+constexpr std::size_t kTextMax = 4 * 1024 * 1024;
 
 /// The frame of a request, whose prompt may have megabytes: a story tells its beginning.
 std::string bounded(const Frame& frame, const JsonView& root) {
   if (frame.bytes.size() <= kFrameMax) return std::string(frame.bytes);
   std::string prompt;
   for (const JsonView& block : root.elements("data.prompt")) {
-    if (prompt.size() < kFrameMax / 2) prompt += text_of_block(block).substr(0, kFrameMax / 2);
+    prompt += text_of_block(block);
+    if (prompt.size() > kPromptMax) break;
   }
-  // Not through the middle of a character.
-  prompt.resize(std::min(prompt.size(), kFrameMax / 2));
-  while (!prompt.empty() && (static_cast<unsigned char>(prompt.back()) & 0xC0) == 0x80) {
-    prompt.pop_back();
+  if (prompt.size() > kPromptMax) {
+    std::size_t end = kPromptMax;  // not through the middle of a character
+    while (end > 0 && (static_cast<unsigned char>(prompt[end]) & 0xC0) == 0x80) --end;
+    prompt.resize(end);
   }
-  if (!prompt.empty() && static_cast<unsigned char>(prompt.back()) >= 0xC0) prompt.pop_back();
   std::string data;
   JsonWriter writer(data);
   writer.begin_object().member_int64("number", root.get_int64("data.number").value_or(0));
@@ -84,7 +86,8 @@ void LogHead::take(const Frame& frame) {
   }
   const std::string turn(root.get_string("turn").value_or(""));
   if (frame.type == "turn.queued" || frame.type == "turn.edited") {
-    waiting_[turn] += bounded(frame, root);
+    // In place of what was asked before; edits without a prompt change nothing of it.
+    if (root.find("data.prompt").is_array()) waiting_[turn] = bounded(frame, root);
   } else if (frame.type == "turn.started") {
     auto asked = waiting_.extract(turn);
     if (!first_.empty()) return;
@@ -98,7 +101,9 @@ void LogHead::take(const Frame& frame) {
 
 std::string LogHead::text() const {
   std::string text = first_frames_ + plan_;
-  for (const auto& [turn, frames] : waiting_) text += frames;
+  for (const auto& [turn, frames] : waiting_) {
+    if (text.size() + frames.size() <= kTextMax) text += frames;
+  }
   return text;
 }
 

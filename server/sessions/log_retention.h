@@ -40,7 +40,8 @@ std::optional<LogCutPoint> where_to_cut(const LogLimits& limits, const LogExtent
                                         std::uint64_t fits_from, std::int64_t now_ms);
 
 /// Reads what goes, in order, and keeps what a story still needs of it: the first request and its
-/// ending, the plan as it stood, and what was asked and has not begun. Some 64 KiB for each.
+/// ending, the plan as it stood, and what was asked (last) and has not begun. Some 64 KiB for
+/// each, 4 MiB for all.
 class LogHead {
  public:
   /// `before`: text() of the cut before this one.
@@ -53,7 +54,7 @@ class LogHead {
   std::string first_;         // the turn that was asked first
   std::string first_frames_;  // of it
   std::string plan_;
-  std::map<std::string, std::string> waiting_;  // turn to its frames; ids are in order of time
+  std::map<std::string, std::string> waiting_;  // turn to its frame; ids are in order of time
 };
 
 /// Since the server's start.

@@ -91,14 +91,14 @@ TEST(LogHead, KeepsTheFirstRequestThePlanAndWhatWaits) {
   const std::string first = asked(2, "trn_1", "first") + frame(3, "turn.started", "trn_1", "{}");
   const std::string ended = frame(9, "turn.ended", "trn_1", R"({"state":"completed"})");
   const std::string plan = frame(20, "update", "trn_2", R"({"sessionUpdate":"plan","entries":[]})");
-  const std::string waits = asked(12, "trn_4", "later") + frame(13, "turn.edited", "trn_4", "{}");
+  const std::string waits = asked(12, "trn_4", "later");
   const std::string goes =
       frame(1, "session.opened", "", "{}") + first +
       frame(4, "update", "trn_1", R"({"sessionUpdate":"plan","entries":[1]})") +
       frame(5, "update", "trn_1", R"({"sessionUpdate":"agent_message_chunk","t":"\"plan\""})") +
       ended + asked(10, "trn_2", "second") + asked(11, "trn_3", "never sent") + waits +
-      frame(14, "turn.started", "trn_2", "{}") + frame(15, "turn.ended", "trn_3", "{}") + plan +
-      frame(21, "turn.ended", "trn_2", "{}");
+      frame(13, "turn.edited", "trn_4", "{}") + frame(14, "turn.started", "trn_2", "{}") +
+      frame(15, "turn.ended", "trn_3", "{}") + plan + frame(21, "turn.ended", "trn_2", "{}");
   const std::string kept = text_of_head(goes);
   EXPECT_EQ(kept, first + ended + plan + waits);
   const std::string next_plan =
@@ -108,6 +108,40 @@ TEST(LogHead, KeepsTheFirstRequestThePlanAndWhatWaits) {
       << "a later cut goes on from it";
   EXPECT_EQ(text_of_head(frame(30, "agent.forgot", "", "{}"), kept), waits)
       << "what must not be told any more is not kept";
+}
+
+TEST(LogHead, OfAPromptThatIsEditedAgainAndAgainTheLastIsKept) {
+  const auto edited = [](std::uint64_t seq) {
+    return frame(
+        seq, "turn.edited", "trn_1",
+        R"({"number":1,"prompt":[{"type":"text","text":")" + std::to_string(seq) + R"("}]})");
+  };
+  std::string goes = asked(2, "trn_1", "as it was");
+  for (std::uint64_t seq = 3; seq < 2000; ++seq) {
+    goes += edited(seq) + frame(seq, "turn.edited", "trn_1", R"({"number":1})");
+  }
+  EXPECT_EQ(text_of_head(goes), edited(1999));
+}
+
+TEST(LogHead, IsBoundedWhateverWaits) {
+  std::string goes;
+  for (int turn = 100; turn < 300; ++turn) {
+    goes += asked(2, "trn_" + std::to_string(turn), std::string(60'000, 'x'));
+  }
+  const std::string text = text_of_head(goes);
+  EXPECT_LE(text.size(), 4U << 20U);
+  EXPECT_GT(text.size(), 3U << 20U);
+  EXPECT_TRUE(text.starts_with(asked(2, "trn_100", std::string(60'000, 'x'))));
+}
+
+TEST(LogHead, OfWhatIsShortNothingIsCutOff) {
+  const std::string image(100'000, 'A');
+  const std::string text =
+      text_of_head(frame(2, "turn.queued", "trn_1",
+                         R"({"number":1,"prompt":[{"type":"image","data":")" + image +
+                             R"("},{"type":"text","text":"Привет"}]})"));
+  EXPECT_LT(text.size(), 1000U);
+  EXPECT_TRUE(holds(text, "Привет\"")) << text;
 }
 
 TEST(LogHead, KeepsTheBeginningOfAPromptOfAnySize) {
@@ -130,7 +164,7 @@ TEST(LogHead, KeepsTheBeginningOfAPromptOfAnySize) {
   const std::vector<ToldTurn> turns = teller.turns();
   ASSERT_EQ(turns.size(), 1U);
   EXPECT_EQ(turns[0].prompt, prompt.substr(0, turns[0].prompt.size()));
-  EXPECT_GT(turns[0].prompt.size(), 30'000U);
+  EXPECT_EQ(turns[0].prompt.size(), 32'767U) << "up to the last character that fits";
 }
 
 // --- whole sessions ---
@@ -146,6 +180,10 @@ void tidy(SessionWorld& world) {
   LogKeeper keeper(world.context(), world.directory());
   const Result<void> done = world.await(keeper.pass({}));
   EXPECT_TRUE(done.has_value()) << done.error().message;
+}
+
+Task<void> ignore(Task<Result<void>> task) {
+  co_await std::move(task);
 }
 
 std::string first_of(SessionWorld& world, const char* path) {
@@ -271,6 +309,53 @@ TEST(Keeping, BytesAreCountedFromTheEnd) {
   EXPECT_LE(kept, 20'000U);
   EXPECT_GT(kept, 15'000U);
   EXPECT_EQ(*world.store().check(), std::vector<std::string>());
+}
+
+TEST(Keeping, ALogThatIsDamagedKeepsNoOtherFromBeingCut) {
+  SessionWorld world(narrow());
+  for (int n = 1; n <= 8; ++n) world.turn("step " + std::to_string(n));
+  const SessionNo sound = world.session().session_no();
+  world.open({.id = "t"});
+  for (int n = 1; n <= 8; ++n) world.turn("step " + std::to_string(n));
+  const SessionNo damaged = world.session().session_no();
+  CommitBatch batch;
+  auto run = std::make_shared<EventRun>();
+  *run = {damaged, world.session().last_seq() + 5, 1, "id: 1"};
+  batch.runs.push_back(std::move(run));
+  ASSERT_EQ(world.store().commit(batch, world.context().journal.epoch()).outcome,
+            CommitOutcome::committed);
+  tidy(world);
+  EXPECT_EQ(world.store().load_session(damaged)->first_seq, 1U);
+  EXPECT_GT(world.store().load_session(sound)->first_seq, 1U);
+  EXPECT_GT(world.context().log_cuts.bytes, 1000U) << "and what was cut is erased";
+}
+
+TEST(Keeping, APurgeDuringAPassLeavesNothingBehind) {
+  int cut = 0;
+  for (int at_us = 0; at_us < 300; at_us += 2) {
+    SessionWorld world(narrow());
+    for (int n = 1; n <= 8; ++n) world.turn("step " + std::to_string(n));
+    const SessionNo no = world.session().session_no();
+    LogKeeper keeper(world.context(), world.directory());
+    Scope scope(world.context().reactor());
+    scope.spawn(ignore(keeper.pass({})));
+    world.settle(std::chrono::microseconds(at_us));
+    EXPECT_EQ(world.call("DELETE", "s?purge=1&force=1").status, 204);
+    world.settle(seconds(1));
+    EXPECT_EQ(scope.size(), 0U);
+    EXPECT_FALSE(world.store().find_log_cut(no)->has_value()) << "at " << at_us;
+    cut += world.context().log_cuts.cuts > 0 ? 1 : 0;
+  }
+  EXPECT_GT(cut, 0) << "no purge came behind a cut";
+  EXPECT_LT(cut, 150) << "no purge came before it";
+}
+
+TEST(Keeping, OfAStoreThatIsDamagedNothingGoes) {
+  SessionWorld world(narrow());
+  for (int n = 1; n <= 8; ++n) world.turn("step " + std::to_string(n));
+  world.context().store_health.check = StoreCheck::corrupt;
+  tidy(world);
+  EXPECT_EQ(world.context().log_cuts.cuts, 0U);
 }
 
 TEST(Keeping, ByDefaultNothingGoes) {
