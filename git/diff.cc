@@ -9,6 +9,7 @@
 #include <berth/git/opened.h>
 #include <berth/git/snapshot.h>
 #include <berth/git/special_files.h>
+#include <berth/git/tree_difference.h>
 #include <berth/git/working_tree.h>
 
 #include <fcntl.h>
@@ -356,6 +357,11 @@ Result<Change> compare(const Reader& reader, const std::string& from, const std:
   if (!old_tree) return fail(std::move(old_tree).error());
   Result<Handle<git_tree>> new_tree = detail::find_tree(repository, to);
   if (!new_tree) return fail(std::move(new_tree).error());
+  Result<detail::TreeDifference> trees =
+      detail::only_what_differs(repository, old_tree->get(), new_tree->get(), request.patience);
+  if (!trees) return fail(std::move(trees).error());
+  git_tree* before = trees->before.get();
+  git_tree* after = trees->after.get();
 
   // Changes of type stay out of the search for renames: their halves would be paired with other
   // files.
@@ -365,11 +371,11 @@ Result<Change> compare(const Reader& reader, const std::string& from, const std:
   options.notify_cb = note_type_changes;
   Handle<git_diff> diff;
   Handle<git_diff> halves;
-  int rc = git_diff_tree_to_tree(out(diff), repository, old_tree->get(), new_tree->get(), &options);
+  int rc = git_diff_tree_to_tree(out(diff), repository, before, after, &options);
   if (rc == 0 && !scan.type_changes.empty()) {
     options.flags &= ~static_cast<std::uint32_t>(GIT_DIFF_INCLUDE_TYPECHANGE);
     options.notify_cb = keep_type_changes;
-    rc = git_diff_tree_to_tree(out(halves), repository, old_tree->get(), new_tree->get(), &options);
+    rc = git_diff_tree_to_tree(out(halves), repository, before, after, &options);
   }
   if (Result<void> patient = request.patience.check("comparing trees"); !patient) {
     return fail(std::move(patient).error());
@@ -378,7 +384,7 @@ Result<Change> compare(const Reader& reader, const std::string& from, const std:
   Result<bool> limited = find_renames(diff.get(), request);
   if (!limited) return fail(std::move(limited).error());
 
-  ChangeBuilder builder(reader, old_tree->get(), new_tree->get(), request);
+  ChangeBuilder builder(reader, before, after, request);
   Result<void> added = builder.add_all(diff.get());
   if (added && halves) added = builder.add_all(halves.get());
   if (!added) return fail(std::move(added).error());

@@ -1,6 +1,7 @@
 #include <berth/git/failure.h>
 #include <berth/git/object_writer.h>
 #include <berth/git/objects.h>
+#include <berth/git/tree_items.h>
 #include <berth/git/tree_update.h>
 
 #include <git2.h>
@@ -20,12 +21,12 @@ struct FreeBuilder {
   void operator()(git_treebuilder* builder) const { git_treebuilder_free(builder); }
 };
 
-/// What a tree holds, as the bytes of its object say it: "<mode in octal> <name>\0<id>" each.
-struct TreeItem {
+/// What a tree holds, by name.
+struct Item {
   std::uint32_t mode = 0;
   ObjectId id{};
 };
-using TreeItems = std::map<std::string, TreeItem, std::less<>>;
+using TreeItems = std::map<std::string, Item, std::less<>>;
 
 Result<TreeItems> read_items(git_odb* odb, const ObjectId& id) {
   TreeItems items;
@@ -37,17 +38,9 @@ Result<TreeItems> read_items(git_odb* odb, const ObjectId& id) {
   std::string_view rest(static_cast<const char*>(git_odb_object_data(object.get())),
                         git_odb_object_size(object.get()));
   bool whole = git_odb_object_type(object.get()) == GIT_OBJECT_TREE;
-  while (whole && !rest.empty()) {
-    TreeItem item;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), item.mode, 8);
-    const auto space = static_cast<std::size_t>(end - rest.data());
-    const std::size_t zero = rest.find('\0', space);
-    whole = error == std::errc() && rest.substr(space).starts_with(' ') &&
-            zero != std::string_view::npos && rest.size() - zero > item.id.size();
-    if (!whole) break;
-    std::memcpy(item.id.data(), rest.data() + zero + 1, item.id.size());
-    items.emplace(rest.substr(space + 1, zero - space - 1), item);
-    rest.remove_prefix(zero + 1 + item.id.size());
+  for (TreeItem item; whole && !rest.empty();) {
+    whole = take_item(rest, item);
+    if (whole) items.emplace(item.name, Item{.mode = item.mode, .id = item.id});
   }
   if (!whole) return fail(ErrorKind::internal, "git_failed", hex(id) + ": is no tree");
   return items;

@@ -18,11 +18,22 @@ namespace {
 
 constexpr unsigned kCases = 40;  // fixed seeds 1 to kCases in every run
 
+std::vector<unsigned> seeds() {
+  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
+    return {static_cast<unsigned>(std::atoi(wanted))};
+  }
+  const char* full = std::getenv("BERTH_FULL");
+  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kCases : kCases);
+  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
+  return all;
+}
+
 class RandomApply : public GitTest, public ::testing::WithParamInterface<unsigned> {
  protected:
   RandomApply() : GitTest(Where::memory) {}
   static void TearDownTestSuite() {
-    std::cout << "figure: " << cases_ << " random applies: " << applied_ << " done, " << conflicts_
+    std::cout << "figure: first seed " << seeds().front() << " of " << seeds().size() << ", "
+              << cases_ << " random applies: " << applied_ << " done, " << conflicts_
               << " with conflicts, in " << refused_ << " uncommitted work was in the way\n";
   }
 
@@ -107,16 +118,6 @@ class RandomApply : public GitTest, public ::testing::WithParamInterface<unsigne
   std::string base_;
   std::string change_;
 };
-
-std::vector<unsigned> seeds() {
-  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
-    return {static_cast<unsigned>(std::atoi(wanted))};
-  }
-  const char* full = std::getenv("BERTH_FULL");
-  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kCases : kCases);
-  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
-  return all;
-}
 
 TEST_P(RandomApply, ComesToTheSameByLibraryByCommandAndAsGitMerges) {
   SCOPED_TRACE("make it again with BERTH_GIT_SEED=" + std::to_string(GetParam()));

@@ -206,6 +206,51 @@ TEST_F(Diffs, StopWhenTold) {
   EXPECT_EQ(change.error().kind, ErrorKind::timed_out);
 }
 
+TEST_F(Diffs, ReadOnlyTheFoldersThatDiffer) {
+  write(tree() + "/same/same/f", "f\n");
+  write(tree() + "/other/same/g", "g\n");
+  write(tree() + "/other/h", "h\n");
+  const Snapshot first = snapshot("1");
+  write(tree() + "/other/h", "h\ni\n");
+  const Snapshot second = snapshot("2");
+  for (const char* folder : {"same/same", "same", "other/same"}) {
+    const std::string id = git("rev-parse " + first.tree + ":" + folder).substr(0, 40);
+    ASSERT_TRUE(fs::remove(repo() + "/.git/objects/" + id.substr(0, 2) + "/" + id.substr(2)));
+  }
+  const Change change = changes({.worktree = ref(), .from = first.tree, .to = second.tree});
+  EXPECT_EQ(list(change), "modified other/h 1 0\n");
+  EXPECT_EQ(change.from_tree, first.tree);
+  EXPECT_EQ(change.to_tree, second.tree);
+}
+
+TEST_F(Diffs, TellFilesFromFoldersWhoseNamesSortAround) {
+  for (const char* name : {"a/x", "a-b", "a.b/x", "a0", "ab/x", "b", "b.c", "c/x/y", "c/x-y"}) {
+    write(tree() + "/" + name, std::string(name) + "\n");
+  }
+  const std::string before = snapshot("1").tree;
+  for (const char* name : {"a", "b", "b.c", "c/x"}) fs::remove_all(tree() + "/" + name);
+  for (const char* name : {"a", "b/x", "b0", "c/x"}) {
+    write(tree() + "/" + name, std::string(name) + " is new\nand long\n");
+  }
+  const std::string after = snapshot("2").tree;
+  EXPECT_EQ(list(changes({.worktree = ref(), .from = before, .to = after})),
+            "added a 2 0\ndeleted a/x 0 1\ndeleted b 0 1\ndeleted b.c 0 1\nadded b/x 2 0\n"
+            "added b0 2 0\nadded c/x 2 0\ndeleted c/x/y 0 1\n");
+  EXPECT_EQ(list(changes({.worktree = ref(), .from = after, .to = after})), "");
+}
+
+TEST_F(Diffs, LookFarDown) {
+  std::string path = tree();
+  for (int i = 0; i < 300; ++i) path += "/d";
+  fs::create_directories(path);
+  write(path + "/f", "1\n");
+  write(path + "/same", "1\n");
+  const std::string before = snapshot("1").tree;
+  write(path + "/f", "1\n2\n");
+  const Change change = changes({.worktree = ref(), .from = before, .to = snapshot("2").tree});
+  EXPECT_EQ(list(change), "modified " + path.substr(tree().size() + 1) + "/f 1 0\n");
+}
+
 TEST_F(Diffs, MarkWhatGitItselfDoesNotHold) {
   write(tree() + "/new.bin", lfs_pointer_of(5));
   write(tree() + "/long.bin", lfs_pointer_of(5) + std::string(1000, 'x'));

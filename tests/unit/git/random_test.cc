@@ -113,11 +113,22 @@ struct Ours {
   }
 };
 
+std::vector<unsigned> seeds() {
+  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
+    return {static_cast<unsigned>(std::atoi(wanted))};
+  }
+  const char* full = std::getenv("BERTH_FULL");
+  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kRepositories : kRepositories);
+  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
+  return all;
+}
+
 class RandomRepositories : public GitTest {
  protected:
   RandomRepositories() : GitTest(Where::memory) {}
   static void TearDownTestSuite() {
-    std::cout << "figure: " << cases_ << " random states compared with the git command, " << hinted_
+    std::cout << "figure: first seed " << seeds().front() << " of " << seeds().size() << ", "
+              << cases_ << " random states compared with the git command, " << hinted_
               << " of them by hints\n";
     for (const auto& [name, count] : met_) std::cout << name << " " << count << ", ";
     std::cout << "\n";
@@ -249,16 +260,6 @@ class RandomRepositories : public GitTest {
 
 class RandomRepository : public RandomRepositories,
                          public ::testing::WithParamInterface<unsigned> {};
-
-std::vector<unsigned> seeds() {
-  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
-    return {static_cast<unsigned>(std::atoi(wanted))};
-  }
-  const char* full = std::getenv("BERTH_FULL");
-  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kRepositories : kRepositories);
-  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
-  return all;
-}
 
 TEST_P(RandomRepository, LooksToUsAsItLooksToTheGitCommand) {
   make_nested();
