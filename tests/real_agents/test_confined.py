@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
 
 import recipes
-from berth_client import text_of
+from berth_client import session_path, text_of
 from berth_server import Server, make_repository, wait_until
 from model_server import ModelServer
 from summary import main
@@ -49,6 +49,8 @@ class Confined(unittest.TestCase):
         session = f"{agent}-{launch}"
         directory = self.client.open(id=session, agent=session, repository=self.repository,
                                      permission="allow")["workspace"]["directory"]
+        # One that lives on may ask its model for more, and is counted in the next test.
+        self.addCleanup(self.client.post, session_path(session, "agents", session, "kill"))
         path = os.path.join(directory, "made.txt")
         turn = self.client.prompt(session, f"[[write {path} by the agent]] [[say All done.]]", wait=180)
         log = self.client.log(session)
