@@ -35,8 +35,8 @@ class Server:
     def pid(self):
         return self.process.pid
 
-    def start(self, timeout=20):
-        """Starts the process and waits until it is ready."""
+    def start(self, timeout=20, ready=(200,)):
+        """Starts the process and waits until /readyz answers with one of `ready`."""
         command = [BINARY, "serve", "--state", self.state, "--listen", "127.0.0.1:0", "--config",
                    self._config, *self._arguments]
         with open(self.log_path, "ab") as log:
@@ -44,7 +44,7 @@ class Server:
                 ["setpriv", "--pdeathsig", "KILL", *self._launcher, *command],  # it never outlives the test
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self._environment})
-        wait_until(self._is_ready, timeout, lambda: f"berth is not ready:\n{self.log_tail()}")
+        wait_until(lambda: self._readiness() in ready, timeout, lambda: f"berth is not ready:\n{self.log_tail()}")
         return self
 
     def kill(self):
@@ -83,19 +83,19 @@ class Server:
     def __exit__(self, *_):
         self.close()
 
-    def _is_ready(self):
+    def _readiness(self):
         if self.process.poll() is not None:
             raise AssertionError(f"berth ended with {self.process.returncode}:\n{self.log_tail()}")
         try:
             with open(os.path.join(self.state, "endpoint.json"), encoding="utf-8") as file:
                 endpoint = json.load(file)
             if endpoint["pid"] != self.pid:
-                return False  # left by an earlier process
+                return None  # left by an earlier process
             with open(endpoint["token_file"], encoding="utf-8") as file:
                 self.client = Client(endpoint["url"], file.read().strip(), self._tls)
-            return self.client.raw("GET", "/readyz").status == 200
+            return self.client.raw("GET", "/readyz").status
         except (FileNotFoundError, ConnectionError, json.JSONDecodeError):
-            return False
+            return None
 
 
 def wait_until(condition, timeout=10, what=lambda: "condition"):
