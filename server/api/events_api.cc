@@ -123,6 +123,8 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
         [no, last, page_bytes](Store& store) { return store.read_events(no, last, page_bytes); });
     if (!page.has_value()) co_return problem(page.error());
     if (page->first_seq == 0) break;
+    // The log was cut since this answer began: what lies behind the hole is the next page's.
+    if (count > 0 && page->first_seq > last + 1) break;
     std::string_view frames = frames_after(page->frames, page->first_seq, last);
     for (Frame frame; !full && next_frame(frames, frame);) {
       // The first event goes out whatever its size: a reader must get on.
@@ -149,12 +151,15 @@ Task<void> Api::events_ndjson(ApiCall* call, Session* session, std::uint64_t aft
   if (!started.has_value()) co_return;
   ChunkWriter out(context_.reactor(), call->exchange->outlet(), call->exchange->gone());
   const std::uint64_t end = session->visible_seq();
+  bool begun = false;
   while (after < end) {
     const SessionNo no = session->session_no();
     const std::size_t page_bytes = context_.limits.page_bytes;
     Result<EventPage> page = co_await context_.read(
         [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });
     if (!page.has_value() || page->first_seq == 0) co_return;
+    if (begun && page->first_seq > after + 1) co_return;  // cut meanwhile: no line skips an event
+    begun = true;
     std::string lines;
     std::string_view frames = frames_after(page->frames, page->first_seq, after);
     for (Frame frame; next_frame(frames, frame) && frame.seq <= end;) {

@@ -57,6 +57,7 @@ Task<void> Api::get_transcript(ApiCall* call) {
         [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });
     // Its head is out, so the client can only be told by a body that is cut off.
     if (!page.has_value() || page->first_seq == 0) throw std::runtime_error("the log ends early");
+    if (after > 0 && page->first_seq > after + 1) throw std::runtime_error("the log was cut");
     std::string_view frames = frames_after(page->frames, page->first_seq, after);
     for (Frame frame; next_frame(frames, frame) && frame.seq <= end;) {
       if (json) {

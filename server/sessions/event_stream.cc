@@ -93,6 +93,8 @@ Task<void> EventStream::load_page() {
       [no, after, bytes_max](Store& store) { return store.read_events(no, after, bytes_max); });
   loaded();
   if (ended()) co_return;
+  const bool purged = page.has_value() && session_.row().state == SessionState::deleted;
+  if (purged && page->first_seq == 0) co_return finish(End::finished);
   if (!page.has_value() || page->first_seq == 0) {
     const std::string why = page.has_value() ? "the log ends early" : page.error().message;
     context_.log.write(LogLevel::error, "stream", "session " + session_.row().id + ": " + why);

@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import session_path, text_of
-from berth_server import BINARY, Server, processes_with, wait_until
+from berth_server import BINARY, Server, alive, processes_with, wait_until
 from summary import main
 
 AGENT = os.path.join(os.path.dirname(os.path.dirname(BINARY)), "bench/agents/berth-scripted-agent")
@@ -76,7 +76,7 @@ class Health(unittest.TestCase):
         self.client.prompt(session, "remember pelican", wait=20)
         pid = self.stop_agent(session)
         wait_until(lambda: not self.agent(session)["pid"], 20, lambda: self.agent(session))
-        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertFalse(alive(pid))
         evicted = [e for e in self.client.log(session) if e.type == "agent.evicted"]
         self.assertEqual([e.data["limit"] for e in evicted], ["wedged"])
         again = self.client.prompt(session, "recall", wait=60)
@@ -93,7 +93,7 @@ class Health(unittest.TestCase):
         self.client.post(session_path(session, "agents", "scripted", "kill"))
         ended = stream.wait_for("turn.ended", turn=turn)
         self.assertEqual(ended.data["state"], "interrupted")
-        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertFalse(alive(pid))
         again = self.client.prompt(session, "recall", wait=20)
         self.assertIn("pelican", text_of([e for e in self.client.log(session) if e.turn == again["id"]]))
 
@@ -139,7 +139,7 @@ ping_max = 8
 
         agent = wait_until(successor, 120, lambda: server.client.agents(session)[0])
         self.assertIn("has not answered a ping", agent["last_trouble"])
-        self.assertFalse(os.path.exists(f"/proc/{stuck}"))
+        self.assertFalse(alive(stuck))
         evicted = [e for e in server.client.log(session) if e.type == "agent.evicted"]
         self.assertEqual([e.data["limit"] for e in evicted], ["wedged"])
         again = server.client.prompt(session, "recall", wait=20)

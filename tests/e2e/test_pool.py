@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import Problem, session_path, text_of
-from berth_server import BINARY, Server, processes_with, wait_until
+from berth_server import BINARY, Server, alive, processes_with, wait_until
 from summary import figure, main
 
 CAP = 10
@@ -114,7 +114,7 @@ class Pool(unittest.TestCase):
         self.assertEqual(events_of(client, session, "agent.evicted")[0].data["limit"], "agents_idle_ttl")
         exited = events_of(client, session, "agent.exited")[0].data
         self.assertEqual((exited["pid"], exited["expected"]), (pid, True))
-        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertFalse(alive(pid))
         again = client.prompt(session, "recall", wait=20)
         self.assertIn("pelican", text_of([e for e in client.log(session) if e.turn == again["id"]]))
         self.assertEqual(events_of(client, session, "agent.attached")[-1].data["rung"], "resume")
