@@ -210,7 +210,7 @@ export async function watch(page, server) {
 /** Opens a session by its entry in the list. */
 export async function enter(page, id) {
   await page.locator(`.session-list a[data-id="${id}"]`).click();
-  await page.locator('.screen[data-connection="live"]').waitFor();
+  await page.locator(`.screen[data-session="${id}"][data-connection="live"]`).waitFor();
 }
 
 /** Whether the composer says what the next prompt will be; asked when it has heard of the agents. */

@@ -63,7 +63,7 @@ export class SessionScreen {
     );
     this.node = h(
       'div',
-      { class: 'screen' },
+      { class: 'screen', 'data-session': session.id },
       h(
         'main',
         { class: 'conversation' },
