@@ -1,5 +1,8 @@
+#include <berth/core/text.h>
 #include <berth/io/cgroup.h>
 #include <berth/io/fd.h>
+#include <berth/io/paths.h>
+#include <berth/io/proc_fs.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -7,7 +10,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 
@@ -17,18 +19,6 @@ namespace {
 
 constexpr int kDepthMax =
     16;  // of the walk through the hierarchy; systemd's own is about five deep
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-std::string_view next_part(std::string_view& rest, char separator) {
-  const std::size_t end = std::min(rest.find(separator), rest.size());
-  const std::string_view part = rest.substr(0, end);
-  rest.remove_prefix(std::min(end + 1, rest.size()));
-  return part;
-}
 
 /// mountinfo writes blanks and backslashes of paths as \ooo.
 std::string unescape(std::string_view text) {
@@ -45,23 +35,38 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
+bool has_word(std::string_view list, std::string_view word, char separator) {
+  while (!list.empty()) {
+    if (take_part(list, separator) == word) return true;
+  }
+  return false;
+}
+
 struct Mount {
   std::string root;   // the folder of the hierarchy that is mounted
   std::string point;  // where
 };
 
-/// A line of proc_pid_mountinfo(5): id parent major:minor root point options [optional...] - type
-/// source options
-std::optional<Mount> cgroup2_mount(std::string_view line) {
-  const std::size_t dash = line.find(" - ");
-  if (dash == std::string_view::npos || !line.substr(dash + 3).starts_with("cgroup2 ")) return {};
-  next_part(line, ' ');
-  next_part(line, ' ');
-  next_part(line, ' ');
-  Mount mount;
-  mount.root = unescape(next_part(line, ' '));
-  mount.point = unescape(next_part(line, ' '));
-  return mount;
+/// From lines of proc_pid_mountinfo(5): id parent major:minor root point options [optional...] -
+/// type source options
+std::optional<Mount> find_mount(std::string_view mountinfo, std::string_view controller) {
+  while (!mountinfo.empty()) {
+    std::string_view line = take_line(mountinfo);
+    const std::size_t dash = line.find(" - ");
+    if (dash == std::string_view::npos) continue;
+    const std::string_view kind = line.substr(dash + 3);
+    const bool fits = controller.empty()
+                          ? kind.starts_with("cgroup2 ")
+                          : kind.starts_with("cgroup ") &&
+                                has_word(kind.substr(kind.rfind(' ') + 1), controller, ',');
+    if (!fits) continue;
+    for (int i = 0; i < 3; ++i) take_part(line, ' ');
+    Mount mount;
+    mount.root = unescape(take_part(line, ' '));
+    mount.point = unescape(take_part(line, ' '));
+    return mount;
+  }
+  return {};
 }
 
 /// The folders in `folder`; the entries that are files are the kernel's.
@@ -96,39 +101,48 @@ void find_below(const std::string& folder, std::string_view name_prefix, int dep
 
 }  // namespace
 
-Result<CgroupHome> parse_cgroup_home(std::string_view mountinfo, std::string_view self_cgroup) {
-  std::optional<Mount> mount;
-  while (!mountinfo.empty() && !mount) mount = cgroup2_mount(next_part(mountinfo, '\n'));
-  if (!mount) {
-    return fail(ErrorKind::unsupported, "no_cgroup2", "no cgroup2 is mounted");
+std::optional<std::string_view> cgroup_path(std::string_view cgroup_text,
+                                            std::string_view controller) {
+  while (!cgroup_text.empty()) {
+    // number:controllers:path
+    std::string_view line = take_line(cgroup_text);
+    const std::string_view number = take_part(line, ':');
+    const std::string_view controllers = take_part(line, ':');
+    if (controller.empty() ? number == "0" : has_word(controllers, controller, ',')) return line;
   }
-  std::optional<std::string> own;
-  while (!self_cgroup.empty() && !own) {
-    const std::string_view line = next_part(self_cgroup, '\n');
-    if (line.starts_with("0::")) own = std::string(line.substr(3));
-  }
-  if (!own) {
-    return fail(ErrorKind::unsupported, "no_cgroup2", "this process is in no group of cgroup2");
-  }
+  return {};
+}
+
+Result<CgroupHome> parse_cgroup_home(std::string_view mountinfo, std::string_view self_cgroup,
+                                     std::string_view controller) {
+  const std::string kind =
+      controller.empty() ? "cgroup2" : "cgroup with " + std::string(controller);
+  const auto none = [](std::string why) {
+    return fail(ErrorKind::unsupported, "no_cgroup", std::move(why));
+  };
+  const std::optional<Mount> mount = find_mount(mountinfo, controller);
+  if (!mount) return none("no " + kind + " is mounted");
+  const std::optional<std::string_view> own = cgroup_path(self_cgroup, controller);
+  if (!own) return none("this process is in no group of " + kind);
   // A container may see only a part of the hierarchy: its mount begins at `root`.
+  const std::string group = "this process's group " + std::string(*own);
   std::string_view relative = *own;
   if (mount->root != "/") {
-    if (!relative.starts_with(mount->root)) {
-      return fail(ErrorKind::unsupported, "no_cgroup2",
-                  "this process's group " + *own + " is outside of the mount " + mount->point);
+    if (relative != mount->root && !is_below(relative, mount->root)) {
+      return none(group + " is outside of the mount " + mount->point);
     }
     relative.remove_prefix(mount->root.size());
   }
   if (relative.find("/..") != std::string_view::npos) {
-    return fail(ErrorKind::unsupported, "no_cgroup2",
-                "this process's group " + *own + " is outside of its namespace");
+    return none(group + " is outside of its namespace");
   }
   if (relative == "/") relative = "";
   return CgroupHome{mount->point, mount->point + std::string(relative)};
 }
 
-Result<CgroupHome> find_cgroup_home() {
-  return parse_cgroup_home(read_text("/proc/self/mountinfo"), read_text("/proc/self/cgroup"));
+Result<CgroupHome> find_cgroup_home(std::string_view controller) {
+  return parse_cgroup_home(read_kernel_file("/proc/self/mountinfo"),
+                           read_kernel_file("/proc/self/cgroup"), controller);
 }
 
 Result<void> make_cgroup(const std::string& folder) {

@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/io/fd.h>
 #include <berth/io/proc_fs.h>
 
@@ -16,29 +17,6 @@ namespace berth::inline v0::io {
 
 namespace {
 
-/// Reads a whole file of /proc (its size is unknown before); nothing, and errno, when it cannot be
-/// opened.
-std::optional<std::string> read_whole(const std::string& path, std::size_t bytes_max) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return {};
-  std::string text;
-  std::array<char, 4096> chunk;
-  while (text.size() < bytes_max) {
-    const ssize_t got = ::read(file.get(), chunk.data(), chunk.size());
-    if (got <= 0) break;  // ESRCH when it ended meanwhile
-    text.append(chunk.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
-/// Cuts the next space-separated field off `rest`.
-std::string_view next_field(std::string_view& rest) {
-  const std::size_t end = std::min(rest.find(' '), rest.size());
-  const std::string_view field = rest.substr(0, end);
-  rest.remove_prefix(std::min(end + 1, rest.size()));
-  return field;
-}
-
 template <typename Number>
 bool parse(std::string_view text, Number& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -51,8 +29,26 @@ bool is_out_of_descriptors(int error) {
 
 constexpr std::size_t kEnvironmentMax =
     4 * 1024 * 1024;  // the kernel's own bound is a quarter of the stack limit
+constexpr std::size_t kLinesMax = 1024 * 1024;
 
 }  // namespace
+
+std::optional<std::string> read_kernel_file(const std::string& path, std::size_t bytes_max) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return {};
+  std::string text;
+  std::array<char, 4096> chunk;
+  while (text.size() < bytes_max) {
+    const ssize_t got = ::read(file.get(), chunk.data(), chunk.size());
+    if (got <= 0) break;  // ESRCH when it ended meanwhile
+    text.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  return text;
+}
+
+std::string read_kernel_file(const std::string& path) {
+  return read_kernel_file(path, kLinesMax).value_or(std::string());
+}
 
 std::optional<ProcStat> parse_proc_stat(std::string_view line) {
   if (!line.empty() && line.back() == '\n') line.remove_suffix(1);
@@ -64,7 +60,7 @@ std::optional<ProcStat> parse_proc_stat(std::string_view line) {
   std::string_view rest = line.substr(name_end + 2);
   // Fields 3 to 51 of proc(5); the array's index is the field's number minus 3.
   std::array<std::string_view, 49> fields;
-  for (std::string_view& field : fields) field = next_field(rest);
+  for (std::string_view& field : fields) field = take_part(rest, ' ');
   if (fields[0].size() != 1) return {};
   stat.state = fields[0][0];
   std::uint64_t user = 0;
@@ -113,7 +109,7 @@ std::optional<ProcessList> list_processes() {
 
 Variable read_environment_of(int pid, std::string_view name) {
   const std::string path = fmt::format("/proc/{}/environ", pid);
-  std::optional<std::string> all = read_whole(path, kEnvironmentMax);
+  std::optional<std::string> all = read_kernel_file(path, kEnvironmentMax);
   if (!all.has_value() && (errno == EACCES || errno == EPERM)) return {};
   if (!all.has_value() || all->empty()) {
     // Nobody's environment, or a moment in which it has none: exec fills in the new one only at its
@@ -122,17 +118,15 @@ Variable read_environment_of(int pid, std::string_view name) {
     if (!stat.has_value()) return {Lookup::unsettled, {}};
     if (stat->ended() || stat->is_kernel_thread()) return {};
     if (stat->environment_end == 0) return {Lookup::unsettled, {}};
-    all = read_whole(path, kEnvironmentMax);
+    all = read_kernel_file(path, kEnvironmentMax);
     if (!all.has_value()) return {Lookup::unsettled, {}};
   }
   std::string_view rest = *all;
   while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\0'), rest.size());
-    const std::string_view entry = rest.substr(0, end);
+    const std::string_view entry = take_part(rest, '\0');
     if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
       return {Lookup::found, std::string(entry.substr(name.size() + 1))};
     }
-    rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return {};
 }

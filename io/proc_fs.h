@@ -11,6 +11,12 @@
 
 namespace berth::inline v0::io {
 
+/// Reads a whole file of /proc or of a control group (its size is unknown before), up to about
+/// `bytes_max`; nothing, and errno, when it cannot be opened.
+std::optional<std::string> read_kernel_file(const std::string& path, std::size_t bytes_max);
+/// The same of one that says a few lines; empty when it cannot be opened.
+std::string read_kernel_file(const std::string& path);
+
 /// The fields of /proc/PID/stat that we use (proc(5)).
 struct ProcStat {
   ProcessId id;

@@ -1,3 +1,4 @@
+#include <berth/io/cgroup.h>
 #include <berth/io/installed.h>
 #include <berth/io/keeper_lane.h>
 #include <berth/io/landlock.h>
@@ -202,8 +203,8 @@ Result<void> KeeperHost::init() {
     options_.program = std::move(*found);
   }
   for (const char* controller : {"memory", "pids", "cpu"}) {
-    std::string mount = find_cgroup1_home(controller).mount;
-    if (!mount.empty()) limit_mounts_.push_back(std::move(mount));
+    Result<CgroupHome> home = find_cgroup_home(controller);
+    if (home.has_value()) limit_mounts_.push_back(std::move(home->mount));
   }
   Result<void> launcher = launcher_.init();
   if (!launcher.has_value()) return launcher;

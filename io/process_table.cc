@@ -1,13 +1,11 @@
 #include <berth/io/orphans.h>
 #include <berth/io/proc_fs.h>
 #include <berth/io/process_table.h>
-#include <berth/io/tree_memory.h>
 
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <system_error>
 #include <vector>
 
@@ -16,11 +14,6 @@ namespace berth::inline v0::io {
 namespace {
 
 constexpr std::size_t kTreeMax = 512;  // processes; what is above is not counted
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
 
 ProcessTable::Usage usage_of(const ProcStat& stat) {
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
@@ -47,7 +40,8 @@ void add_children(int pid, std::vector<int>& tree) {
 }  // namespace
 
 ProcProcessTable::ProcProcessTable()
-    : mountinfo_(read_text("/proc/self/mountinfo")), own_groups_(read_text("/proc/self/cgroup")) {}
+    : memory_homes_(read_kernel_file("/proc/self/mountinfo"),
+                    read_kernel_file("/proc/self/cgroup")) {}
 
 Result<ProcessTable::Usage> ProcProcessTable::usage(ProcessId id) {
   const std::optional<ProcStat> stat = read_proc_stat(id.pid);
@@ -70,9 +64,8 @@ Result<VitalSigns> ProcProcessTable::look(ProcessId id, bool whole_tree) {
     if (whole_tree) add_children(tree[i], tree);
   }
   if (!whole_tree) return signs;
-  const std::string groups = read_text("/proc/" + std::to_string(id.pid) + "/cgroup");
-  const CgroupTexts texts = {mountinfo_, own_groups_, groups};
-  for (const MemoryGroup& group : memory_groups_of(texts, kGroupPrefix)) {
+  const std::string groups = read_kernel_file("/proc/" + std::to_string(id.pid) + "/cgroup");
+  for (const MemoryGroup& group : memory_homes_.groups_of(groups, kGroupPrefix)) {
     const std::optional<std::uint64_t> counted = read_memory(group);
     if (!counted) continue;
     signs.memory_bytes = *counted;

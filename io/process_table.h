@@ -2,8 +2,7 @@
 #pragma once
 
 #include <berth/io/platform.h>
-
-#include <string>
+#include <berth/io/tree_memory.h>
 
 namespace berth::inline v0::io {
 
@@ -17,8 +16,7 @@ class ProcProcessTable final : public ProcessTable {
   int own_pid() override;
 
  private:
-  const std::string mountinfo_;
-  const std::string own_groups_;
+  const MemoryHomes memory_homes_;
 };
 
 }  // namespace berth::inline v0::io

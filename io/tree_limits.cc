@@ -1,5 +1,7 @@
+#include <berth/core/text.h>
 #include <berth/io/cgroup.h>
 #include <berth/io/fd.h>
+#include <berth/io/proc_fs.h>
 #include <berth/io/tree_limits.h>
 
 #include <fcntl.h>
@@ -24,37 +26,16 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   return fail(errno_error(errno, path));
 }
 
-std::string read_file(const std::string& path) {
-  std::string text;
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 4096> chunk;
-  for (ssize_t got = 0;
-       file.valid() && (got = ::read(file.get(), chunk.data(), chunk.size())) > 0;) {
-    text.append(chunk.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
-std::string_view next_part(std::string_view& rest, char separator) {
-  const std::size_t end = std::min(rest.find(separator), rest.size());
-  const std::string_view part = rest.substr(0, end);
-  rest.remove_prefix(std::min(end + 1, rest.size()));
-  return part;
-}
-
-bool has_word(std::string_view list, std::string_view word, char separator) {
-  while (!list.empty()) {
-    if (next_part(list, separator) == word) return true;
-  }
-  return false;
-}
-
 bool is_on_in_children(const std::string& group_home, std::string_view controller) {
   const std::string path = group_home + "/cgroup.subtree_control";
   const auto is_on = [&] {
-    std::string words = read_file(path);
-    if (!words.empty() && words.back() == '\n') words.pop_back();
-    return has_word(words, controller, ' ');
+    const std::string words = read_kernel_file(path);
+    std::string_view rest = words;
+    std::string_view line = take_line(rest);
+    while (!line.empty()) {
+      if (take_part(line, ' ') == controller) return true;
+    }
+    return false;
   };
   // EBUSY where this process lives in that very group (a service manager's delegation asks for
   // a group below): then the controller stays off.
@@ -66,13 +47,14 @@ ControllerHome find_home(const std::string& group_home, std::string_view control
   if (!group_home.empty() && is_on_in_children(group_home, controller)) {
     return {ControllerHome::Kind::version2, {}, {}};
   }
-  ControllerHome home = find_cgroup1_home(controller);
-  if (home.kind == ControllerHome::Kind::none) return home;
-  const std::string probe = home.own + "/" + probe_name;
+  Result<CgroupHome> home = find_cgroup_home(controller);
+  if (!home.has_value()) return {};
+  const std::string probe = home->own + "/" + probe_name;
   if (!make_cgroup(probe).has_value()) return {};
   const bool may_enter = ::access((probe + "/cgroup.procs").c_str(), W_OK) == 0;
   remove_cgroup(probe);
-  return may_enter ? home : ControllerHome();
+  if (!may_enter) return {};
+  return {ControllerHome::Kind::version1, std::move(home->mount), std::move(home->own)};
 }
 
 struct Bound {
@@ -107,45 +89,6 @@ std::string describe(const LimitHomes& homes) {
   return "memory" + by(homes.memory, " by RLIMIT_DATA of each process") + ", processes" +
          by(homes.pids, " not") + ", cpu" + by(homes.cpu, " not") + "; their memory is counted" +
          by(homes.memory, " by /proc");
-}
-
-ControllerHome find_cgroup1_home(std::string_view controller) {
-  return parse_cgroup1_home(read_file("/proc/self/mountinfo"), read_file("/proc/self/cgroup"),
-                            controller);
-}
-
-ControllerHome parse_cgroup1_home(std::string_view mountinfo, std::string_view self_cgroup,
-                                  std::string_view controller) {
-  ControllerHome home;
-  std::string root;
-  while (!mountinfo.empty()) {
-    // id parent major:minor root point options [optional...] - type source super-options
-    std::string_view line = next_part(mountinfo, '\n');
-    const std::size_t dash = line.find(" - cgroup ");
-    if (dash == std::string_view::npos) continue;
-    if (!has_word(line.substr(line.rfind(' ') + 1), controller, ',')) continue;
-    for (int i = 0; i < 3; ++i) next_part(line, ' ');
-    root = std::string(next_part(line, ' '));
-    home.mount = std::string(next_part(line, ' '));
-    break;
-  }
-  if (home.mount.empty()) return {};
-  while (!self_cgroup.empty()) {
-    std::string_view line = next_part(self_cgroup, '\n');
-    next_part(line, ':');
-    if (!has_word(next_part(line, ':'), controller, ',')) continue;
-    std::string_view path = line;
-    if (root != "/") {
-      // A container may see only a part of the hierarchy; outside of it there is nothing for us.
-      if (!path.starts_with(root)) return {};
-      path.remove_prefix(root.size());
-    }
-    if (path.find("/..") != std::string_view::npos) return {};
-    home.own = home.mount + std::string(path == "/" ? "" : path);
-    home.kind = ControllerHome::Kind::version1;
-    return home;
-  }
-  return {};
 }
 
 Result<TreeLimits> make_tree_limits(const LimitHomes& homes, const ProcessLimits& limits,

@@ -5,7 +5,6 @@
 #include <berth/io/process_host.h>
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace berth::inline v0::io {
@@ -34,13 +33,6 @@ LimitHomes find_limit_homes(const std::string& group_home, const std::string& pr
 
 /// "memory by cgroup1, processes by cgroup1, cpu not": for doctor.
 std::string describe(const LimitHomes& homes);
-
-/// From the texts of /proc/self/mountinfo and /proc/self/cgroup: the hierarchy of version 1 with
-/// that controller. `kind` is none if there is none.
-ControllerHome parse_cgroup1_home(std::string_view mountinfo, std::string_view self_cgroup,
-                                  std::string_view controller);
-
-ControllerHome find_cgroup1_home(std::string_view controller);
 
 struct TreeLimits {
   std::vector<std::string> folders;  ///< Of version 1: to be entered; removed by the caller.

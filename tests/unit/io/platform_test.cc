@@ -133,6 +133,15 @@ TEST(CgroupHome, IsFoundOnPlainAndHybridHostsAndInContainers) {
   EXPECT_EQ(parse_cgroup_home(kPartOfHost, "0::/pods/a/b\n")->own, "/sys/fs/cgroup/b");
 }
 
+TEST(CgroupHome, IsFoundForAControllerOfVersion1) {
+  EXPECT_EQ(parse_cgroup_home(kHybridHost, "5:cpu,cpuacct:/b\n0::/a\n", "cpu")->own,
+            "/sys/fs/cgroup/cpu/b");
+  EXPECT_EQ(parse_cgroup_home(kHybridHost, "5:cpu:/b\n", "memory").error().message,
+            "no cgroup with memory is mounted");
+  EXPECT_EQ(parse_cgroup_home(kHybridHost, "5:cpuacct:/b\n0::/a\n", "cpu").error().message,
+            "this process is in no group of cgroup with cpu");
+}
+
 TEST(CgroupHome, SaysWhyThereIsNone) {
   EXPECT_EQ(parse_cgroup_home("", "0::/\n").error().message, "no cgroup2 is mounted");
   EXPECT_EQ(parse_cgroup_home(kPlainHost, "9:cpu:/\n").error().message,
@@ -141,12 +150,15 @@ TEST(CgroupHome, SaysWhyThereIsNone) {
             "this process's group /../x is outside of its namespace");
   EXPECT_EQ(parse_cgroup_home(kPartOfHost, "0::/other\n").error().message,
             "this process's group /other is outside of the mount /sys/fs/cgroup");
+  EXPECT_EQ(parse_cgroup_home(kPartOfHost, "0::/pods/ab\n").error().message,
+            "this process's group /pods/ab is outside of the mount /sys/fs/cgroup");
 }
 
 /// "FOLDER" for version 2, "1:FOLDER" for version 1.
-std::vector<std::string> groups_of(const CgroupTexts& texts) {
+std::vector<std::string> groups_of(std::string_view mountinfo, std::string_view self,
+                                   std::string_view process) {
   std::vector<std::string> folders;
-  for (const MemoryGroup& group : memory_groups_of(texts, "berth.")) {
+  for (const MemoryGroup& group : MemoryHomes(mountinfo, self).groups_of(process, "berth.")) {
     folders.push_back((group.version1 ? "1:" : "") + group.folder);
   }
   return folders;
@@ -201,7 +213,7 @@ TEST(TreeMemory, IsCountedByTheGroupOfTheTreeAndByNoLargerOne) {
       {"none mounted", "", "0::/\n", "0::/berth.t.1.2\n", {}},
   };
   for (const Row& row : rows) {
-    EXPECT_EQ(groups_of({row.mounts, row.self, row.process}), row.groups) << row.name;
+    EXPECT_EQ(groups_of(row.mounts, row.self, row.process), row.groups) << row.name;
   }
 }
 

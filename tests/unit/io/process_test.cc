@@ -215,9 +215,8 @@ TEST_P(ProcessHosts, CountsTheMemoryOfATreeAndSaysByWhat) {
     ASSERT_TRUE(child.finish());
   }
   EXPECT_EQ(count(), before);
-  const ControllerHome home = find_cgroup1_home("memory");
-  if (home.kind == ControllerHome::Kind::version1) {
-    EXPECT_TRUE(find_cgroups(home.mount, "berth." + test_tag("")).empty());
+  if (const auto home = find_cgroup_home("memory"); home.has_value()) {
+    EXPECT_TRUE(find_cgroups(home->mount, "berth." + test_tag("")).empty());
   }
 }
 
@@ -238,9 +237,8 @@ TEST_P(ProcessHosts, LimitsTheNumberOfProcessesOfATreeOrSaysThatItCannot) {
     EXPECT_NE(child.err.text.find("fork"), std::string::npos) << child.err.text;
   }
   EXPECT_EQ(count(), before);
-  const ControllerHome home = find_cgroup1_home("pids");
-  if (home.kind == ControllerHome::Kind::version1) {
-    EXPECT_TRUE(find_cgroups(home.mount, "berth." + test_tag("")).empty());
+  if (const auto home = find_cgroup_home("pids"); home.has_value()) {
+    EXPECT_TRUE(find_cgroups(home->mount, "berth." + test_tag("")).empty());
   }
 }
 
