@@ -7,30 +7,20 @@
 
 namespace berth::server {
 
-namespace {
-
-std::uint64_t seq_of(const SqliteStatement& row, int column) {
-  return static_cast<std::uint64_t>(row.integer(column));
-}
-
-}  // namespace
+using detail::read_integer;
+using detail::read_optional;
+using detail::signed_seq;
+using detail::unsigned_seq;
 
 Result<std::uint64_t> SqliteStore::first_seq_of(SessionNo session) {
-  SqliteStatement& row = sql_->first_seq.bind(1, session);
-  ResetAtExit reset(row);
-  Result<bool> found = row.step();
-  if (!found) return fail(std::move(found.error()));
-  return *found ? std::max(seq_of(row, 0), std::uint64_t{1}) : 1;
+  Result<std::int64_t> first = read_integer(sql_->first_seq.bind(1, session));
+  if (!first) return fail(std::move(first.error()));
+  return std::max(unsigned_seq(*first), std::uint64_t{1});
 }
 
 Result<std::optional<LogCutRow>> SqliteStore::find_log_cut(SessionNo session) {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
-  SqliteStatement& row = sql_->log_cut.bind(1, session);
-  ResetAtExit reset(row);
-  Result<bool> found = row.step();
-  if (!found) return fail(std::move(found.error()));
-  if (!*found) return std::optional<LogCutRow>();
-  return std::optional<LogCutRow>(detail::read_row<LogCutRow>(row));
+  return read_optional<LogCutRow>(sql_->log_cut.bind(1, session));
 }
 
 Result<LogExtent> SqliteStore::measure_log(SessionNo session, int turns_max) {
@@ -40,13 +30,9 @@ Result<LogExtent> SqliteStore::measure_log(SessionNo session, int turns_max) {
   Result<std::uint64_t> first = first_seq_of(session);
   if (!first) return fail(std::move(first.error()));
   extent.first_seq = *first;
-  {
-    SqliteStatement& last = sql_->last_seq.bind(1, session);
-    ResetAtExit reset(last);
-    Result<bool> found = last.step();
-    if (!found) return fail(std::move(found.error()));
-    if (*found) extent.last_seq = seq_of(last, 0);
-  }
+  Result<std::int64_t> last = read_integer(sql_->last_seq.bind(1, session));
+  if (!last) return fail(std::move(last.error()));
+  extent.last_seq = unsigned_seq(*last);
   for (const EventRun& run : *unfolded) {
     if (run.session == session) extent.last_seq = run.last_seq();
   }
@@ -56,7 +42,7 @@ Result<LogExtent> SqliteStore::measure_log(SessionNo session, int turns_max) {
     Result<bool> more = turns.step();
     if (!more) return fail(std::move(more.error()));
     if (!*more) return extent;
-    extent.turns.push_back({turns.integer(0), seq_of(turns, 1), turns.integer(2)});
+    extent.turns.push_back({turns.integer(0), unsigned_seq(turns.integer(1)), turns.integer(2)});
   }
 }
 
@@ -65,7 +51,7 @@ Result<LogStretch> SqliteStore::weigh_log(SessionNo session, std::uint64_t below
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
   LogStretch stretch;
   SqliteStatement& runs = sql_->run_sizes_below.bind(1, session);
-  runs.bind(2, static_cast<std::int64_t>(below)).bind(3, steps_max);
+  runs.bind(2, signed_seq(below)).bind(3, steps_max);
   ResetAtExit reset(runs);
   while (true) {
     Result<bool> more = runs.step();
@@ -74,7 +60,7 @@ Result<LogStretch> SqliteStore::weigh_log(SessionNo session, std::uint64_t below
     const auto bytes = static_cast<std::size_t>(runs.integer(1));
     stretch.over = bytes > bytes_max - stretch.bytes;
     if (stretch.over) return stretch;
-    stretch.first_seq = seq_of(runs, 0);
+    stretch.first_seq = unsigned_seq(runs.integer(0));
     stretch.bytes += bytes;
   }
 }
@@ -89,7 +75,7 @@ Result<ErasedLog> SqliteStore::erase_cut(std::size_t bytes_max) {
     if (!found) return fail(std::move(found.error()));
     if (!*found) return ErasedLog();
     session = sql_->next_to_erase.integer(0);
-    first_seq = seq_of(sql_->next_to_erase, 1);
+    first_seq = unsigned_seq(sql_->next_to_erase.integer(1));
   }
   ErasedLog erased;
   Result<void> done = sql_->begin.run();
@@ -111,7 +97,7 @@ Result<void> SqliteStore::erase_some(SessionNo session, std::uint64_t first_seq,
   bool all = false;
   {
     SqliteStatement& runs = sql_->runs_to_erase.bind(1, session);
-    runs.bind(2, static_cast<std::int64_t>(first_seq));
+    runs.bind(2, signed_seq(first_seq));
     ResetAtExit reset(runs);
     while (erased.bytes < bytes_max && !all) {
       Result<bool> more = runs.step();

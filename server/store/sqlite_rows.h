@@ -7,9 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <concepts>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace berth::server::detail {
 
@@ -200,6 +204,45 @@ Row read_row(const SqliteStatement& statement) {
     }
   });
   return row;
+}
+
+/// All rows of a bound `select_from<Row>()`, which is ready for its next use afterwards.
+template <typename Row>
+Result<std::vector<Row>> read_rows(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  std::vector<Row> rows;
+  while (true) {
+    Result<bool> more = statement.step();
+    if (!more) return fail(std::move(more.error()));
+    if (!*more) return rows;
+    rows.push_back(read_row<Row>(statement));
+  }
+}
+
+/// The first of them.
+template <typename Row>
+Result<std::optional<Row>> read_optional(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  Result<bool> found = statement.step();
+  if (!found) return fail(std::move(found.error()));
+  if (!*found) return std::optional<Row>();
+  return std::optional<Row>(read_row<Row>(statement));
+}
+
+/// The first column of the first row; 0 without one.
+inline Result<std::int64_t> read_integer(SqliteStatement& statement) {
+  ResetAtExit reset(statement);
+  Result<bool> found = statement.step();
+  if (!found) return fail(std::move(found.error()));
+  return *found ? statement.integer(0) : 0;
+}
+
+/// SQLite's integers have a sign.
+inline std::int64_t signed_seq(std::uint64_t seq) {
+  return static_cast<std::int64_t>(seq);
+}
+inline std::uint64_t unsigned_seq(std::int64_t seq) {
+  return static_cast<std::uint64_t>(seq);
 }
 
 }  // namespace berth::server::detail

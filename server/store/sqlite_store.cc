@@ -12,6 +12,12 @@
 
 namespace berth::server {
 
+using detail::read_integer;
+using detail::read_optional;
+using detail::read_rows;
+using detail::signed_seq;
+using detail::unsigned_seq;
+
 namespace {
 
 /// What small runs are merged into. Larger pages cost more to read for one event, smaller ones more
@@ -21,42 +27,6 @@ constexpr std::size_t kPageBytes = std::size_t{64} << 10U;
 constexpr std::uint32_t kMergeRunsMin = 16;
 /// Of so many sessions are small runs counted; above, counting begins anew and merges come later.
 constexpr std::size_t kCountedSessionsMax = 16 * 1024;
-
-std::int64_t signed_seq(std::uint64_t seq) {
-  return static_cast<std::int64_t>(seq);
-}
-std::uint64_t unsigned_seq(std::int64_t seq) {
-  return static_cast<std::uint64_t>(seq);
-}
-
-template <typename Row>
-Result<std::vector<Row>> read_rows(SqliteStatement& statement) {
-  ResetAtExit reset(statement);
-  std::vector<Row> rows;
-  while (true) {
-    Result<bool> more = statement.step();
-    if (!more) return fail(std::move(more.error()));
-    if (!*more) return rows;
-    rows.push_back(detail::read_row<Row>(statement));
-  }
-}
-
-template <typename Row>
-Result<std::optional<Row>> read_optional(SqliteStatement& statement) {
-  ResetAtExit reset(statement);
-  Result<bool> found = statement.step();
-  if (!found) return fail(std::move(found.error()));
-  if (!*found) return std::optional<Row>();
-  return std::optional<Row>(detail::read_row<Row>(statement));
-}
-
-/// The first column of the first row; 0 without one.
-Result<std::int64_t> read_integer(SqliteStatement& statement) {
-  ResetAtExit reset(statement);
-  Result<bool> found = statement.step();
-  if (!found) return fail(std::move(found.error()));
-  return *found ? statement.integer(0) : 0;
-}
 
 /// Moves the error of `step` out, for `if (auto error = failed(...)) return fail(...)` chains.
 template <typename T>
