@@ -254,14 +254,13 @@ Result<AgentLaunch> LaunchPolicy::launch(const AgentProfile& profile,
   Result<LaunchChoice> choice = choose(profile, order.least);
   if (!choice.has_value()) return fail(std::move(choice.error()));
   AgentLaunch launch{launch_of(profile, own_, order.directory, order.tag), nullptr};
+  if (choice->mode != LaunchMode::none) launch.spec.limits = settings_.limits;
   launch.spec.limits.count_memory = settings_.count_memory;
   if (choice->mode == LaunchMode::none) return launch;
   for (const std::string& folder : order.folders) {
     Result<void> checked = check_folder(folder, order.key);
     if (!checked.has_value()) return fail(std::move(checked.error()));
   }
-  launch.spec.limits = settings_.limits;
-  launch.spec.limits.count_memory = settings_.count_memory;
   if (choice->mode == LaunchMode::restricted) {
     restrict(profile, order, launch.spec);
     // Nothing is to be had in berth's own folder, where unconfined shared processes run.
