@@ -311,6 +311,10 @@ Task<Result<SessionUse>> Api::find_session(ApiCall* call) {
   return directory_.find({call->caller.project, call->arguments[0]});
 }
 
+Task<Result<SessionUse>> Api::find_log(ApiCall* call) {
+  return directory_.find_log({call->caller.project, call->arguments[0]});
+}
+
 Task<void> Api::handle(io::HttpExchange& exchange) {
   GuardedExchange guarded(exchange);
   ApiCall call = begin_call(exchange.request());

@@ -96,6 +96,8 @@ class Api final : public io::HttpHandler {
   /// The session that a route's first `{}` names, in the caller's project: a foreign one is as one
   /// that does not exist.
   Task<Result<SessionUse>> find_session(ApiCall* call);
+  /// Also one that was deleted, as long as its log is there.
+  Task<Result<SessionUse>> find_log(ApiCall* call);
 
   Answer get_page(ApiCall* call);
   Answer healthz(ApiCall* call);

@@ -77,7 +77,7 @@ class ChunkWriter final : private io::WriteOp, private StopListener {
 
 Task<void> Api::events(ApiCall* call) {
   io::HttpResponse refusal;
-  Result<SessionUse> session = co_await find_session(call);
+  Result<SessionUse> session = co_await find_log(call);
   Result<std::uint64_t> after = cursor_of(*call);
   Result<StreamOptions> options = read_stream_options(*call);
   if (!session.has_value()) {

@@ -36,7 +36,9 @@ Api::Answer Api::unarchive_session(ApiCall* call) {
 }
 
 Api::Answer Api::delete_session(ApiCall* call) {
-  Result<SessionUse> found = co_await find_session(call);
+  const bool purge = is_yes(call->query("purge"));
+  const auto find = purge ? &Api::find_log : &Api::find_session;
+  Result<SessionUse> found = co_await (this->*find)(call);
   if (!found.has_value()) co_return problem(found.error());
   Session* session = *found;
   Result<void> fits = check_preconditions(*call->request, etag_of(session_view_json(*session)));
@@ -44,7 +46,7 @@ Api::Answer Api::delete_session(ApiCall* call) {
   RemoveOrder order;
   order.discard_nested = call->query("force") == "nested";
   order.force = order.discard_nested || is_yes(call->query("force"));
-  Result<void> removed = co_await session->remove(order, is_yes(call->query("purge")));
+  Result<void> removed = co_await session->remove(order, purge);
   if (!removed.has_value()) {
     std::string body;
     const std::string_view code = removed.error().code;

@@ -30,7 +30,7 @@ Result<Form> form_of(const ApiCall& call) {
 }  // namespace
 
 Task<void> Api::get_transcript(ApiCall* call) {
-  Result<SessionUse> session = co_await find_session(call);
+  Result<SessionUse> session = co_await find_log(call);
   const Result<Form> form = form_of(*call);
   if (!session.has_value() || !form.has_value()) {
     Result<void> sent = co_await call->exchange->respond(

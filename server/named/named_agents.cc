@@ -298,11 +298,7 @@ Task<Result<void>> NamedAgents::finish_removal(Entry* entry) {
   if (spec.leaving == NamedSpec::Leaving::purging) {
     RemoveOrder order;
     order.force = true;
-    done = co_await session.remove(order);
-    if (done.has_value()) {
-      context_.journal.add(Erasure{session.session_no()});
-      done = co_await context_.journal.committed();
-    }
+    done = co_await session.remove(order, true);
   } else if (session.row().state == SessionState::open) {
     done = co_await session.archive();
   }

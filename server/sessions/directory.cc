@@ -206,22 +206,32 @@ Error no_session(std::string_view id) {
                     is_session_id(id) ? "no session " + std::string(id) : "no session of that id");
 }
 
-Result<SessionUse> use_of(Session* session) {
-  if (session->row().state != SessionState::deleted) return SessionUse(*session);
-  return fail(no_session(session->row().id));
-}
-
 }  // namespace
 
 Task<Result<SessionUse>> Directory::find(SessionName name) {
-  if (const auto known = by_name_.find(name); known != by_name_.end()) {
-    co_return use_of(known->second);
-  }
+  const std::string id = name.id;
+  Result<Session*> session = co_await find_any(std::move(name));
+  if (!session.has_value()) co_return fail(std::move(session.error()));
+  if ((*session)->row().state == SessionState::deleted) co_return fail(no_session(id));
+  co_return SessionUse(**session);
+}
+
+Task<Result<SessionUse>> Directory::find_log(SessionName name) {
+  const std::string id = name.id;
+  Result<Session*> session = co_await find_any(std::move(name));
+  if (!session.has_value()) co_return fail(std::move(session.error()));
+  if ((*session)->erased()) co_return fail(no_session(id));
+  co_return SessionUse(**session);
+}
+
+/// Also one that was deleted.
+Task<Result<Session*>> Directory::find_any(SessionName name) {
+  if (const auto known = by_name_.find(name); known != by_name_.end()) co_return known->second;
   if (!is_session_id(name.id)) co_return fail(no_session(name.id));
   co_await take_name(name);
   if (const auto known = by_name_.find(name); known != by_name_.end()) {
     give_back_name(name);
-    co_return use_of(known->second);
+    co_return known->second;
   }
   Result<SessionNo> no = co_await context_.read(
       [name](Store& store) { return store.find_session(name.project, name.id); });
@@ -234,8 +244,7 @@ Task<Result<SessionUse>> Directory::find(SessionName name) {
     session = fail(std::move(no.error()));
   }
   give_back_name(name);
-  if (!session.has_value()) co_return fail(std::move(session.error()));
-  co_return use_of(*session);
+  co_return session;
 }
 
 Task<Result<SessionRow>> Directory::make_row(const OpenRequest* request, std::string* fallback) {

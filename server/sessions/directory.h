@@ -65,6 +65,8 @@ class Directory {
 
   /// Error `not_found` ("session_not_found"), also for deleted ones; the same words for all.
   Task<Result<SessionUse>> find(SessionName name);
+  /// For whoever reads or erases a log: one that was deleted is found too, unless it was purged.
+  Task<Result<SessionUse>> find_log(SessionName name);
   /// Idempotent by project and id, and by key; two callers at once make one session. Errors:
   /// `conflict` ("session_conflict"), `invalid` naming the field (or "idempotency_mismatch"), those
   /// of the workspace.
@@ -90,6 +92,7 @@ class Directory {
 
  private:
   Task<Result<Session*>> load(SessionNo no);
+  Task<Result<Session*>> find_any(SessionName name);
   Task<Result<OpenedSession>> open_by_key(OpenRequest request);
   Task<Result<OpenedSession>> open_by_id(OpenRequest request);
   Task<Result<OpenedSession>> when_in_log(OpenedSession opened);

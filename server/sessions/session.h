@@ -145,8 +145,11 @@ class Session final : public LogWriter {
   /// Stops agents after the running turn; the workspace stays.
   Task<Result<void>> archive();
   Task<Result<void>> unarchive();
-  /// Error `conflict` ("worktree_has_work") unless clean or forced. With `purge` its log goes, too.
+  /// Error `conflict` ("worktree_has_work") unless clean or forced. With `purge` its log goes, too,
+  /// also that of one that was deleted before.
   Task<Result<void>> remove(RemoveOrder order, bool purge = false);
+  /// It was purged: there is nothing to read. (The options of all others say something.)
+  bool erased() const { return row_.state == SessionState::deleted && row_.options.empty(); }
   /// A turn runs: one that waits for a person's decision was not sent and may wait on.
   bool works() const { return current_.has_value() && !waits_for_decision(); }
   /// Gives the turn that runs the ending `interrupted`; its queue is held.
@@ -249,6 +252,7 @@ class Session final : public LogWriter {
   void set_state(SessionState state);
   Task<Result<void>> come_to_rest(std::string_view reason, bool at_once);
   Task<Result<void>> finish_close();
+  Task<Result<void>> remove_again(bool purge);
   Task<Result<void>> finish_remove(RemoveOrder order, SessionState before);
   void erase();
   Task<void> resume_ending();

@@ -153,7 +153,7 @@ std::string_view Session::kept() const {
 }
 
 Task<Result<void>> Session::remove(RemoveOrder order, bool purge) {
-  if (row_.state == SessionState::deleted) co_return Result<void>();
+  if (row_.state == SessionState::deleted) co_return co_await remove_again(purge);
   if (!order.force && has_worktree(row_) && row_.workspace_ready) {
     // Before anything is stopped: a refusal must change nothing.
     Result<WorkspaceReport> report = co_await context_.workspaces.report(workspace_of(row_));
@@ -167,7 +167,7 @@ Task<Result<void>> Session::remove(RemoveOrder order, bool purge) {
   if (order.force && current_) static_cast<void>(cancel(current_->id, "the session was deleted"));
   Semaphore::Permits verb = co_await verbs_.acquire();
   if (down_) co_return fail(draining());
-  if (row_.state == SessionState::deleted) co_return co_await context_.journal.committed();
+  if (row_.state == SessionState::deleted) co_return co_await remove_again(purge);
   const SessionState before = row_.state;
   Result<void> rest = co_await come_to_rest("the session was deleted", true);
   if (!rest.has_value()) co_return rest;
@@ -179,6 +179,12 @@ Task<Result<void>> Session::remove(RemoveOrder order, bool purge) {
   Result<void> done = co_await finish_remove(order, before);
   Result<void> told = co_await context_.journal.committed();
   co_return done.has_value() ? told : done;
+}
+
+/// Of one that is deleted already only the log may still be there.
+Task<Result<void>> Session::remove_again(bool purge) {
+  if (purge && !erased()) erase();
+  co_return co_await context_.journal.committed();
 }
 
 Task<Result<void>> Session::finish_remove(RemoveOrder order, SessionState before) {

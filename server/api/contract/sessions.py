@@ -105,7 +105,7 @@ OPERATIONS = [
               problems=(400, 404, 412, 413), parameters=[IF_MATCH, IF_NONE_MATCH]),
     operation("DELETE", "/v1/sessions/{session}", "deleteSession", "Remove a session",
               {204: response("It is gone")}, scope=EDIT, tag=TAG, problems=(404, 409, 412, 422, 504), parameters=[
-                  IF_MATCH, flag("purge", "Its log goes, too."),
+                  IF_MATCH, flag("purge", "Its log goes, too; also that of a session that was deleted before."),
                   {"name": "force", "in": "query", "required": False, "schema": enum("0", "1", "true", "false", "nested"),
                    "description": "Although its worktree holds work (a salvage commit is kept); `nested`: or repositories."},
               ], description="409 `worktree_has_work` with the WorktreeReport in `body` unless nothing is lost by it."),
