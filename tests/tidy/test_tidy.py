@@ -176,6 +176,24 @@ class Tidy(unittest.TestCase):
                     problems.append(f"{name}: {target}")
         self.complain(problems)
 
+    def test_each_test_that_a_document_names_is_there(self):
+        """docs/sessions.md says of each known defect which test shows it absent: a test that goes leaves a promise."""
+        files = {os.path.basename(name): text(name) for name in tracked(".cc", ".py") if name.startswith("tests/")}
+        files["sim"] = files["crash_test.cc"]
+        problems, named = [], 0
+        for cell in re.findall(r"^\|.*\|(.*)\|$", text("docs/sessions.md").split("## Defects of resume")[1], re.M):
+            for file, tests in re.findall(r"([\w/.]+): ((?:`[^`]+`(?:, )?)+)", cell):
+                source = files.get(os.path.basename(file)) or files.get(file + "_test.cc") or ""
+                for test in re.findall(r"`([^`]+)`", tests):
+                    named += 1
+                    suite, _, name = test.rpartition(".")
+                    is_there = (rf"\({suite}, \w+" if name == "*" else rf"\({suite}, {name}\b" if suite
+                                else rf"(?:\(\w+, |def ){name}\b")
+                    if not re.search(is_there, re.sub(r"\(\s+", "(", re.sub(r",\s+", ", ", source))):
+                        problems.append(f"{file}: {test}")
+        self.assertGreater(named, 100)
+        self.complain(problems)
+
     def test_the_lock_file_names_no_host(self):
         for name in tracked("package-lock.json"):
             self.assertNotIn("resolved", text(name), name)

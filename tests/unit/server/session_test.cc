@@ -1,5 +1,5 @@
-// The session with agents whose every word the test says: the ladder, continuation, switching,
-// steering, late words, usage. Each defect of resume that is known of other hosts has a test.
+// The session with agents whose every word the test says: the ladder, continuation, decisions,
+// switching, late words. Each defect of resume that is known of other hosts has a test.
 #include "session_world.h"
 
 #include <berth/server/sessions/continuation.h>
@@ -367,18 +367,6 @@ TEST(Attaching, APromptThatMayHaveArrivedOrWasCancelledIsNotSentAgain) {
   EXPECT_EQ(world.state_of(cancelled), TurnState::cancelled);
 }
 
-TEST(Queueing, APausedSessionTakesPromptsAndRunsNone) {
-  SessionWorld world;
-  world.turn("first");
-  world.session().set_paused(true);
-  const std::string second = world.prompt("second");
-  EXPECT_EQ(world.state_of(second), TurnState::queued);
-  EXPECT_EQ(world.agent_named("one").prompts.size(), 1U);
-  world.session().set_paused(false);
-  world.settle();
-  EXPECT_EQ(world.agent_named("one").prompts.size(), 2U);
-}
-
 TEST(Attaching, ACancelledTurnIsNotTriedAgain) {
   SessionWorld world;
   const std::string turn = world.prompt("first", "one");
@@ -557,44 +545,6 @@ TEST(LateWords, BelongToWhatTheAgentSaidLastWhichTheNextLifeOfBerthReadsFromTheL
   world.agent_named("one").attaches(Rung::load, "one-native");
   const Said last = world.await(world.agent_named("one").specs.back().last_said());
   EXPECT_EQ(last.text, "answertobuildaboatandamast");
-}
-
-// --- rest and queue ---
-
-TEST(Resting, ASessionThatNobodyUsesLeavesTheMemoryAndComesBackAsItWas) {
-  SessionWorld world;
-  const std::string turn = world.turn("dig");
-  EXPECT_EQ(world.unload_after(std::chrono::minutes(6)), 0U) << "its agent lives";
-  world.agent_named("one").exits(false);
-  world.settle();
-  EXPECT_EQ(world.unload_after(std::chrono::minutes(6)), 1U);
-  EXPECT_EQ(world.session().bindings().at("one")->next(), "resumed");
-  EXPECT_EQ(world.call("GET", "s/turns/" + turn).status, 200);
-  world.prompt("dig on", "one");
-  Puppet& one = world.agent_named("one");
-  EXPECT_EQ(one.specs.back().native_session_id, "one-native");
-  one.attaches(Rung::resume, "one-native");
-  world.settle();
-  one.ends("end_turn");
-  world.settle();
-  EXPECT_EQ(world.log("turn.ended").size(), 2U);
-}
-
-TEST(Resting, ASessionStaysWhileSomebodyUsesItOrSomethingWaits) {
-  SessionWorld world;
-  world.turn("dig");
-  world.agent_named("one").exits(false);
-  {
-    const SessionUse use(world.session());
-    EXPECT_EQ(world.unload_after(std::chrono::minutes(6)), 0U);
-  }
-  EXPECT_EQ(world.unload_after(std::chrono::minutes(1)), 0U) << "it was used just now";
-  EXPECT_EQ(world.unload_after(std::chrono::minutes(6)), 1U);
-  const std::string turn = world.prompt("think", "one");
-  world.agent_named("one").attaches(Rung::resume, "one-native");
-  world.settle();
-  EXPECT_EQ(world.unload_after(std::chrono::minutes(6)), 0U) << "a turn runs";
-  EXPECT_EQ(world.state_of(turn), TurnState::running);
 }
 
 }  // namespace
