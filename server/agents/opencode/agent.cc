@@ -259,7 +259,8 @@ Task<void> Agent::probe(bool after_connect) {
     co_return;
   }
   probing_ = true;
-  tracker_->probe_begun(now());
+  const TimePoint asked = now();
+  tracker_->probe_begun(asked);
   Snapshot snapshot;
   Result<HttpAnswer> status = co_await call("GET", "/session/status", {});
   const Result<HttpAnswer> messages =
@@ -297,6 +298,10 @@ Task<void> Agent::probe(bool after_connect) {
   co_await learn_askers(snapshot.questions);
   probing_ = false;
   if (stop_->stop_requested()) co_return;
+  snapshot.answered_in = now() - asked;
+  const Result<io::ProcessTable::Usage> usage =
+      platform_.process_table().usage(server_->process_id());
+  if (usage.has_value()) snapshot.cpu_microseconds = usage->cpu_microseconds;
   tracker_->on_snapshot(snapshot, now());
   if (std::exchange(probe_again_, false)) {
     requests_->spawn(probe(true));

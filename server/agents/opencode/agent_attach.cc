@@ -154,7 +154,7 @@ Task<Result<bool>> Agent::restore(const AttachSpec* spec, Attached* attached,
     co_return fail(refused("GET /session", answer, &failure->agent_error));
   }
   TrackerSink& self = *this;
-  tracker_ = std::make_unique<Tracker>(spec->native_session_id, self);
+  tracker_ = std::make_unique<Tracker>(spec->native_session_id, self, profile_.timeouts.session);
   tracker_->on_session(info->root());
   tracker_->transcript().set_session_cost(number_of(info->root().find("cost")));
   ServerClient& client = *this;
@@ -178,7 +178,7 @@ Task<Result<void>> Agent::create(const AttachSpec* spec, AttachFailure* failure)
     co_return fail(ErrorKind::invalid, "agent_error", "POST /session: the answer has no id");
   }
   TrackerSink& self = *this;
-  tracker_ = std::make_unique<Tracker>(std::string(*id), self);
+  tracker_ = std::make_unique<Tracker>(std::string(*id), self, profile_.timeouts.session);
   server_->learn_parent(*id, {});
   ServerClient& client = *this;
   server_->add(std::string(*id), client);

@@ -26,10 +26,10 @@ constexpr int kSilenceDoublings = 3;  // 5, 10, 20, 40 s
 /// How long idle answers must go on before an unfinished run counts as ended.
 constexpr Duration kDeadRun = seconds(3);
 constexpr Duration kCancelledEarly = milliseconds(500);
-/// From the answer 204 until the prompt is stored (a cold directory takes seconds), and from there
-/// to the first sign that it runs.
-constexpr Duration kStoreMax = seconds(60);
-constexpr Duration kStartMax = seconds(15);
+/// What stays in doubt for so many questions is asked less often: they cost the server time, which
+/// would look like work of its own.
+constexpr int kDoubtProbes = 16;
+constexpr Duration kDoubtProbeLater = seconds(2);
 
 /// Finish reasons after which opencode goes on with another step.
 bool is_step_only(std::string_view finish) {
@@ -50,8 +50,8 @@ std::string error_text(JsonView error) {
 
 }  // namespace
 
-Tracker::Tracker(std::string session_id, TrackerSink& sink)
-    : session_id_(std::move(session_id)), sink_(sink), transcript_(sink) {}
+Tracker::Tracker(std::string session_id, TrackerSink& sink, Duration start_max)
+    : session_id_(std::move(session_id)), sink_(sink), start_max_(start_max), transcript_(sink) {}
 
 void Tracker::set_context_size(std::string model, std::int64_t tokens) {
   context_sizes_[std::move(model)] = tokens;
@@ -70,6 +70,7 @@ void Tracker::begin_turn(std::string turn, std::string message_id, TimePoint now
   Turn& begun = *turn_;
   begun.id = std::move(turn);
   begun.began = begun.last_news = begun.last_probe = now;
+  work_.begin(now);
   begun.prompts.emplace_back().message_id = std::move(message_id);
 }
 
@@ -448,7 +449,10 @@ void Tracker::end_turn(PromptEnd end) {
 std::optional<TimePoint> Tracker::next_probe() const {
   if (!turn_) return std::nullopt;
   if (turn_->cancel_requested) return turn_->last_probe + kCancelProbe;
-  if (turn_->in_doubt) return std::max(turn_->last_news, turn_->last_probe) + kDoubtProbe;
+  if (turn_->in_doubt) {
+    return std::max(turn_->last_news, turn_->last_probe) +
+           (turn_->idle_probes < kDoubtProbes ? kDoubtProbe : kDoubtProbeLater);
+  }
   const int doublings = std::min(turn_->silent_probes, kSilenceDoublings);
   return std::max(turn_->last_news, turn_->last_probe) + kSilenceFirst * (1 << doublings);
 }
@@ -461,6 +465,7 @@ void Tracker::probe_begun(TimePoint now) {
 
 void Tracker::on_snapshot(const Snapshot& snapshot, TimePoint now) {
   if (!turn_) return;
+  work_.look(now, snapshot.cpu_microseconds, snapshot.answered_in);
   // With the ending of a turn its sink may begin the next one, which this snapshot knows nothing
   // of.
   const std::uint64_t number = turns_begun_;
@@ -519,8 +524,11 @@ void Tracker::settle_by_snapshot(TimePoint now) {
       idle_for >= kCancelledEarly) {
     return settle(nullptr);
   }
-  const Duration silent = now - std::max(turn_->began, turn_->last_news);
-  if (silent < (first.admitted ? kStartMax : kStoreMax)) return;
+  StartFacts facts;
+  facts.stored = first.admitted;
+  facts.silent = now - std::max(turn_->began, turn_->last_news);
+  facts.rested = now - work_.worked();
+  if (judge_start(facts, start_max_) == StartVerdict::waits) return;
   fail_turn(ErrorKind::timed_out, "prompt_not_started",
             first.admitted ? "the agent stored the prompt and did not run it"
                            : "the agent did not store the prompt",

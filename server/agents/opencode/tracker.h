@@ -6,6 +6,7 @@
 #include <berth/core/json_doc.h>
 #include <berth/server/agents/agent_port.h>
 #include <berth/server/agents/opencode/event_frame.h>
+#include <berth/server/agents/opencode/start_wait.h>
 #include <berth/server/agents/opencode/transcript.h>
 
 #include <cstdint>
@@ -43,6 +44,8 @@ struct Snapshot {
   JsonView permissions;             ///< Array; absent: not known.
   JsonView questions;
   JsonView todos;
+  std::optional<std::uint64_t> cpu_microseconds;  ///< Of the server's process; absent: not known.
+  Duration answered_in{};                         ///< All questions together.
 };
 
 /// Sans-I/O: events and answers in, updates and endings out. One session of one server; at most one
@@ -57,8 +60,8 @@ struct Snapshot {
 ///  - in every other case only after GETs confirmed that the session is idle (see next_probe).
 class Tracker {
  public:
-  /// `sink` outlives it.
-  Tracker(std::string session_id, TrackerSink& sink);
+  /// `sink` outlives it. `start_max`: how long a prompt may lie there without news of it, at most.
+  Tracker(std::string session_id, TrackerSink& sink, Duration start_max = std::chrono::seconds(60));
 
   const std::string& session_id() const { return session_id_; }
   Transcript& transcript() { return transcript_; }
@@ -175,6 +178,8 @@ class Tracker {
 
   std::string session_id_;
   TrackerSink& sink_;
+  Duration start_max_;
+  WorkSigns work_;
   Transcript transcript_;
   std::unique_ptr<Turn> turn_;  // null: none runs
   std::uint64_t turns_begun_ = 0;
