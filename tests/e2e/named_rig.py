@@ -24,8 +24,12 @@ command = "/bin/true"
 
 
 def argv(pid):
-    with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
-        return file.read().split("\0")[:-1]
+    """The words of an agent's command line. A process has none in the moment in which it becomes the agent."""
+    def words():
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+            found = file.read().split("\0")[:-1]
+        return found if "--run-id" in found else None
+    return wait_until(words)
 
 
 class NamedRig(unittest.TestCase):
