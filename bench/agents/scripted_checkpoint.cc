@@ -5,6 +5,7 @@
 //   say TEXT | think TEXT | remember WORD | recall | count | tool NAME | slow MS | usage IN OUT
 //   fail WHY | budget | junk | die | tear (writes half a checkpoint and dies)
 //   linger TEXT (says it when the turn has ended) | env NAME (says its value)
+//   trace (says what the file says that BERTH_TRACE_FILE names)
 //
 // stderr gets a line at the start.
 #include <berth/core/json_doc.h>
@@ -84,6 +85,8 @@ class Agent {
     } else if (verb == "env") {
       const char* const value = std::getenv(std::string(rest).c_str());
       line("text", "text", value == nullptr ? "" : value);
+    } else if (verb == "trace") {
+      line("text", "text", trace());
     } else if (verb == "count") {
       line("text", "text", std::to_string(turns_));
     } else if (verb == "tool") {
@@ -126,6 +129,15 @@ class Agent {
       berth::JsonWriter(data).begin_object().member("message", failure).end_object();
       custom("agent_error", data);
     }
+  }
+  static std::string trace() {
+    const char* const path = std::getenv("BERTH_TRACE_FILE");
+    const int file = path == nullptr ? -1 : ::open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return "none";
+    std::string text(1 << 10, '\0');
+    const ssize_t got = ::read(file, text.data(), text.size());
+    ::close(file);
+    return text.substr(0, got < 0 ? 0 : std::size_t(got));
   }
   static void print(std::string_view json) {
     std::string text(json);

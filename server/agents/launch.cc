@@ -144,6 +144,7 @@ void LaunchPolicy::add_workspaces(const AgentProfile& profile, const LaunchOrder
   for (const Texts* folders : {&order.folders, &order.granted, &order.git.written}) {
     confinement.writable.insert(confinement.writable.end(), folders->begin(), folders->end());
   }
+  confinement.readable.insert(confinement.readable.end(), order.shown.begin(), order.shown.end());
   if (!order.git.read.empty()) confinement.readable.push_back(order.git.read);
   // Where what it is told of the past is to be read; a folder, for files in it are replaced.
   confinement.readable.push_back(state_directory_ + "/transcripts/" + order.key + "/");

@@ -53,7 +53,9 @@ struct LaunchOrder {
   /// Absolute; besides `directory`. From clients too: what of berth's own state is not the
   /// session's is refused.
   std::vector<std::string> folders;
-  std::vector<std::string> granted;  ///< The same, of berth's state: what the driver knows.
+  /// The same, of berth's state: what the driver knows. berth follows nothing that it finds there.
+  std::vector<std::string> granted;
+  std::vector<std::string> shown;  ///< Of berth's state, to be read only: what the driver tells it.
   GitFolders git;
 };
 

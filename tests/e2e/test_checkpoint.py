@@ -32,6 +32,17 @@ queue_max = 20000
 PROMPTS = int(os.environ.get("BERTH_CHECKPOINT_PROMPTS", "10000"))
 
 
+# A shell that speaks as command-line agents do, and writes no checkpoint but what its prompts write.
+SHELL_AGENT = """#!/usr/bin/python3
+import json, os, subprocess, sys
+os.chdir(sys.argv[sys.argv.index("--checkpoint-dir") + 1])
+for prompt in iter(lambda: b"".join(iter(lambda: sys.stdin.buffer.read(1), b"\\0")).decode(), ""):
+    done = subprocess.run(["/bin/sh", "-c", prompt], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    print(json.dumps({"type": "text", "text": f"[{done.returncode}] {done.stdout}{done.stderr}"}), flush=True)
+    print('{"type":"custom","custom_type":"agent_complete","data":{}}', flush=True)
+"""
+
+
 class Checkpoint(unittest.TestCase):
 
     def setUp(self):
@@ -98,6 +109,36 @@ class Checkpoint(unittest.TestCase):
         self.assertEqual(attached.data["rung"], "history")
         self.assertIn("no checkpoint", attached.data["reason"])
         self.assertIn("remember heron", text)
+
+    def test_its_folder_leads_berth_nowhere(self):
+        self.server.stop()
+        agent, victim = (os.path.join(self.server.folder, name) for name in ("shell", "victim.json"))
+        for path, text in ((agent, SHELL_AGENT), (victim, '{"secret":1}')):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        os.chmod(agent, 0o755)
+        with open(self.server._config, "a", encoding="utf-8") as file:
+            file.write(f'[agents.shell]\ndriver = "checkpoint"\ncommand = "{agent}"\nlaunch = "restricted"\n')
+        self.client = self.server.start().client
+        session = self.client.open(agent="shell")["id"]
+        # berth adds what it prints to this file: a link there would have it write wherever the agent likes.
+        self.say(session, "echo first")
+        said = self.say(session, f"cd ..; rm output.jsonl; ln -sfn {victim} output.jsonl; mkdir x; echo x > told/trace; echo tried")[1]
+        self.assertEqual((said.count("denied"), said.count("tried")), (4, 1), said)
+        # It keeps what it finds here: of a link, what the agent itself may not read.
+        self.assertNotIn("secret", self.say(session, f"ln -s {self.server.state}/endpoint.json session-latest.json; cat *.json")[1])
+        self.assertIn("fine", self.say(session, "echo fine")[1])
+        folder, = (os.path.join(self.server.state, "agents", name) for name in os.listdir(os.path.join(self.server.state, "agents")))
+        self.assertNotIn("kept", os.listdir(folder))
+        # Nobody ever writes into this pipe.
+        self.say(session, "rm session-latest.json; mkfifo session-latest.json")
+        self.assertIn("fine", self.say(session, "echo fine")[1])
+        self.say(session, "rm session-latest.json; echo '{\"whole\":1}' > session-latest.json")
+        wait_until(lambda: "kept" in os.listdir(folder))
+        with open(victim, encoding="utf-8") as file:
+            self.assertEqual(file.read(), '{"secret":1}')
+        with open(os.path.join(folder, "output.jsonl"), encoding="utf-8") as file:
+            self.assertIn("tried", file.read())
 
     def test_cancel_keeps_the_agent(self):
         session = self.client.open(agent="warm")["id"]

@@ -2,6 +2,7 @@
 
 #include <berth/core/hash.h>
 #include <berth/core/json_doc.h>
+#include <berth/io/folder_tree.h>
 
 #include <fmt/format.h>
 
@@ -14,8 +15,30 @@ namespace berth::server {
 namespace {
 
 constexpr std::size_t kBytesMax = std::size_t{1} << 30;
+constexpr std::size_t kPiece = std::size_t{1} << 20;
 constexpr std::size_t kKept = 5;
 constexpr const char* kLatest = "session-latest.json";
+
+/// What the agent wrote. Its folder is its own: a link that leads out of it, or anything but a
+/// file, is read as empty, which is never whole.
+Result<std::string> read_of_agent(io::Files& files, const std::string& folder,
+                                  const std::string& name) {
+  Result<std::unique_ptr<io::FolderTree>> tree = files.open_tree(folder);
+  if (!tree.has_value()) return fail(std::move(tree.error()));
+  std::string text;
+  Result<std::unique_ptr<io::TreeFile>> file = (*tree)->open(name);
+  for (bool more = file.has_value(); more && text.size() < kBytesMax;) {
+    Result<std::string> piece = (*file)->read(text.size(), kPiece);
+    if (!piece.has_value()) return piece;
+    more = !piece->empty();
+    text += *piece;
+  }
+  if (file.has_value()) return text;
+  const ErrorKind kind = file.error().kind;
+  const bool odd = kind == ErrorKind::invalid || kind == ErrorKind::denied;
+  if (odd || kind == ErrorKind::not_found) return std::string();
+  return fail(std::move(file.error()));
+}
 
 bool is_whole(std::string_view text) {
   const Result<JsonDoc> doc = JsonDoc::parse(text);
@@ -87,7 +110,7 @@ Result<bool> keep_checkpoint(io::Files& files, const CheckpointFolders& folders)
   Result<std::string> name = newest_name(files, folders.written);
   if (!name.has_value()) return fail(std::move(name.error()));
   if (name->empty()) return false;
-  Result<std::string> text = files.read(folders.written + "/" + *name, kBytesMax);
+  Result<std::string> text = read_of_agent(files, folders.written, *name);
   if (!text.has_value()) return fail(std::move(text.error()));
   if (!is_whole(*text)) return false;
   std::vector<Copy> copies = copies_in(files, folders.kept);
@@ -112,7 +135,7 @@ Result<ChosenCheckpoint> choose_checkpoint(io::Files& files, const CheckpointFol
   if (!name.has_value()) return fail(std::move(name.error()));
   ChosenCheckpoint chosen;
   if (!name->empty()) {
-    Result<std::string> text = files.read(folders.written + "/" + *name, kBytesMax);
+    Result<std::string> text = read_of_agent(files, folders.written, *name);
     if (!text.has_value()) return fail(std::move(text.error()));
     if (is_whole(*text)) {
       chosen.path = folders.written + "/" + *name;

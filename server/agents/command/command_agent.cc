@@ -52,12 +52,14 @@ Task<Result<ChosenCheckpoint>> CommandAgent::prepare() {
   io::Files* files = &platform_.files();
   const CheckpointFolders folders = checkpoints_;
   const std::string data = folder_ + "/data";
+  const std::string told = told_folder();
   const std::int64_t now_ms = platform_.reactor().clock().wall().count();
   const bool is_warm = warm();
   co_return co_await platform_.offload().run(
       io::Lane::files, platform_.reactor(),
-      [files, folders, data, now_ms, is_warm]() -> Result<ChosenCheckpoint> {
+      [files, folders, data, told, now_ms, is_warm]() -> Result<ChosenCheckpoint> {
         Result<void> made = files->make_directories(is_warm ? folders.written : data, 0700);
+        if (made.has_value() && is_warm) made = files->make_directories(told, 0700);
         if (!made.has_value()) return fail(std::move(made.error()));
         if (!is_warm) return ChosenCheckpoint{{}, "the agent keeps nothing between turns"};
         return choose_checkpoint(*files, folders, now_ms);
@@ -123,7 +125,10 @@ Result<AgentLaunch> CommandAgent::launch_spec(const std::string& checkpoint) con
   order.folders = spec_.additional_directories;
   order.folders.push_back(spec_.directory);
   order.git = git_folders_;
-  order.granted = {folder_};
+  // Not the folder of both: output.jsonl and the kept copies are written by berth, which a link in
+  // their place would lead anywhere.
+  order.granted = {warm() ? checkpoints_.written : folder_ + "/data"};
+  if (warm()) order.shown = {told_folder()};
   Result<AgentLaunch> made = launches_.launch(profile_, order);
   if (!made.has_value()) return made;
   io::LaunchSpec& launch = made->spec;
@@ -159,8 +164,9 @@ Result<void> CommandAgent::start(const std::string& checkpoint, const TraceMeta&
     process_.reset();
     return fail(std::move(launch.error()));
   }
-  // The names that programs started for one piece of work look for.
   io::LaunchSpec& spec = launch->spec;
+  if (warm()) spec.environment.emplace_back("BERTH_TRACE_FILE", trace_file());
+  // The names that programs started for one piece of work look for.
   if (!trace.parent.empty()) spec.environment.emplace_back("TRACEPARENT", trace.parent);
   if (!trace.state.empty()) spec.environment.emplace_back("TRACESTATE", trace.state);
   Result<void> started = process_->start(spec, launch->door);
@@ -219,6 +225,14 @@ Result<std::string> plain_words(std::string_view blocks) {
   return std::move(*words);
 }
 
+/// As the two headers; never empty.
+std::string trace_lines(const TraceMeta& trace) {
+  std::string lines;
+  if (!trace.parent.empty()) lines += "traceparent: " + trace.parent + "\n";
+  if (!trace.state.empty()) lines += "tracestate: " + trace.state + "\n";
+  return lines.empty() ? "\n" : lines;
+}
+
 }  // namespace
 
 void CommandAgent::prompt(std::string turn, std::string blocks, std::string meta) {
@@ -243,12 +257,14 @@ void CommandAgent::prompt(std::string turn, std::string blocks, std::string meta
     return;
   }
   words->push_back('\0');
-  if (keeping_) {
+  if (warm()) {
     held_ = std::move(*words);
+    untold_trace_ = trace_lines(trace_in(meta));
+    scope_.spawn(tell_trace());
     return;
   }
   process_->send(std::move(*words));
-  if (!warm()) process_->end_input();
+  process_->end_input();
 }
 
 void CommandAgent::cancel(std::string_view turn) {
@@ -396,9 +412,30 @@ Task<void> CommandAgent::write_log() {
   written_.set();
 }
 
+/// Where the agent finds it when it reads its prompt. What a crash leaves is no matter, nor is a
+/// disk that is full: then it finds none.
+Task<void> CommandAgent::tell_trace() {
+  if (std::exchange(telling_trace_, true)) co_return;  // who is at it tells the newest
+  while (!untold_trace_.empty()) {
+    io::Files* files = &platform_.files();
+    std::string lines = std::exchange(untold_trace_, {});
+    Result<bool> told = co_await platform_.offload().run(
+        io::Lane::files, platform_.reactor(),
+        [files, path = trace_file(), lines = std::move(lines)]() -> Result<bool> {
+          Result<void> done = files->remove_if_exists(path);
+          if (done.has_value()) done = files->append(path, lines, 0600);
+          if (!done.has_value()) return fail(std::move(done.error()));
+          return true;
+        });
+    static_cast<void>(told);
+  }
+  telling_trace_ = false;
+  send_held();
+}
+
 /// A turn may tear the checkpoint of the turn before: its prompt waits until that is kept.
 void CommandAgent::send_held() {
-  if (held_.empty() || process_ == nullptr) return;
+  if (held_.empty() || process_ == nullptr || keeping_ || telling_trace_) return;
   std::string words = std::exchange(held_, {});
   if (!cancelled_) return process_->send(std::move(words));
   PromptEnd end;

@@ -25,6 +25,9 @@ namespace berth::server {
 /// Driver::oneshot: the same without checkpoints, a process a turn with a data directory of its
 /// own (`--data-dir`), its stdin closed behind the prompt.
 ///
+/// A warm agent outlives its turns, so the trace of the one that runs is in a file, written before
+/// its prompt is sent (`BERTH_TRACE_FILE`); a one-shot agent has it in its environment.
+///
 /// What the agent prints is also added to a file of the agent (`output.jsonl`, turned at 64 MiB).
 /// The references outlive it; await shutdown() before it goes.
 class CommandAgent final : public AgentPort, private LinePeer {
@@ -55,6 +58,8 @@ class CommandAgent final : public AgentPort, private LinePeer {
   Task<void> run(AttachSpec spec);
   Task<Result<ChosenCheckpoint>> prepare();
   Result<void> start(const std::string& checkpoint, const TraceMeta& trace = {});
+  std::string told_folder() const { return folder_ + "/told"; }
+  std::string trace_file() const { return told_folder() + "/trace"; }
   Result<AgentLaunch> launch_spec(const std::string& checkpoint) const;
   void refuse(std::string_view what);
   void finish_prompt(PromptEnd end);
@@ -62,6 +67,7 @@ class CommandAgent final : public AgentPort, private LinePeer {
   void log_line(std::string_view line);
   Task<void> write_log();
   Task<void> keep();
+  Task<void> tell_trace();
   void send_held();
   void interrupt();
   void interrupt_again();
@@ -98,7 +104,9 @@ class CommandAgent final : public AgentPort, private LinePeer {
   std::string unwritten_;              // lines for output.jsonl
   Event written_;                      // set while nothing is being written
   bool keeping_ = false;
-  std::string held_;  // the prompt, until the checkpoint of the turn before is kept
+  std::string untold_trace_;  // of the turn, for the trace file
+  bool telling_trace_ = false;
+  std::string held_;  // the prompt, until its trace is told and the checkpoint before it is kept
 };
 
 }  // namespace berth::server
