@@ -4,6 +4,7 @@
 #include <berth/core/json_writer.h>
 #include <berth/server/sessions/rows_json.h>
 #include <berth/server/sessions/session.h>
+#include <berth/server/sessions/spans.h>
 
 #include <utility>
 
@@ -148,7 +149,12 @@ std::string Binding::end_turn(std::string_view reported_usage) {
 }
 
 std::vector<std::string> Binding::take_open_tool_calls() {
-  return std::exchange(tool_calls_, {}).open_ids();
+  const ToolCalls calls = std::exchange(tool_calls_, {});
+  const TurnRow* now = session_.current_turn();
+  for (const ToolCall& call : calls.all()) {
+    if (now != nullptr && !call.has_result) on_tool_call_over(context_, session_.row(), *now, call);
+  }
+  return calls.open_ids();
 }
 
 // --- the stream ---
@@ -188,7 +194,10 @@ void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
   const bool is_usage = update.kind == "usage_update";
   if (is_usage || (!update.tool_call_id.empty() && runs_turn())) {
     const Result<JsonDoc> doc = JsonDoc::parse(update.update);
-    if (doc.has_value() && !is_usage) tool_calls_.note(doc->root());
+    if (doc.has_value() && !is_usage) {
+      const ToolCall* over = tool_calls_.note(doc->root(), heard_);
+      if (over) on_tool_call_over(context_, session_.row(), *session_.current_turn(), *over);
+    }
     if (doc.has_value() && is_usage && usage_.note_update(doc->root(), runs_turn())) {
       row_.usage = usage_.stored();
       save();

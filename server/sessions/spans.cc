@@ -8,6 +8,10 @@
 
 namespace berth::server {
 
+namespace {
+constexpr std::size_t kAgentsWordMax = 128;
+}
+
 TraceContext begin_trace_here(const SessionContext& context, Random& random) {
   const bool sampled = context.tracer == nullptr || context.tracer->sample();
   return begin_trace(random, sampled);
@@ -49,6 +53,33 @@ void on_turn_over(SessionContext& context, const SessionRow& session, const Turn
                      {"berth.agent", turn.agent},
                      {"berth.state", std::string(to_string(turn.state))}};
   if (wrong) span.error = to_string(turn.state);
+  context.tracer->add(std::move(span));
+}
+
+void on_tool_call_over(SessionContext& context, const SessionRow& session, const TurnRow& turn,
+                       const ToolCall& call) {
+  if (context.tracer == nullptr) return;
+  const auto parent = parse_trace(turn.traceparent, turn.tracestate);
+  if (!parent || !parent->sampled()) return;
+  // Agents choose these words, and a span waits in memory.
+  const auto bounded = [](const std::string& text) {
+    return text.size() <= kAgentsWordMax ? text : std::string();
+  };
+  Span span;
+  span.trace = next_span(*parent, context.platform.random());
+  span.parent = parent->span_id;
+  span.name = "tool call";
+  span.began_ns = context.tracer->unix_ns(call.began);
+  span.ended_ns = context.tracer->unix_ns(context.reactor().clock().now());
+  span.attributes = {{"gen_ai.operation.name", "execute_tool"},
+                     {"gen_ai.tool.call.id", bounded(call.id)},
+                     {"berth.tool_kind", bounded(call.kind)},
+                     {"berth.session", session.id},
+                     {"berth.project", session.project},
+                     {"berth.turn", turn.id},
+                     {"berth.agent", turn.agent}};
+  if (!call.has_result) span.error = "no result";
+  if (call.status == "failed") span.error = call.status;
   context.tracer->add(std::move(span));
 }
 

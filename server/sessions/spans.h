@@ -1,8 +1,9 @@
-// server/sessions/spans.h — turns and starts of agents in traces.
+// server/sessions/spans.h — turns, tool calls and starts of agents in traces.
 #pragma once
 
 #include <berth/core/trace.h>
 #include <berth/server/sessions/context.h>
+#include <berth/server/sessions/tool_calls.h>
 
 #include <string>
 #include <string_view>
@@ -18,6 +19,11 @@ void put_trace(SessionContext& context, const TraceContext& asker, TurnRow& turn
 
 /// The turn has ended: counts how long it took, tells the tracer, and the log if it went wrong.
 void on_turn_over(SessionContext& context, const SessionRow& session, const TurnRow& turn);
+
+/// A tool call of `turn` has its result, or the turn ends without one. What it was about stays the
+/// session's: the span has its kind and id.
+void on_tool_call_over(SessionContext& context, const SessionRow& session, const TurnRow& turn,
+                       const ToolCall& call);
 
 /// The start of an agent for `turn` (null: for no turn) is over; `error` empty: it takes prompts.
 struct AgentStart {

@@ -43,23 +43,25 @@ ToolCall read_tool_call(const JsonView& update) {
   return call;
 }
 
-void ToolCalls::note(const JsonView& update) {
+const ToolCall* ToolCalls::note(const JsonView& update, TimePoint now) {
   ToolCall said = read_tool_call(update);
-  if (said.id.empty()) return;
+  if (said.id.empty()) return nullptr;
   const auto known = std::find_if(calls_.begin(), calls_.end(),
                                   [&](const ToolCall& call) { return call.id == said.id; });
   if (known == calls_.end()) {
+    said.began = now;
     calls_.push_back(std::move(said));
-    return;
+    return calls_.back().has_result ? &calls_.back() : nullptr;
   }
   keep(known->title, std::move(said.title));
   keep(known->kind, std::move(said.kind));
   keep(known->command, std::move(said.command));
   if (!said.paths.empty()) known->paths = std::move(said.paths);
-  if (said.status.empty()) return;
+  if (said.status.empty()) return nullptr;
   known->status = std::move(said.status);
   // A result stays one, whatever a confused agent says of it later.
-  known->has_result = known->has_result || said.has_result;
+  const bool had_result = std::exchange(known->has_result, known->has_result || said.has_result);
+  return known->has_result && !had_result ? &*known : nullptr;
 }
 
 const ToolCall* ToolCalls::find(std::string_view id) const {

@@ -183,7 +183,7 @@ class Spans(unittest.TestCase):
         store = self.enterContext(tempfile.TemporaryDirectory())
         agents = {"opencode": ("trace", f'command = "/usr/bin/python3"\nargs = ["{SCRIPTED_OPENCODE}"]\n'
                                         f'env = {{ SCRIPTED_STORE = "{store}" }}'),
-                  "checkpoint": ("say hello", f'command = "{SCRIPTED_COMMAND}"'),
+                  "checkpoint": ("trace", f'command = "{SCRIPTED_COMMAND}"'),
                   "oneshot": ("env TRACEPARENT", f'command = "{SCRIPTED_COMMAND}"')}
         server = self.start("".join(f'[agents.{driver}]\ndriver = "{driver}"\n{config}\n'
                                     for driver, (_, config) in agents.items()))
@@ -202,7 +202,38 @@ class Spans(unittest.TestCase):
                 self.assertIn({"key": "berth.agent", "value": {"stringValue": driver}}, spans["turn"]["attributes"])
                 said = text_of([event for event in server.client.log(driver) if event.turn == turn["id"]])
                 told = f"00-{trace}-{spans['turn']['spanId']}-01"
-                self.assertEqual(said.strip(), {"opencode": f"{told} vendor=1", "oneshot": told}.get(driver, "hello"))
+                as_headers = f"traceparent: {told}\ntracestate: vendor=1"
+                self.assertEqual(said.strip(), {"opencode": f"{told} vendor=1", "oneshot": told}.get(driver, as_headers))
+
+    def test_an_agent_that_stays_is_told_the_trace_of_each_turn(self):
+        server = self.start(f'[agents.checkpoint]\ndriver = "checkpoint"\ncommand = "{SCRIPTED_COMMAND}"\n')
+        server.client.post("/v1/sessions", {"id": "a", "agent": "checkpoint"})
+        for number in range(1, 4):
+            turn = server.client.raw("POST", "/v1/sessions/a/turns", {"prompt": "trace"},
+                                     {"traceparent": f"00-{number:032x}-{SPAN}-01", "Prefer": "wait=30"}).json()
+            said = text_of([event for event in server.client.log("a") if event.turn == turn["id"]])
+            self.assertTrue(said.startswith(f"traceparent: 00-{number:032x}-") and "tracestate" not in said, said)
+        self.assertEqual(len([event for event in server.client.log("a") if event.type == "agent.attached"]), 1)
+
+    def test_tool_calls_are_children_of_their_turn(self):
+        server = self.start()
+        server.client.post("/v1/sessions", {"id": "a", "permission": "allow"})
+        turn = server.client.raw("POST", "/v1/sessions/a/turns", {"prompt": "write secret.txt x\nopen-tool secret"},
+                                 {"traceparent": f"00-{TRACE}-{SPAN}-01", "Prefer": "wait=30"}).json()
+        calls = {event.data["toolCallId"] for event in server.client.log("a")
+                 if event.type == "update" and event.data["sessionUpdate"].startswith("tool_call")}
+        wait_until(lambda: "turn" in {span["name"] for span in self.collector.of(TRACE)}, 30)
+        wait_until(lambda: len([span for span in self.collector.of(TRACE) if span["name"] == "tool call"]) >= 2, 30)
+        spans = [span for span in self.collector.of(TRACE) if span["name"] == "tool call"]
+        of_turn, = [span for span in self.collector.of(TRACE) if span["name"] == "turn"]
+        self.assertEqual({span["parentSpanId"] for span in spans}, {of_turn["spanId"]})
+        self.assertEqual([span.get("status", {}).get("message") for span in spans], [None, "no result"])
+        told = [{a["key"]: a["value"]["stringValue"] for a in span["attributes"]} for span in spans]
+        self.assertEqual({of["gen_ai.tool.call.id"] for of in told}, calls)
+        self.assertEqual({of["berth.turn"] for of in told}, {turn["id"]})
+        self.assertNotIn("secret", json.dumps(spans), "what it is about stays the session's")
+        for span in spans:
+            self.assertLessEqual(int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"]))
 
     def test_who_does_not_want_to_be_recorded_is_not(self):
         server = self.start()
