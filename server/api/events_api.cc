@@ -3,10 +3,12 @@
 
 #include <berth/core/json_writer.h>
 #include <berth/server/api/body.h>
+#include <berth/server/api/log_pages.h>
 #include <berth/server/api/problem.h>
 #include <berth/server/sessions/event_stream.h>
 #include <berth/server/sessions/frames.h>
 
+#include <stdexcept>
 #include <utility>
 
 namespace berth::server {
@@ -37,41 +39,6 @@ bool has_seen_the_end(const ApiCall& call, const Session& session, std::uint64_t
   return call.request->has_header("last-event-id") && after > 0 && after >= session.visible_seq() &&
          session.current_turn() == nullptr && session.queue().empty();
 }
-
-/// Writes spans to a stream's client, one at a time.
-class ChunkWriter final : private io::WriteOp, private StopListener {
- public:
-  ChunkWriter(io::Reactor& reactor, io::Outlet& outlet, StopToken gone)
-      : outlet_(outlet), done_(reactor) {
-    gone.listen(*this);
-  }
-  Task<bool> write(std::string_view bytes) {
-    if (stopped_) co_return false;
-    part_ = {const_cast<char*>(bytes.data()), bytes.size()};
-    parts = {&part_, 1};
-    written = 0;
-    done_.reset();
-    outlet_.start(*this);
-    co_await done_.wait();
-    co_return error_ == 0;
-  }
-
- private:
-  void on_written(int error) override {
-    error_ = error;
-    done_.set();
-  }
-  void on_stop() override {
-    stopped_ = true;
-    if (WriteOp::started()) outlet_.cancel(*this);
-  }
-
-  io::Outlet& outlet_;
-  Event done_;
-  iovec part_{};
-  int error_ = 0;
-  bool stopped_ = false;
-};
 
 }  // namespace
 
@@ -144,30 +111,26 @@ Api::Answer Api::events_page(ApiCall* call, Session* session, std::uint64_t afte
 }
 
 Task<void> Api::events_ndjson(ApiCall* call, Session* session, std::uint64_t after) {
+  LogPages log(context_, session->session_no(), after, session->visible_seq());
+  Result<std::string_view> frames = co_await log.next();
+  if (!frames.has_value()) {
+    Result<void> told = co_await call->exchange->respond(problem(frames.error()));
+    static_cast<void>(told);
+    co_return;
+  }
   io::HttpResponse head;
   head.content_type = "application/x-ndjson";
   head.headers.emplace_back("Log-First-Seq", std::to_string(session->first_seq()));
-  Result<void> started = co_await call->exchange->start_stream(std::move(head));
-  if (!started.has_value()) co_return;
-  ChunkWriter out(context_.reactor(), call->exchange->outlet(), call->exchange->gone());
-  const std::uint64_t end = session->visible_seq();
-  bool begun = false;
-  while (after < end) {
-    const SessionNo no = session->session_no();
-    const std::size_t page_bytes = context_.limits.page_bytes;
-    Result<EventPage> page = co_await context_.read(
-        [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });
-    if (!page.has_value() || page->first_seq == 0) co_return;
-    if (begun && page->first_seq > after + 1) co_return;  // cut meanwhile: no line skips an event
-    begun = true;
+  Result<void> sent = co_await call->exchange->begin_body(std::move(head));
+  while (sent.has_value() && !frames->empty()) {
     std::string lines;
-    std::string_view frames = frames_after(page->frames, page->first_seq, after);
-    for (Frame frame; next_frame(frames, frame) && frame.seq <= end;) {
+    for (Frame frame; next_frame(*frames, frame) && frame.seq <= log.end();) {
       lines += frame.data;
       lines += '\n';
     }
-    after = page->last_seq;
-    if (!co_await out.write(lines)) co_return;
+    sent = co_await call->exchange->write_body(lines);
+    if (sent.has_value()) frames = co_await log.next();
+    if (!frames.has_value()) throw std::runtime_error(frames.error().message);  // cuts the body off
   }
 }
 

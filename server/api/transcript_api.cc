@@ -1,7 +1,9 @@
 // A session's story for people and programs that want all of it: Markdown or JSON, of any size.
 #include <berth/server/api/api.h>
 
+#include <berth/server/api/log_pages.h>
 #include <berth/server/api/problem.h>
+#include <berth/server/sessions/frames.h>
 #include <berth/server/sessions/transcript.h>
 #include <berth/server/sessions/transcript_json.h>
 
@@ -38,12 +40,16 @@ Task<void> Api::get_transcript(ApiCall* call) {
     static_cast<void>(sent);
     co_return;
   }
-  const SessionNo no = (*session)->session_no();
-  const std::size_t page_bytes = context_.limits.page_bytes;
-  const std::uint64_t end = (*session)->visible_seq();
+  const std::uint64_t first = (*session)->first_seq();
+  LogPages log(context_, (*session)->session_no(), 0, (*session)->visible_seq());
+  Result<std::string_view> frames = co_await log.next();
+  if (!frames.has_value()) {
+    Result<void> sent = co_await call->exchange->respond(problem(frames.error()));
+    static_cast<void>(sent);
+    co_return;
+  }
   const bool json = *form == Form::json;
   Transcript markdown;
-  const std::uint64_t first = (*session)->first_seq();
   TranscriptJson entries((*session)->row().id, first);
   io::HttpResponse head;
   head.content_type = json ? "application/json" : "text/markdown; charset=utf-8";
@@ -52,23 +58,18 @@ Task<void> Api::get_transcript(ApiCall* call) {
   if (!json && sent.has_value()) {
     sent = co_await call->exchange->write_body(Transcript::head(first));
   }
-  for (std::uint64_t after = 0; sent.has_value() && after < end;) {
-    const Result<EventPage> page = co_await context_.read(
-        [no, after, page_bytes](Store& store) { return store.read_events(no, after, page_bytes); });
-    // Its head is out, so the client can only be told by a body that is cut off.
-    if (!page.has_value() || page->first_seq == 0) throw std::runtime_error("the log ends early");
-    if (after > 0 && page->first_seq > after + 1) throw std::runtime_error("the log was cut");
-    std::string_view frames = frames_after(page->frames, page->first_seq, after);
-    for (Frame frame; next_frame(frames, frame) && frame.seq <= end;) {
+  while (sent.has_value() && !frames->empty()) {
+    for (Frame frame; next_frame(*frames, frame) && frame.seq <= log.end();) {
       if (json) {
         entries.take(frame);
       } else {
         markdown.take(frame);
       }
     }
-    after = page->last_seq;
     const std::string piece = json ? entries.drain() : markdown.drain();
     if (!piece.empty()) sent = co_await call->exchange->write_body(piece);
+    if (sent.has_value()) frames = co_await log.next();
+    if (!frames.has_value()) throw std::runtime_error(frames.error().message);  // cuts the body off
   }
   if (!sent.has_value()) co_return;
   if (json) entries.end();

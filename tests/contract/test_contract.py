@@ -130,6 +130,9 @@ class Checks(unittest.TestCase):
         contract.check("GET", "/v1/sessions/a", 404, headers, json.dumps(problem).encode())
         self.refused("says 404", "GET", "/v1/sessions/a", 401, headers, problem)
         self.refused("Retry-After", "GET", "/v1/sessions/a", 503, headers, {**problem, "status": 503})
+        self.refused("mistake", "GET", "/v1/sessions/a", 500, headers, {**problem, "status": 500})
+        damaged = {**problem, "status": 500, "code": "log_gap"}
+        contract.check("GET", "/v1/sessions/a/transcript", 500, headers, json.dumps(damaged).encode())
         for name in problem:
             self.refused(name, "GET", "/v1/sessions/a", 404, headers,
                          {key: value for key, value in problem.items() if key != name})

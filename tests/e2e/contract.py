@@ -19,6 +19,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BINARY = os.environ.get("BERTH", os.path.join(ROOT, "build", "server", "berth"))
 
 
+# The codes of a 500: the store is damaged. Any other 500 is a mistake of ours.
+DAMAGED = {"log_gap", "store_corrupt", "store_failed"}
+
+
 class Breach(AssertionError):
     """An answer that the contract does not allow."""
 
@@ -112,6 +116,8 @@ class Contract:
             return
         problem = json.loads(body)
         self._hold(where, {"$ref": "#/components/schemas/Problem"}, problem)
+        if status == 500 and problem["code"] not in DAMAGED:
+            raise Breach(f"{where}: a mistake of the server: {body[:300]}")
         if problem["status"] != status:
             raise Breach(f"{where}: the problem says {problem['status']}")
 

@@ -2,6 +2,7 @@
 """The store of a real server: disks that are full or read-only, backup, export and import, and how long a start takes."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -320,13 +321,27 @@ class AfterACrash(unittest.TestCase):
         client, found = self.after_kill()
         self.assertEqual((found["check"], len(found["problems"])), ("damaged", 1), found)
         self.assertEqual(client.raw("GET", "/readyz").json()["store"], {"check": "damaged", "problems": 1})
-        for how in ("", "?after=1", "?after=40"):
-            reply = client.raw("GET", f"/v1/sessions/s7/events{how}")
-            self.assertEqual((reply.status, reply.json()["code"]), (500, "log_gap"), how)
+        for how, accept in (("events", "application/json"), ("events?after=1", "application/json"),
+                            ("events?after=40", "application/json"), ("events", "application/x-ndjson"),
+                            ("transcript", "text/markdown"), ("transcript", "application/json")):
+            reply = client.raw("GET", f"/v1/sessions/s7/{how}", headers={"Accept": accept})
+            self.assertEqual((reply.status, reply.json()["code"]), (500, "log_gap"), (how, accept))
         self.assertEqual(client.prompt("s8", "say on", wait=20)["state"], "completed")
         self.server.stop()
         self.assertTrue(self.owed(), "the next start looks again")
         self.assertEqual(self.check_of(self.server.start().client)["check"], "damaged")
+
+    def test_an_answer_that_comes_to_a_damage_is_cut_off(self):
+        client = self.server.start().client
+        client.prompt("s7", "stream 2000 200", wait=60)
+        self.server.stop()
+        self.damage("UPDATE events SET frames = x'00' WHERE rowid = "
+                    "(SELECT max(rowid) FROM events WHERE session = (SELECT no FROM sessions WHERE id = 's7'))")
+        client = self.server.start().client
+        for what, accept in (("events", "application/x-ndjson"), ("transcript", "text/markdown")):
+            with self.subTest(what), self.assertRaises(http.client.IncompleteRead) as cut:
+                client.raw("GET", f"/v1/sessions/s7/{what}", headers={"Accept": accept})
+            self.assertGreater(len(cut.exception.partial), 10_000, what)
 
     def test_a_page_of_the_database_that_is_damaged_stops_the_intake(self):
         self.damage(index="turns_by_id")

@@ -146,7 +146,7 @@ OPERATIONS = [
                   "application/x-ndjson": {"schema": STRING, "x-item-schema": ref("Event")}},
                    {"Log-First-Seq": (INTEGER, "Of x-ndjson: where the log begins.")}),
                204: response("The client comes back for an ending that it has")},
-              scope=VIEW, tag="events", problems=(404, 422, 500), parameters=[
+              scope=VIEW, tag="events", problems=(404, 422), parameters=[
                   LAST_EVENT, HEARTBEAT, TYPES, UNTIL,
                   number("after", "Only later events.", 0, 1 << 62),
                   query("stream", enum("1"), "A stream, whatever `Accept` says."),

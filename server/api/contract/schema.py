@@ -115,9 +115,9 @@ PATH_PARAMETERS = {
     "token": "A token's id.",
 }
 
-# What any request can be told before its route is asked.
-EVERYWHERE = (400, 401, 403, 422, 429, 503)
-PUBLIC = tuple(status for status in EVERYWHERE if status not in (401, 422))
+# What any request can be told before its route is asked; 500 when what it needs of the store is damaged.
+EVERYWHERE = (400, 401, 403, 422, 429, 500, 503)
+PUBLIC = tuple(status for status in EVERYWHERE if status not in (401, 422, 500))
 # What is refused as HTTP, before anybody looks at the path: the `default` of every operation.
 HTTP_STATUSES = (408, 413, 414, 417, 431, 501, 505)
 PROBLEM_TITLES = {
@@ -126,7 +126,7 @@ PROBLEM_TITLES = {
     409: "It does not fit what is there", 410: "It is over", 412: "It was changed meanwhile",
     413: "It is too large", 416: "There are no such bytes", 422: "A field does not fit; `field` names it",
     429: "Too much at once; `limit` names it",
-    500: "What is stored of it is damaged", 503: "Not now; `Retry-After` says when", 504: "It took too long",
+    500: "What is stored of it is damaged: `log_gap`, `store_corrupt` or `store_failed`", 503: "Not now; `Retry-After` says when", 504: "It took too long",
 }
 
 
