@@ -54,9 +54,9 @@ Result<void> OffloadThreads::submit(Lane lane, Reactor& home, OffloadJob& job) {
                   "lane " + std::string(to_string(lane)) + " has been stopped");
     }
     if (state.stats.queued >= queue_max_) {
-      return fail(ErrorKind::overloaded, "offload_full",
-                  "lane " + std::string(to_string(lane)) + " has " +
-                      std::to_string(state.stats.queued) + " jobs waiting (offload_queue_max)");
+      return fail(ErrorKind::overloaded, "overloaded",
+                  "offload_queue_max: lane " + std::string(to_string(lane)) + " has " +
+                      std::to_string(state.stats.queued) + " jobs waiting");
     }
     job.home = &home;
     waiting(job) = true;

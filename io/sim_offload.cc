@@ -30,7 +30,7 @@ void SimOffload::interrupt_after(std::uint64_t count, bool after, std::function<
 Result<void> SimOffload::submit(Lane lane, Reactor& home, OffloadJob& job) {
   Worker& worker = workers_[static_cast<std::size_t>(lane)];
   if (worker.size >= queue_max_) {
-    return fail(ErrorKind::overloaded, "offload_queue_full", "offload_queue_max is reached");
+    return fail(ErrorKind::overloaded, "overloaded", "offload_queue_max: is reached");
   }
   job.home = &home;
   waiting(job) = true;

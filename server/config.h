@@ -4,6 +4,7 @@
 
 #include <berth/core/result.h>
 #include <berth/io/http_server.h>
+#include <berth/io/offload_threads.h>
 #include <berth/io/platform.h>
 #include <berth/io/tls.h>
 #include <berth/server/agents/built_in.h>
@@ -42,6 +43,8 @@ struct Config {
   GitWorkspaceLimits git;
   Duration tidy_every = std::chrono::hours(1);  ///< Expired refs and trash are looked for.
   io::HttpLimits http;
+  /// Of the lanes that the platform came with, for people: who embeds a server with others says so.
+  std::size_t offload_queue_max = io::OffloadOptions().queue_max;
   GateConfig gate;
   TracingConfig tracing;
   std::size_t metric_projects_max = 100;  ///< Rows of /metrics for each figure of projects.

@@ -127,6 +127,8 @@ constexpr LimitSpec kTable[] = {
      "", true},
     {"headers_max", kCount, BERTH_LIMIT(http.headers_max), "headers of a request",
      "too_many_headers", "", true},
+    {"offload_queue_max", kCount, BERTH_LIMIT(offload_queue_max),
+     "jobs that wait for a thread of the store, of files or of git, each", "overloaded", "", true},
 };
 #undef BERTH_LIMIT
 
