@@ -82,6 +82,32 @@ TEST_P(FolderWatch, NamesWhatWasWrittenMadeRemovedAndChangedInMode) {
   EXPECT_EQ(taken(), Names());
 }
 
+TEST_P(FolderWatch, NamesAFileThatIsWrittenAndStaysOpen) {
+  write("open");
+  watch();
+  std::ofstream file(root_ + "/open");
+  static_cast<void>(taken());
+  file << "changed" << std::flush;
+  EXPECT_EQ(taken(), Names{"open"});
+}
+
+TEST_P(FolderWatch, NamesItsRootWhenThatChangesItsMode) {
+  watch();
+  ::chmod(root_.c_str(), 0750);
+  EXPECT_EQ(taken(), Names{""});
+}
+
+/// For root, whom no mode stops, the folder is one like others.
+TEST_P(FolderWatch, LooksIntoAFolderAsSoonAsItMay) {
+  make("closed/below");
+  ::chmod((root_ + "/closed").c_str(), 0);
+  watch();
+  ::chmod((root_ + "/closed").c_str(), 0755);
+  EXPECT_TRUE(taken().contains("closed"));
+  write("closed/below/file");
+  EXPECT_EQ(taken(), Names{"closed/below/file"});
+}
+
 TEST_P(FolderWatch, NamesAFolderThatWasMadeWithAllInItAndWatchesIt) {
   watch();
   make("a/b/c");
@@ -135,6 +161,7 @@ TEST_P(FolderWatch, SeesAFolderThatTakesTheNameOfARemovedOne) {
     EXPECT_TRUE(taken().contains("a"));
     write("a/sub/file" + std::to_string(round), "changed");
     EXPECT_EQ(taken(), Names{"a/sub/file" + std::to_string(round)});
+    EXPECT_EQ(watcher_->folders(), 3U);
   }
 }
 
@@ -157,6 +184,7 @@ TEST_P(FolderWatch, LooksIntoNoGitFolder) {
   write("nested/.git/objects/one");
   EXPECT_EQ(taken(), Names());
   make("new");
+  static_cast<void>(taken());
   make("new/.git/refs");
   static_cast<void>(taken());
   EXPECT_EQ(watcher_->folders(), 3U);
@@ -176,6 +204,43 @@ TEST_P(FolderWatch, KnowsNothingWhenItsRootWasMovedOrReplaced) {
   fs::create_directories(root_);
   EXPECT_EQ(trouble(), "watch_folder_moved");
   fs::remove_all(outside_ + "-moved");
+}
+
+TEST_P(FolderWatch, KnowsNothingWhenItsRootWasAwayForAWhile) {
+  watch();
+  fs::rename(root_, outside_ + "/elsewhere");
+  fs::rename(outside_ + "/elsewhere", root_);
+  EXPECT_EQ(trouble(), "watch_folder_moved");
+}
+
+TEST_P(FolderWatch, BeginsAnewWithWhatIsAtItsPathNow) {
+  watch();
+  fs::rename(root_, outside_ + "/elsewhere");
+  fs::create_directory(root_);
+  ASSERT_TRUE(watcher_->begin(root_).has_value());
+  write("file");
+  EXPECT_EQ(taken(), Names{"file"});
+}
+
+TEST_P(FolderWatch, WatchesAFolderOnceThatWasMovedIntoAnotherTree) {
+  make("a");
+  watch();
+  const std::string second = outside_ + "/second";
+  fs::create_directory(second);
+  fs::rename(root_ + "/a", second + "/a");
+  ASSERT_TRUE(watcher_->begin(second).has_value());
+  if (GetParam() == WatchThread::none) EXPECT_EQ(trouble(), "watch_folder_moved");
+  std::ofstream(second + "/a/file") << "x";
+  EXPECT_EQ(watcher_->take(second).paths, std::vector<std::string>{"a/file"});
+}
+
+TEST_P(FolderWatch, WatchesNoFileAndNoLink) {
+  watch();
+  write("file");
+  fs::create_directory_symlink(root_, outside_ + "/link");
+  EXPECT_FALSE(watcher_->begin(root_ + "/file").has_value());
+  EXPECT_FALSE(watcher_->begin(outside_ + "/link").has_value());
+  EXPECT_EQ(watcher_->folders(), 1U);
 }
 
 TEST_P(FolderWatch, KnowsNothingOfTooManyPathsAndGoesOnAfterwards) {
