@@ -14,7 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_client import Client, Problem, StreamEnded
+from berth_client import Client, Problem, StreamEnded, session_path
 from berth_server import BINARY, Server, wait_until
 from summary import main
 
@@ -116,6 +116,17 @@ class Auth(unittest.TestCase):
         self.refused(401, "unauthorized", brief.session, "followed")
         self.assertEqual(short["state"], "good")
 
+    def test_a_key_is_of_its_project_and_of_its_session(self):
+        key = {"Idempotency-Key": "same"}
+        clients = [self.make(RUN, project=project)[1] for project in ("first", "second")]
+        for path, body in (("/v1/sessions", {"title": "x"}), ("/v1/turns", {"prompt": "say x"})):
+            made = [client.raw("POST", path, body, {"Idempotency-Key": path}) for client in clients]
+            self.assertTrue(all(reply.status < 300 and "idempotent-replayed" not in reply.headers for reply in made), path)
+        sessions = [clients[0].open()["id"] for _ in range(2)]
+        turns = [clients[0].raw("POST", session_path(session, "turns"), {"prompt": "say x"}, key) for session in sessions]
+        self.assertEqual([reply.status for reply in turns], [202, 202])
+        self.assertEqual(len({reply.json()["id"] for reply in turns}), 2)
+
     def test_projects_do_not_see_each_other(self):
         _, one = self.make(VIEW, EDIT, RUN, project="one")
         _, two = self.make(VIEW, EDIT, RUN, project="two")
@@ -196,14 +207,16 @@ class Auth(unittest.TestCase):
 
     def test_a_token_that_asks_too_often_is_told_so(self):
         with Server("[limits]\ntoken_requests_max = 1\nauth_failures_max = 5\n") as server:
-            made = server.client.post("/v1/tokens", {"name": "busy", "scopes": [VIEW]})
-            busy, wrong = Client(server.client.url, made["token"]), Client(server.client.url, "wrong")
+            busy, quiet = (Client(server.client.url, server.client.post("/v1/tokens", {"name": name, "scopes": [VIEW]})["token"])
+                           for name in ("busy", "quiet"))
+            wrong = Client(server.client.url, "wrong")
             for client, limit, let_in in ((busy, "token_requests_max", 200), (wrong, "auth_failures_max", 401)):
                 answers = [client.raw("GET", "/v1/info") for _ in range(40)]
                 self.assertEqual({answer.status for answer in answers}, {let_in, 429})
                 told = next(answer for answer in answers if answer.status == 429)
                 self.assertEqual((told.json()["limit"], told.json()["retryable"]), (limit, True))
                 self.assertGreaterEqual(int(told.headers["retry-after"]), 1)
+                self.assertEqual(quiet.raw("GET", "/v1/info").status, 200, "it pays for nobody else")
             self.assertEqual(server.client.raw("GET", "/v1/info").status, 200)
             self.assertGreater(server.client.get("/v1/limits")["auth"]["auth_failures_refused"], 0)
 

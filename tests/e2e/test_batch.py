@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -161,6 +162,25 @@ class Batch(unittest.TestCase):
         self.write_tasks([{"instance_id": "latin", "prompt": "append latin.txt more"}])
         self.assertIn("the patch is no UTF-8", self.batch(expect=1)[0])
         self.assertEqual(self.lines(), [])
+
+    def test_a_prediction_that_the_disk_has_no_room_for_is_kept_by_its_session(self):
+        base = git(self.repository, "rev-parse", "HEAD")
+        self.write_tasks([{"instance_id": "big", "base_commit": base, "prompt": "write big.txt " + "x" * 20_000}])
+
+        def small_disk():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+        done = subprocess.run([BINARY, "batch", self.tasks], capture_output=True, text=True, timeout=60,
+                              env=self.environment(), preexec_fn=small_disk)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn(self.output, done.stderr)
+        session, = self.server.client.get("/v1/sessions")["sessions"]
+        self.assertEqual((session["state"], self.lines()), ("open", []))
+        self.batch()
+        prediction, = self.lines()
+        self.assertEqual(self.check_patch(prediction, base), {"big.txt": "x" * 20_000 + "\n"})
+        self.assertEqual(len(self.server.client.get("/v1/sessions")["sessions"]), 1, "the turn ran once")
 
     def test_a_task_that_takes_too_long_is_cancelled(self):
         self.write_tasks([{"instance_id": "slow", "prompt": "sleep 60000", "timeout": 1}])

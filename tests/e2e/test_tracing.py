@@ -208,7 +208,7 @@ class Spans(unittest.TestCase):
     def test_an_agent_that_stays_is_told_the_trace_of_each_turn(self):
         server = self.start(f'[agents.checkpoint]\ndriver = "checkpoint"\ncommand = "{SCRIPTED_COMMAND}"\n')
         server.client.post("/v1/sessions", {"id": "a", "agent": "checkpoint"})
-        for number in range(1, 4):
+        for number in range(1, 31):
             turn = server.client.raw("POST", "/v1/sessions/a/turns", {"prompt": "trace"},
                                      {"traceparent": f"00-{number:032x}-{SPAN}-01", "Prefer": "wait=30"}).json()
             said = text_of([event for event in server.client.log("a") if event.turn == turn["id"]])
