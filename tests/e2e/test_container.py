@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """berth as the first process of a PID namespace in which io_uring is denied, as in a container."""
 
+import fnmatch
 import json
 import os
 import re
@@ -100,6 +101,26 @@ class FirstProcess(unittest.TestCase):
 
 
 class Image(unittest.TestCase):
+    def test_is_made_of_what_there_is(self):
+        with open(os.path.join(ROOT, "server", "package", "Containerfile"), encoding="utf-8") as file:
+            text = re.sub(r"\\\n", " ", file.read())
+        self.assertEqual(re.findall(r"^FROM (.*)$", text, re.M), ["debian:bookworm-slim"])
+        copied, place = re.search(r"^COPY (\S+) (\S+)$", text, re.M).groups()
+        with open(os.path.join(ROOT, "server", "package", "debian.sh"), encoding="utf-8") as file:
+            name = re.search(r"^package=\$out/(.*)$", file.read(), re.M)[1]
+        self.assertTrue(fnmatch.fnmatch(re.sub(r"\$\{?\w+\}?", "x", name), copied), (name, copied))
+        installed = re.search(r"apt-get install (.*?)&&", text)[1].split()
+        self.assertIn(place, installed)
+        for package in (word for word in installed if word[0] not in "-/"):
+            known = subprocess.run(["apt-cache", "show", package], capture_output=True, check=False)
+            self.assertEqual(known.returncode, 0, f"Debian has no {package}")
+        home, user = re.search(r"useradd .*--home-dir (\S+) --create-home (\w+)", text).groups()
+        self.assertEqual(re.findall(r"^USER (.*)$", text, re.M), [user])
+        self.assertEqual(re.findall(r"^VOLUME (.*)$", text, re.M), [home])
+        self.assertEqual(re.findall(r"BERTH_STATE=(\S+)", text), [home])
+        port, = re.findall(r"^EXPOSE (\d+)$", text, re.M)
+        self.assertIn(f"0.0.0.0:{port}", text)
+
     def test_names_what_the_package_has(self):
         with open(os.path.join(ROOT, "server", "package", "Containerfile"), encoding="utf-8") as file:
             text = file.read()

@@ -14,11 +14,29 @@ from urllib.parse import urlencode
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from berth_client import session_path
+from berth_client import session_path, text_of
 from berth_server import Server, make_repository
 from summary import figure, main
 
 RACES = 2000
+# Says the blocks of its prompt, and what the files are that they link to.
+ECHO_AGENT = """#!/usr/bin/python3
+import json, sys
+from urllib.parse import unquote, urlsplit
+say = lambda message: print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+for request in map(json.loads, sys.stdin):
+    result = {"initialize": {"protocolVersion": 1, "agentCapabilities": {"promptCapabilities": {"image": True}}},
+              "session/new": {"sessionId": "only"}}.get(request.get("method"), {})
+    if request.get("method") == "session/prompt":
+        blocks = request["params"]["prompt"]
+        files = [open(unquote(urlsplit(b["uri"]).path)).read() for b in blocks if b["type"] == "resource_link"]
+        update = {"sessionUpdate": "agent_message_chunk",
+                  "content": {"type": "text", "text": json.dumps({"blocks": blocks, "files": files})}}
+        say({"method": "session/update", "params": {"sessionId": "only", "update": update}})
+        result = {"stopReason": "end_turn"}
+    if "id" in request:
+        say({"id": request["id"], "result": result})
+"""
 
 
 class Files(unittest.TestCase):
@@ -262,6 +280,34 @@ class Files(unittest.TestCase):
                 counts["refused"] += 1
         connection.close()
         return counts
+
+    def test_files_go_with_a_prompt(self):
+        with Server() as server:
+            agent = os.path.join(server.folder, "echo")
+            with open(agent, "w", encoding="utf-8") as file:
+                file.write(ECHO_AGENT)
+            os.chmod(agent, 0o755)
+            server.stop()
+            with open(server._config, "a", encoding="utf-8") as file:
+                file.write(f'[agents.echo]\ncommand = "{agent}"\n[limits]\nprompt_bytes_max = 100000\nbody_max = 200000\n')
+            client = server.start().client
+            opened = client.open(repository=self.repository, agent="echo")
+            content = session_path(opened["id"], "files", "content") + "?path=notes/wanted%20list.txt"
+            once = {"If-None-Match": "*"}
+            self.assertEqual(client.raw("PUT", content, b"two apples", once).status, 201)
+            self.assertEqual(client.raw("PUT", content, b"two apples", once).status, 412, "a second try finds it there")
+            self.assertEqual(client.raw("PUT", content, b"x" * 200_001).status, 413)
+            blocks = [{"type": "text", "text": "buy these"},
+                      {"type": "resource_link", "name": "wanted list.txt",
+                       "uri": f"file://{opened['workspace']['directory']}/notes/wanted%20list.txt"},
+                      {"type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo="}]
+            turn = client.prompt(opened["id"], blocks, wait=30)
+            self.assertEqual(turn["state"], "completed", turn)
+            said = json.loads(text_of(client.log(opened["id"])))
+            self.assertEqual(said, {"blocks": blocks, "files": ["two apples"]})
+            blocks[2]["data"] = "A" * 100_000
+            reply = client.raw("POST", session_path(opened["id"], "turns"), {"prompt": blocks})
+            self.assertEqual((reply.status, reply.json()["limit"]), (413, "prompt_bytes_max"))
 
     def test_sessions_without_a_workspace_say_so(self):
         none = self.client.open()["id"]
