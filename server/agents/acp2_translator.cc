@@ -115,6 +115,9 @@ std::vector<Translator::Update> Translator::take(std::string_view kind, std::str
   const auto as_it_came = [&] { out.push_back({std::string(raw), std::string(kind), {}}); };
   if (kind == "state_update") {
     take_state(update);
+    // What goes on behind the turns, and that it does no more, is told by nothing else.
+    const bool before = std::exchange(works_behind_, !update.elements("background").empty());
+    if (before || works_behind_) as_it_came();
   } else if (kind.starts_with("user_message")) {
     take_echo(update);
   } else if (kind == "agent_message" || kind == "agent_thought") {

@@ -63,6 +63,7 @@ class Translator {
   std::optional<PromptEnd> end_;
   std::map<std::string, std::string, std::less<>> said_;  // text of messages by id, as far as shown
   std::size_t said_bytes_ = 0;
+  bool works_behind_ = false;  // the last state named background work
   std::map<std::string, Call, std::less<>> calls_;
 };
 

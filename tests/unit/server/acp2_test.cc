@@ -190,6 +190,19 @@ TEST(Acp2Words, WhatV1HasNoWordsForComesAsItIs) {
   EXPECT_TRUE(take(translator, kWaiting).empty());
 }
 
+TEST(Acp2Words, WorkBehindTheTurnsIsToldUntilItIsOver) {
+  Translator translator;
+  const auto idle_with = [](const std::string& background) {
+    return R"({"sessionUpdate":"state_update","state":"idle","background":)" + background + "}";
+  };
+  const std::string busy = idle_with(R"([{"type":"terminal","terminalId":"t"}])");
+  EXPECT_TRUE(take(translator, idle_with("[]")).empty()) << "there was none";
+  EXPECT_EQ(take(translator, busy), Lines{busy});
+  EXPECT_EQ(take(translator, busy), Lines{busy});
+  EXPECT_EQ(take(translator, idle_with("[]")), Lines{idle_with("[]")}) << "it is over";
+  EXPECT_TRUE(take(translator, idle_with("[]")).empty());
+}
+
 TEST(Acp2Words, TheFirstWordsOfAToolCallOpenItAndLaterOnesUpdateIt) {
   Translator translator;
   const Lines opened = take(translator, R"({"sessionUpdate":"tool_call_update","toolCallId":"c",)"
