@@ -23,8 +23,8 @@ constexpr Duration kSlowAnswers = seconds(1);
 
 StartVerdict judge_start(const StartFacts& facts, Duration silence_max) {
   const Duration patience = facts.stored ? kStartMax : kStoreMax;
-  if (facts.silent < patience) return StartVerdict::waits;
-  if (facts.silent < silence_max && facts.rested < patience) return StartVerdict::waits;
+  const bool bears = facts.silent < patience || facts.rested < patience;
+  if (bears && facts.silent < silence_max) return StartVerdict::waits;
   return facts.stored ? StartVerdict::not_run : StartVerdict::not_stored;
 }
 

@@ -275,6 +275,35 @@ TEST_F(OpencodeAgent, GivesTheWholeTextWhenTheStreamIsCut) {
   EXPECT_EQ(recorder.ended->stop_reason, "end_turn");
 }
 
+TEST_F(OpencodeAgent, GivesTheWholeTextWhenTheStreamIsCutWhileTheSessionIsFull) {
+  Recorder recorder;
+  AgentPort& port = make(recorder);
+  attach(port, recorder);
+  recorder.reading = false;
+  port.prompt("turn", blocks("lose one two three four"));
+  const auto later = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  EXPECT_TRUE(until([&] { return std::chrono::steady_clock::now() >= later; }));
+  recorder.reading = true;
+  port.resume_reading();
+  ASSERT_TRUE(until([&] { return recorder.ended.has_value(); }));
+  EXPECT_EQ(recorder.text, "one two three four");
+}
+
+TEST_F(OpencodeAgent, FailsAPromptThatIsStoredAndNeverRun) {
+  Recorder recorder;
+  Recorder other;
+  AgentPort& keeper = make(other);
+  attach(keeper, other);  // the server is up
+  profiles_["scripted"].timeouts.session = std::chrono::seconds(1);
+  AgentPort& port = make(recorder);
+  attach(port, recorder);
+  run_turn(port, recorder, "forget it");
+  EXPECT_EQ(recorder.ended->stop_reason, "");
+  EXPECT_STREQ(recorder.ended->error.code, "prompt_not_started");
+  run_turn(port, recorder, "say on");
+  EXPECT_EQ(recorder.text, "on");
+}
+
 TEST_F(OpencodeAgent, KeepsTheTextOfAServerThatDiesAndRestoresItsSessions) {
   Recorder one;
   Recorder two;

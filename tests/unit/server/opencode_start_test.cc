@@ -22,7 +22,7 @@ TEST(OpencodeStart, IsWaitedForAsLongAsTheServerWorksAndNotForEver) {
   };
   constexpr StartVerdict kWaits = StartVerdict::waits;
   const Row rows[] = {
-      // Nobody is given up before its time, whatever the server does.
+      // Nobody is given up before its time, whatever the server does not.
       {true, 14, 14, kWaits},
       {false, 59, 59, kWaits},
       // After it the server must show that it works.
@@ -41,6 +41,8 @@ TEST(OpencodeStart, IsWaitedForAsLongAsTheServerWorksAndNotForEver) {
     EXPECT_EQ(judge_start(facts, seconds(90)), row.verdict)
         << row.stored << " " << row.silent_s << " " << row.rested_s;
   }
+  EXPECT_EQ(judge_start({true, seconds(4), {}}, seconds(5)), StartVerdict::waits);
+  EXPECT_EQ(judge_start({true, seconds(5), {}}, seconds(5)), StartVerdict::not_run);
 }
 
 TEST(OpencodeStart, AServerWorksWhenItUsesTheProcessorOrIsLateWithItsAnswers) {

@@ -7,6 +7,7 @@
     lose TEXT   cuts the event stream in mid-text, goes on meanwhile
     count       says how many prompts the session was sent, refused ones too
     late        two idles before anything else
+    forget      stores the prompt and does not run it
     unheard permission|question|child    asks in a hole of the stream: only GETs know of it
     remember WORD, recall                over processes too
     hold        until another prompt joins it, which it answers
@@ -151,6 +152,9 @@ def run(session, message_id, body):
         status(session, "idle")
         status(session, "idle")
     user_message(session, message_id)
+    if verb == "forget":
+        status(session, "idle")
+        return
     status(session, "busy")
     info = {"id": new_id("msg"), "role": "assistant", "parentID": message_id, "sessionID": session,
             "time": {"created": now + 1}}
