@@ -30,6 +30,7 @@ class HeardSink final : public AgentSink {
   int failed_count = 0;
   int ended_count = 0;
   int exited_count = 0;
+  bool reading = true;
 
   /// How many lines begin with `what`.
   int count(std::string_view what) const;
@@ -43,7 +44,7 @@ class HeardSink final : public AgentSink {
   void on_junk(std::int64_t, const char* reason, std::uint64_t, std::string_view) override;
   void on_prompt_ended(std::int64_t, std::string_view turn, PromptEnd what) override;
   void on_exited(std::int64_t, AgentExit exit) override;
-  bool wants_more() const override { return true; }
+  bool wants_more() const override { return reading; }
 };
 
 /// One driver, and the peer: for each message that berth sends, `answer(method, message)` gives the

@@ -189,6 +189,31 @@ TEST_F(AcpShared, WhatNamesNoSessionOfOursIsHeardByNobody) {
   EXPECT_NE(rig.sent().back().find(R"("id":70,"error":{"code":-32602)"), std::string::npos);
 }
 
+TEST_F(AcpShared, WhatIsNoMessageIsHeardByAll) {
+  script([](const std::string& method, const JsonView&) {
+    return method == "session/prompt" ? Lines{"what is this", kEndTurn} : Lines();
+  });
+  attach_all(2);
+  agents[0]->prompt("t", kBlocks, {});
+  rig.settle();
+  EXPECT_EQ(sinks[0].count("junk"), 1);
+  EXPECT_EQ(sinks[1].count("junk"), 1) << "whose it is nobody knows";
+}
+
+TEST_F(AcpShared, ASessionThatIsFullHoldsUpTheOthersUntilItLeaves) {
+  script(end_turns);
+  attach_all(2);
+  sinks[0].reading = false;
+  agents[1]->prompt("t", kBlocks, {});
+  rig.settle();  // what was said before is heard
+  agents[1]->prompt("u", kBlocks, {});
+  rig.settle();
+  EXPECT_EQ(sinks[1].count("ended u"), 0);
+  agents[0]->end(false);
+  rig.settle();
+  EXPECT_EQ(sinks[1].count("ended u"), 1);
+}
+
 TEST_F(AcpShared, QuestionsAndTheirWithdrawalReachTheSessionThatAsked) {
   script([](const std::string& method, const JsonView& message) -> Lines {
     if (method != "session/prompt") return {};

@@ -190,6 +190,17 @@ TEST(UsageMeters, AnAgentThatSaysTheCostTwiceIsCountedOnce) {
   EXPECT_EQ(meter.sums().cost.at("USD"), 2'000'000'000);
 }
 
+TEST(UsageMeters, WhoseAnswersCarryTheCostIsKnownAfterARestart) {
+  UsageMeter meter("");
+  meter.end_turn(R"({"cost":{"amount":1,"currency":"USD"}})");
+  UsageMeter again(meter.stored());
+  const JsonDoc total = parsed(cost_update("1.5"));
+  again.note_update(total.root(), false);  // between turns
+  again.note_update(total.root(), true);
+  again.end_turn(R"({"inputTokens":1})");
+  EXPECT_EQ(again.sums().cost.at("USD"), 1'000'000'000);
+}
+
 TEST(UsageMeters, NonsenseCountsNothing) {
   UsageMeter meter("nonsense");
   const JsonDoc update = parsed(cost_update("-3"));

@@ -40,6 +40,22 @@ TEST(Pooling, AnIdleAgentEndsAfterItsTimeAndTheNextPromptTakesItsMemoryUp) {
   EXPECT_EQ(world.state_of(third), TurnState::completed);
 }
 
+TEST(Pooling, AnAgentWhoseQueueIsHeldIdles) {
+  SessionWorld world;
+  const std::string turn = world.prompt("first", "one");
+  world.agent_named("one").attaches(Rung::new_session, "n");
+  world.settle();
+  const std::string waiting = world.prompt("second", "one");
+  world.session().cancel(turn, "enough").value();
+  world.agent_named("one").ends("cancelled");
+  world.settle();
+  EXPECT_TRUE(world.session().row().held) << "a person is to look at it";
+  world.settle(minutes(31));
+  EXPECT_FALSE(world.agent_named("one").live());
+  EXPECT_EQ(limit_of(world.last("agent.evicted")), "agents_idle_ttl");
+  EXPECT_EQ(world.state_of(waiting), TurnState::queued);
+}
+
 TEST(Pooling, AnIdleAgentMakesRoomForAnotherOne) {
   SessionWorld world({}, "ask", one_place());
   world.turn("first", "one");

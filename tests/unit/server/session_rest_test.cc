@@ -130,6 +130,29 @@ TEST(Steering, FallsBackToTheQueueWhenTheAgentCannot) {
   EXPECT_TRUE(holds(one.prompts.back(), "a red one"));
 }
 
+TEST(Steering, WhatCannotJoinAnyMoreStandsWhereItWouldHaveStood) {
+  SessionWorld world;
+  world.prompt("build a boat", "one");
+  Puppet& one = world.agent_named("one");
+  one.can_steer = true;
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  const auto accept = [&](const std::string& text, OnBusy on_busy) {
+    TurnRequest request;
+    request.blocks = R"([{"type":"text","text":")" + text + R"("}])";
+    request.on_busy = on_busy;
+    return world.session().accept(std::move(request))->id;
+  };
+  const std::string before = accept("wait", OnBusy::queue);
+  const std::string added = accept("a red one", OnBusy::steer);
+  const std::string after = accept("and then", OnBusy::queue);
+  one.can_steer = false;  // before the prompt is in the log
+  world.settle();
+  std::vector<std::string> waiting;
+  for (const TurnRow& turn : world.session().queue()) waiting.push_back(turn.id);
+  EXPECT_EQ(waiting, (std::vector<std::string>{before, added, after}));
+}
+
 TEST(Steering, WhatACrashLeftUncertainIsNotSentAgain) {
   SessionWorld world;
   world.prompt("build a boat", "one");
@@ -217,6 +240,23 @@ TEST(Closing, WhoeverAsksAgainWaitsForTheSameEnd) {
   ASSERT_TRUE(second.has_value());
   EXPECT_TRUE(second->has_value()) << second->error().message;
   EXPECT_EQ(world.log("session.closed").size(), 1U);
+}
+
+TEST(Closing, APromptThatWasToJoinTheTurnAndIsNotInTheLogYetIsCancelled) {
+  SessionWorld world;
+  world.prompt("dig", "one");
+  Puppet& one = world.agent_named("one");
+  one.attaches(Rung::new_session, "n");
+  world.settle();
+  TurnRequest request;
+  request.blocks = R"([{"type":"text","text":"deeper"}])";
+  request.on_busy = OnBusy::steer;
+  const std::string added = world.session().accept(std::move(request))->id;
+  world.begin_call("POST", "s/close", "{}");
+  world.settle();
+  EXPECT_EQ(world.state_of(added), TurnState::cancelled);
+  one.ends("end_turn");
+  EXPECT_EQ(world.end_call().status, 200);
 }
 
 TEST(Closing, AForcedDeleteDoesNotWaitForTheTurnThatACloseWaitsFor) {

@@ -84,6 +84,24 @@ TEST(Continuing, WhatIsOwedSurvivesAnAgentThatDiesOverItsFirstPrompt) {
   EXPECT_TRUE(holds(text_of_story(world.agent_named("one").prompts.back()), "build a boat"));
 }
 
+TEST(Continuing, AnAgentThatComesBackWhileItsStoryIsMadeIsToldWhatItNeedsNow) {
+  SessionWorld world;
+  world.turn("build a boat", "one");
+  world.turn("row it", "two");
+  world.agent_named("one").exits(true);
+  world.settle();
+  world.prompt("paint it", "one");
+  // It has missed a turn, which is being read when it dies; then it has lost everything.
+  world.agent_named("one").attaches(Rung::resume, "one-native");
+  world.agent_named("one").exits(false);
+  ASSERT_TRUE(world.agent_named("one").attaching);
+  world.agent_named("one").attaches(Rung::history, "another");
+  world.settle();
+  const std::string story = text_of_story(world.agent_named("one").prompts.back());
+  EXPECT_TRUE(holds(story, "row it"));
+  EXPECT_TRUE(holds(story, "build a boat")) << story;
+}
+
 TEST(Continuing, NoIdOfAnAgentSaysWhereTheTranscriptIs) {
   SessionWorld world;
   world.turn("build a boat", "one", Rung::new_session, "../../../../etc/passwd");
@@ -505,6 +523,14 @@ TEST(LateWords, AmendTheTurnThatTheyBelongToAndNeverItsEnding) {
   EXPECT_EQ(updates.back().turn, first);
   EXPECT_TRUE(holds(updates.back().data, "one more thing"));
   EXPECT_EQ(world.log("turn.ended").size(), 1U);
+  for (const char* content :
+       {R"("sessionUpdate":"plan","entries":[])", R"("sessionUpdate":"tool_call","toolCallId":"t")",
+        R"("sessionUpdate":"agent_thought_chunk","content":{})"}) {
+    world.agent_named("one").says(std::string("{") + content + "}");
+    EXPECT_EQ(world.log("update").back().turn, first) << content;
+  }
+  world.agent_named("one").says(R"({"sessionUpdate":"available_commands_update"})");
+  EXPECT_EQ(world.log("update").back().turn, "") << "it says nothing of a turn";
 }
 
 TEST(LateWords, OfOneAgentAreNotFiledUnderTheTurnOfAnother) {

@@ -177,6 +177,7 @@ TEST(Expiring, ATurnThatWaitedTooLongIsNotSent) {
   EXPECT_TRUE(world.session().row().held);
   world.settle(seconds(6));
   EXPECT_EQ(world.state_of(late), TurnState::expired) << "also where the queue is held";
+  EXPECT_EQ(world.call("POST", "s/close").status, 200) << "nothing waits any more";
 }
 
 // --- a turn that a crash cut off ---
