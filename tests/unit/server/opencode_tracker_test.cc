@@ -337,16 +337,27 @@ class Told final : public TrackerSink {
 
   TimePoint now{std::chrono::hours(1)};
   Tracker tracker{"ses_1", *this};
+  /// What GET /permission answered that was sent at `sent`.
+  void list_permissions(const std::string& json, TimePoint sent) {
+    const Result<JsonDoc> permissions = JsonDoc::parse(json);
+    tracker.probe_begun(sent);
+    Snapshot snapshot;
+    snapshot.permissions = permissions->root();
+    tracker.on_snapshot(snapshot, now);
+  }
+
   std::string text;
   int ended = 0;
+  int asked = 0;
+  int withdrawn = 0;
 
  private:
   void on_update(std::string_view update, std::string_view kind, std::string_view) override {
     const Result<JsonDoc> doc = JsonDoc::parse(update);
     if (kind.ends_with("chunk")) text += *doc->root().get_string("content.text");
   }
-  void on_question(QuestionKind, std::string_view, JsonView, std::string_view) override {}
-  void on_question_gone(std::string_view) override {}
+  void on_question(QuestionKind, std::string_view, JsonView, std::string_view) override { ++asked; }
+  void on_question_gone(std::string_view) override { ++withdrawn; }
   void on_notice(std::string_view, std::string_view) override {}
   void on_turn_ended(std::string_view, PromptEnd) override { ++ended; }
 };
@@ -371,6 +382,36 @@ TEST(OpencodeTracker, LeavesAMessageToItsOwnPromptWhenThatIsNoneOfTheTurn) {
   EXPECT_EQ(told.ended, 0) << "no idle since its message";
   told.tell_idle();
   EXPECT_EQ(told.ended, 1);
+}
+
+TEST(OpencodeTracker, DoesNotAskAgainWhatAnEndedTurnHadAsked) {
+  Told told;
+  told.tell_user("msg_mine");
+  told.tell_assistant("a", "msg_mine", R"("time":{"created":1100})");
+  told.tell_assistant("a", "msg_mine", R"("finish":"stop","time":{"created":1100,"completed":2})");
+  told.tell_idle();
+  ASSERT_EQ(told.ended, 1);
+  told.tracker.begin_turn("next", "msg_next", told.now);
+  // It was asked in a hole of the stream, and opencode goes on listing it.
+  const auto listed = [](const char* message) {
+    return R"([{"id":"q","sessionID":"ses_1","tool":{"messageID":")" + std::string(message) +
+           R"(","callID":"c"}}])";
+  };
+  told.list_permissions(listed("a"), told.now);
+  EXPECT_EQ(told.asked, 0);
+  told.list_permissions(listed("b"), told.now);
+  EXPECT_EQ(told.asked, 1);
+}
+
+TEST(OpencodeTracker, AQuestionThatIsYoungerThanTheListIsNotMissingFromIt) {
+  Told told;
+  told.tell_user("msg_mine");
+  const TimePoint before = told.now;
+  told.tell("permission.asked", R"("id":"q","tool":{"messageID":"a","callID":"c"})");
+  told.list_permissions("[]", before);
+  EXPECT_EQ(told.withdrawn, 0) << "it was asked while the list was on its way";
+  told.list_permissions("[]", told.now + std::chrono::milliseconds(1));
+  EXPECT_EQ(told.withdrawn, 1);
 }
 
 TEST(OpencodeTracker, ShowsWhatItHeldBackWhenTheServerIsLost) {
