@@ -8,7 +8,7 @@ from dataclasses import dataclass
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from berth_client import Problem, session_path, text_of
-from berth_server import describe, processes_with, wait_until
+from berth_server import describe, make_repository, processes_with, wait_until
 from summary import main
 from test_changes import Rig, git, read
 
@@ -24,6 +24,7 @@ class Row:
     before: str                   # the first prompt
     running: str = ""             # the prompt that runs when the verb comes
     killed: bool = False          # its agent was killed before
+    nested: bool = False          # somebody made a repository in its checkout
     after: str = ""               # a verb that came before
     answer: str = "ok"            # or the code of the problem
     ending: str = ""              # of the running turn
@@ -38,6 +39,7 @@ class Row:
     def __str__(self):
         words = [self.verb, "with work" if self.before == WORK else "clean",
                  "running" if self.running else "idle", "agent killed" if self.killed else "",
+                 "a repository within" if self.nested else "",
                  f"after {self.after}" if self.after else ""]
         return ", ".join(word for word in words if word)
 
@@ -71,6 +73,8 @@ ROWS = [
     Row("?force=1", WORK, state="gone", checkout=False, salvage=1, prompt="session_not_found"),
     Row("?force=1", WORK, running=ENDLESS, ending="cancelled", state="gone", checkout=False, salvage=1,
         prompt="session_not_found"),
+    Row("?force=1", WORK, nested=True, answer="nested_repository"),
+    Row("?force=nested", WORK, nested=True, state="gone", checkout=False, salvage=1, prompt="session_not_found"),
     Row("?", FIRST, after="close", state="gone", checkout=False, prompt="session_not_found"),
     Row("?force=1", WORK, after="archive", state="gone", checkout=False, salvage=1, prompt="session_not_found"),
     Row("?", FIRST, after="?", answer="session_not_found", state="gone", checkout=False,
@@ -110,6 +114,8 @@ class Verbs(Rig):
         key = self.client.session(session)["key"]
         if row.killed:
             self.assertEqual(self.do(session, KILL), "ok")
+        if row.nested:
+            make_repository(os.path.join(folder, "inner"))
         if row.after:
             self.assertEqual(self.do(session, row.after), "ok")
         turn = None

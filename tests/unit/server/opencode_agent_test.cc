@@ -297,7 +297,9 @@ TEST_F(OpencodeAgent, FailsAPromptThatIsStoredAndNeverRun) {
   profiles_["scripted"].timeouts.session = std::chrono::seconds(1);
   AgentPort& port = make(recorder);
   attach(port, recorder);
+  const TimePoint asked = platform_->reactor().clock().now();
   run_turn(port, recorder, "forget it");
+  EXPECT_LT(platform_->reactor().clock().now() - asked, std::chrono::seconds(10));
   EXPECT_EQ(recorder.ended->stop_reason, "");
   EXPECT_STREQ(recorder.ended->error.code, "prompt_not_started");
   run_turn(port, recorder, "say on");
