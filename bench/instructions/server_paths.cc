@@ -7,7 +7,7 @@ namespace berth::bench {
 
 namespace {
 
-constexpr std::uint64_t kUpdateBytesMin = 400;  // of an update, as a reader gets it
+constexpr std::uint64_t kUpdateBytesMin = 300;  // the text of an update, which a reader gets
 
 /// One session whose agent streams, and who reads it.
 class Stream final : public Work {

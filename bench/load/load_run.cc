@@ -189,6 +189,7 @@ FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>
   result.helpers_us = static_cast<double>(spent.helpers_ns - children.helpers_ns) / 1e3;
   result.seconds = static_cast<double>(totals_.last_read_ns - begin) / 1e9;
   result.delivered = static_cast<double>(totals_.updates);
+  result.bytes = static_cast<double>(totals_.bytes);
   result.lost = static_cast<double>(wanted - totals_.updates);
   result.disordered = static_cast<double>(totals_.disordered);
   result.p50_us = totals_.delay.quantile(0.5) / 1e3;

@@ -23,6 +23,7 @@ struct FloodResult {
   double client_us = 0;  ///< Of this program.
   double delivered = 0;  ///< Updates that reached readers.
   double lost = 0;       ///< Updates that did not.
+  double bytes = 0;      ///< That came to them, everything counted.
   double disordered = 0;
   double p50_us = 0;
   double p99_us = 0;

@@ -146,7 +146,7 @@ void SseClient::take_frame(std::string_view frame) {
       if (mark == std::string_view::npos) {
         ++totals_.unnumbered;
       } else {
-        take_update(frame.substr(mark + kTextMark.size() - 1));
+        take_text(frame.substr(mark + kTextMark.size() - 1));
       }
       return;
     }
@@ -170,6 +170,17 @@ void SseClient::take_id(std::string_view frame) {
   std::from_chars(frame.data() + 4, frame.data() + frame.size(), seq);
   if (seq != last_seq_ + 1) wrong("gap or duplicate", frame);
   last_seq_ = seq;
+}
+
+/// `text`: from the first "@" on. berth may have joined several updates.
+void SseClient::take_text(std::string_view text) {
+  take_update(text);
+  for (text.remove_prefix(std::min(kTextBytes, text.size())); text.starts_with('@');
+       text.remove_prefix(std::min(kTextBytes, text.size()))) {
+    take_update(text);
+  }
+  if (!text.starts_with('"'))
+    wrong("the text of an update is longer than what the agent wrote", text);
 }
 
 /// `text`: from the "@" on.

@@ -53,6 +53,7 @@ class SseClient final : private Poller::Handler {
   std::size_t take_frames(std::string_view bytes);
   void take_frame(std::string_view frame);
   void take_id(std::string_view frame);
+  void take_text(std::string_view text);
   void take_update(std::string_view text);
   [[noreturn]] void wrong(const char* what, std::string_view frame) const;
 

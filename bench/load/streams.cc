@@ -15,6 +15,7 @@ void add_flood(Figures& figures, const FloodResult& result) {
                         {"cpu_us", result.cpu_per_update()},
                         {"agents_cpu_us", result.agents_us / result.delivered},
                         {"client_cpu_us", result.client_us / result.delivered},
+                        {"bytes", result.bytes / result.delivered},
                         {"p50_us", result.p50_us},
                         {"p99_us", result.p99_us},
                         {"unfairness", result.unfairness},

@@ -79,6 +79,9 @@ void add_journal(OpenMetrics& out, const JournalStats& journal, bool failing) {
   out.sample(journal.events);
   out.family("berth_events_appended_bytes", Kind::counter, "Bytes of these.");
   out.sample(journal.event_bytes);
+  out.family("berth_updates_joined", Kind::counter,
+             "Chunks of text that became part of the event before them.");
+  out.sample(journal.joined);
   out.family("berth_commits", Kind::counter, "Commits of the store.");
   out.sample(journal.commits);
   out.family("berth_commit_retries", Kind::counter, "Commits that the store refused at first.");

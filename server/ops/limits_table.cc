@@ -108,6 +108,8 @@ constexpr LimitSpec kTable[] = {
     {"commit_interval_min", kSeconds, BERTH_LIMIT(journal.commit_interval_min),
      "between the begins of two commits: longer is less work under a steady trickle, shorter is "
      "less delay"},
+    {"joined_text_max", kBytes, BERTH_LIMIT(journal.joined_text_max),
+     "of text in an event that is made of several chunks of an agent; 1: none is"},
     {"metric_projects_max", kCount, BERTH_LIMIT(metric_projects_max),
      "projects that `/metrics` tells apart, the last of them the sum of all others"},
     {"connections_max", kCount, BERTH_LIMIT(http.connections_max), "HTTP connections at once",

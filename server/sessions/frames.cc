@@ -14,6 +14,11 @@ constexpr std::string_view kId = "id: ";
 constexpr std::string_view kEvent = "\nevent: ";
 constexpr std::string_view kData = "\ndata: ";
 constexpr std::string_view kEnd = "\n\n";
+// Of the envelope, behind its number and its time; each closes what is before it.
+constexpr std::string_view kTypeKey = "\",\"type\":\"";
+constexpr std::string_view kTurnKey = "\",\"turn\":";
+constexpr std::string_view kAgentKey = ",\"agent\":";
+constexpr std::string_view kDataKey = ",\"data\":";
 
 void append_number(std::string& out, std::uint64_t value) {
   char digits[20];
@@ -21,8 +26,7 @@ void append_number(std::string& out, std::uint64_t value) {
   out.append(digits, static_cast<std::size_t>(end - digits));
 }
 
-void append_nullable(std::string& out, std::string_view name, std::string_view value) {
-  out += name;
+void append_nullable(std::string& out, std::string_view value) {
   if (value.empty()) {
     out += "null";
   } else {
@@ -30,6 +34,17 @@ void append_nullable(std::string& out, std::string_view name, std::string_view v
     out += value;
     out += '"';
   }
+}
+
+bool take_end(std::string_view& text, std::string_view end) {
+  if (!text.ends_with(end)) return false;
+  text.remove_suffix(end.size());
+  return true;
+}
+
+bool take_end_nullable(std::string_view& text, std::string_view value) {
+  if (value.empty()) return take_end(text, "null");
+  return take_end(text, "\"") && take_end(text, value) && take_end(text, "\"");
 }
 
 }  // namespace
@@ -57,6 +72,13 @@ std::string_view frames_after(std::string_view frames, std::uint64_t first_seq,
   return frames;
 }
 
+bool is_said_by(std::string_view frame_head, const EventHead& head) {
+  return take_end(frame_head, kDataKey) && take_end_nullable(frame_head, head.agent) &&
+         take_end(frame_head, kAgentKey) && take_end_nullable(frame_head, head.turn) &&
+         take_end(frame_head, kTurnKey) && take_end(frame_head, head.type) &&
+         take_end(frame_head, kTypeKey);
+}
+
 void append_frame(std::string& out, const EventHead& head, std::string_view data, bool has_raw_cr) {
   out += kId;
   append_number(out, head.seq);
@@ -67,11 +89,13 @@ void append_frame(std::string& out, const EventHead& head, std::string_view data
   append_number(out, head.seq);
   out += ",\"time\":\"";
   out += head.time;
-  out += "\",\"type\":\"";
+  out += kTypeKey;
   out += head.type;
-  append_nullable(out, "\",\"turn\":", head.turn);
-  append_nullable(out, ",\"agent\":", head.agent);
-  out += ",\"data\":";
+  out += kTurnKey;
+  append_nullable(out, head.turn);
+  out += kAgentKey;
+  append_nullable(out, head.agent);
+  out += kDataKey;
   const std::size_t data_at = out.size();
   out += data;
   if (has_raw_cr)

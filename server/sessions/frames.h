@@ -34,6 +34,10 @@ struct EventHead {
   std::string_view agent;  ///< Empty = null.
 };
 
+/// True if `frame_head`, what stands before an event's data, ends with type, turn and agent of
+/// `head`.
+bool is_said_by(std::string_view frame_head, const EventHead& head);
+
 /// Appends one frame. `data` is one valid JSON value without LF. With `has_raw_cr` each CR (white
 /// space of JSON, but the end of a line in SSE) becomes a space.
 void append_frame(std::string& out, const EventHead& head, std::string_view data,

@@ -91,11 +91,30 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   head.seq = ++writer.last_seq_;
   head.time = time_text();
   append_frame(run.frames, head, data, may_hold_cr);
+  writer.chunk_.close();
   ++run.count;
   filling_->event_bytes += run.frames.size() - before;
   if (run.frames.size() >= limits_.run_bytes_max) run_full_ = true;
   ++filling_->event_count;
   return head.seq;
+}
+
+std::uint64_t Journal::append_update(LogWriter& writer, const EventHead& head,
+                                     std::string_view update, bool may_hold_cr) {
+  if (may_hold_cr) return append(writer, head, update, may_hold_cr);
+  if (writer.filling_) {
+    std::string& frames = writer.filling_->frames;
+    const std::size_t before = frames.size();
+    if (writer.chunk_.join(frames, head, update, limits_.joined_text_max)) {
+      ++stats_.joined;
+      filling_->event_bytes += frames.size() - before;
+      if (frames.size() >= limits_.run_bytes_max) run_full_ = true;
+      return writer.last_seq_;
+    }
+  }
+  const std::uint64_t seq = append(writer, head, update, false);
+  writer.chunk_.open(writer.filling_->frames, update.size());
+  return seq;
 }
 
 // In place of an earlier state of the same row, which is then never written.
@@ -179,6 +198,7 @@ void Journal::seal() {
   for (LogWriter* writer : in_flight_writers_) {
     writer->last_run_bytes_ = std::min<std::size_t>(writer->filling_->frames.size(), 64 * 1024);
     writer->filling_.reset();
+    writer->chunk_.close();
   }
 }
 

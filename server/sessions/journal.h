@@ -10,6 +10,7 @@
 #include <berth/io/offload.h>
 #include <berth/io/reactor.h>
 #include <berth/server/sessions/frames.h>
+#include <berth/server/sessions/text_chunk.h>
 #include <berth/server/store/store.h>
 
 #include <coroutine>
@@ -53,6 +54,7 @@ class LogWriter {
   std::uint64_t last_seq_;
   std::uint64_t visible_seq_;
   std::shared_ptr<EventRun> filling_;  // this session's run in the batch that is being filled
+  OpenChunk chunk_;                    // at the end of filling_
   std::size_t last_run_bytes_ = 0;     // a guess for the next run's size
   std::uint32_t uncommitted_runs_ = 0;
   std::vector<std::shared_ptr<const EventRun>> tail_;
@@ -79,6 +81,8 @@ struct JournalLimits {
   /// A batch with no records and no more than this is offered to the store at once, on the shard's
   /// own thread: it costs less than waking the lane.
   std::size_t at_once_bytes_max = 32 * 1024;
+  /// Text of one event that is made of chunks of one message, escaped as in JSON.
+  std::size_t joined_text_max = 16 * 1024;
   /// Two commits of the lane begin at least so far apart (the first after a pause begins at once).
   Duration commit_interval_min = std::chrono::microseconds(100);
 };
@@ -87,6 +91,7 @@ struct JournalStats {
   std::uint64_t commits = 0;
   std::uint64_t at_once = 0;  ///< Of those, without the lane.
   std::uint64_t events = 0;
+  std::uint64_t joined = 0;  ///< Updates that became part of the event before them.
   std::uint64_t event_bytes = 0;
   std::uint64_t retries = 0;
 };
@@ -123,6 +128,10 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   /// Returns its number. `head.seq` and `head.time` are filled in here.
   std::uint64_t append(LogWriter& writer, EventHead head, std::string_view data,
                        bool may_hold_cr = true);
+  /// The same for an update of an agent. Where it only goes on with the text of the event before it
+  /// in the same batch, it becomes part of that one, whose number is returned.
+  std::uint64_t append_update(LogWriter& writer, const EventHead& head, std::string_view update,
+                              bool may_hold_cr);
   /// Adds a row to the filling batch, behind all of its events.
   void add(Record record);
 

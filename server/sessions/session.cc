@@ -81,6 +81,11 @@ std::uint64_t Session::append_to(std::string_view turn, std::string_view type,
   return context_.journal.append(*this, {0, {}, type, turn, agent}, data, may_hold_cr);
 }
 
+void Session::append_update(std::string_view turn, std::string_view agent, std::string_view update,
+                            bool may_hold_cr) {
+  context_.journal.append_update(*this, {0, {}, "update", turn, agent}, update, may_hold_cr);
+}
+
 void Session::save() {
   row_.updated_ms = context_.now_ms();
   context_.journal.add(row_);

@@ -176,6 +176,9 @@ class Session final : public LogWriter {
   /// The same for another turn than the running one, or for none.
   std::uint64_t append_to(std::string_view turn, std::string_view type, std::string_view agent,
                           std::string_view data, bool may_hold_cr = true);
+  /// An update of `agent`, which may become part of the one before it (Journal::append_update).
+  void append_update(std::string_view turn, std::string_view agent, std::string_view update,
+                     bool may_hold_cr);
   void on_agent_ready(Binding& binding);
   void on_agent_lost(Binding& binding, std::string_view why);
   /// Nothing goes on with this agent before a person chose; the turn waits.

@@ -42,8 +42,8 @@ class Reader(threading.Thread):
                         if seq != self.last_seq + 1:
                             self.problem = f"{self.session}: event {seq} after {self.last_seq}"
                         self.last_seq = seq
-                    elif line == b"event: update\n":
-                        self.updates += 1
+                    elif line.startswith(b"data: "):
+                        self.updates += line.count(b"] the quick")  # pieces of text may be joined
             self.ended_at = time.monotonic()
         except OSError as error:
             self.problem = f"{self.session}: {error}"

@@ -269,7 +269,7 @@ class AfterACrash(unittest.TestCase):
     """What a server finds out of a store that nobody closed."""
 
     def setUp(self):
-        self.server = self.enterContext(Server())
+        self.server = self.enterContext(Server("[limits]\njoined_text_max = 1\n"))  # many events
         for n in range(30):
             session = self.server.client.open(id=f"s{n}")["id"]
             self.server.client.prompt(session, "stream 40\nsay done", wait=20)

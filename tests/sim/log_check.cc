@@ -4,6 +4,7 @@
 #include <berth/server/sessions/frames.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -67,6 +68,9 @@ class LogReader {
       const bool over = found != story_.turns.end() && !found->second.ending.empty();
       if (!over || !found->second.started) wrong("is an update of a turn that does not run");
     }
+    if (type == "update" && root.get_string("data.sessionUpdate") == "agent_message_chunk") {
+      take_words(turn, root.get_string("data.content.text").value_or(""));
+    }
   }
 
   void finish() {
@@ -118,6 +122,23 @@ class LogReader {
       if (turn.started && running_ != id) return wrong("ends a turn that does not run");
       turn.ending = data.get_string("state").value_or("?");
       if (turn.started) running_.clear();
+    }
+  }
+
+  /// The pieces of a streamed text are numbered "[1] ", "[2] " and so on, one event or several.
+  /// What repeats older words hides where it is.
+  void take_words(const std::string& turn, std::string_view text) {
+    long& last = streamed_[turn];
+    const bool repeats = !text.starts_with('[') || text.find("You ") != std::string_view::npos;
+    if (repeats) last = kUnknown;
+    if (repeats || !story_.wrong.empty()) return;
+    for (std::size_t at = 0; at != std::string_view::npos; at = text.find('[', at + 1)) {
+      long number = 0;
+      std::from_chars(text.data() + at + 1, text.data() + text.size(), number);
+      if (last != kUnknown && number != 1 && number != last + 1) {
+        wrong("says piece " + std::to_string(number) + " of a text after " + std::to_string(last));
+      }
+      last = number;
     }
   }
 
@@ -183,6 +204,8 @@ class LogReader {
     Seat seat;
   };
   std::map<std::string, Process> processes_;
+  static constexpr long kUnknown = -1;
+  std::map<std::string, long> streamed_;  // the last piece, by turn
 };
 
 }  // namespace

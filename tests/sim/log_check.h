@@ -67,7 +67,8 @@ struct LogStory {
 /// `frames` is the log from its first event on. Checks: numbers without gap; one turn at a time,
 /// with one beginning and at most one ending; updates only in their turn or, late, after it; one
 /// process of an agent at a time, with rising epochs; decisions only where one is needed; questions
-/// closed once; time that never goes back, unless the machine's clock did.
+/// closed once; streamed text whole and in order; time that never goes back, unless the machine's
+/// clock did.
 LogStory read_log(const std::string& frames, bool clock_went_back);
 
 }  // namespace berth::sim_test

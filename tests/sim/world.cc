@@ -177,6 +177,7 @@ server::Config World::make_config() {
   // Small limits now and then, so that each way through the code is taken.
   if (plan_.one_in(3)) config.journal.tail_bytes_max = 2000;
   if (plan_.one_in(3)) config.journal.batch_events_max = 8;
+  if (seed_ % 5 == 3) config.journal.joined_text_max = 1 + (seed_ % 2 == 0 ? 0 : seed_ % 2000);
   if (plan_.one_in(3)) config.sessions.page_bytes = 300;
   if (seed_ % 4 == 1) config.sessions.queue_time_max = milliseconds(1 + seed_ % 2000);
   if (plan_.one_in(3)) config.sessions.reader_burst_bytes = 500;

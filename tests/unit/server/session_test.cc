@@ -511,6 +511,49 @@ TEST(Switching, TheChipsSayWhatTheNextPromptOfEachWillBe) {
   EXPECT_EQ(world.session().bindings().at("one")->next(), "resumed");
 }
 
+// --- chunks that are committed together ---
+
+std::vector<std::string> texts_of(SessionWorld& world) {
+  std::vector<std::string> texts;
+  for (const auto& entry : world.log("update")) texts.push_back(member(entry.data, "content.text"));
+  return texts;
+}
+
+TEST(Chunks, OfOneMomentAreOneEventThatReadersSeeOnce) {
+  SessionWorld world;
+  const std::string turn = world.turn("build a boat");
+  world.prompt("paint it");
+  Puppet& one = world.agent_named("one");
+  for (const char* text : {"red", "\\n", "white"}) one.says_text(text);
+  world.settle();
+  for (const char* text : {" and", " blue"}) one.says_text(text);
+  one.says(R"({"sessionUpdate":"plan","entries":[]})");
+  one.says_text("more");
+  one.ends("end_turn");
+  one.says_text("late");
+  EXPECT_EQ(texts_of(world),
+            (std::vector<std::string>{R"("answer to build a boat")", R"("red\nwhite")",
+                                      R"(" and blue")", "", R"("more")", R"("late")"}));
+  EXPECT_EQ(world.context().journal.stats().joined, 3U);
+  EXPECT_EQ(world.session().last_seq(), world.log().size());
+  EXPECT_EQ(world.session().visible_seq(), world.session().last_seq());
+}
+
+TEST(Chunks, AreCountedByTheirBytesSoThatALoudSessionWaitsAsItDidApart) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.prompt("paint it");
+  const std::string text(4000, 'x');
+  int taken = 0;
+  for (; taken < 1000 && !world.context().journal.full_for(world.session()); ++taken) {
+    world.agent_named("one").says_text(text);
+  }
+  EXPECT_EQ(taken, 65);  // run_bytes_max, with what the turns before said
+  std::size_t longest = 0;
+  for (const std::string& said : texts_of(world)) longest = std::max(longest, said.size());
+  EXPECT_EQ(longest, 4 * text.size() + 2);  // joined_text_max
+}
+
 // --- late words ---
 
 TEST(LateWords, AmendTheTurnThatTheyBelongToAndNeverItsEnding) {
