@@ -40,6 +40,7 @@ head_timeout = 0.5
 body_timeout = 0.5
 idle_timeout = 1
 agents_live_max = 8
+rest_after = 2
 auth_failures_max = 1000000
 token_requests_max = 1000000
 [agents.warm]
