@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace berth::bench {
 namespace {
 
 constexpr std::size_t kAtOnce = 4;
+constexpr double kSpareDescriptors = 20;  // for the requests themselves
 
 double rss_kib(LoadRun& run) {
   run.pause(1000);
@@ -65,6 +67,13 @@ double descriptors_of(const std::string& pid) {
   return static_cast<double>(
       std::distance(std::filesystem::directory_iterator("/proc/" + pid + "/fd"),
                     std::filesystem::directory_iterator()));
+}
+
+/// What this process may have, and with it the server that it starts.
+double descriptors_max() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<double>(limit.rlim_cur);
 }
 
 double middle(std::vector<double> values) {
@@ -132,15 +141,28 @@ Figures run_long_lived(const Scenario& scenario, const Host& host, const Program
 Figures run_live(const Scenario& scenario, const Host& host, const Programs& programs) {
   LoadRun run(host, programs);
   const double alone = rss_kib(run);
-  const double seconds = run.open_sessions(scenario.sessions, kAtOnce);
+  const std::string pid = std::to_string(run.server().pid());
+  const auto with = [&](std::size_t sessions) {
+    run.open_sessions(sessions, kAtOnce);
+    run.add_readers();
+    return descriptors_of(pid);
+  };
+  const double few = with(100);
+  const double more = with(200);
+  const double each = (more - few) / 100;
+  // No more than there is room for: without a descriptor, connections wait.
+  const double room = (descriptors_max() - more - kSpareDescriptors) / each;
+  const std::size_t sessions = std::min(scenario.sessions, 200 + static_cast<std::size_t>(room));
+  const double seconds = run.open_sessions(sessions, kAtOnce);
   run.add_readers();
   const double all = rss_kib(run);
   const FloodResult result = run.flood([&](std::size_t) { return scenario.updates_of(host); }, 0);
   return {{"seconds_to_open", seconds},
           {"agents", static_cast<double>(run.server().agents(programs.agent).size())},
           {"server_mib", all / 1024},
-          {"kib_per_session", (all - alone) / static_cast<double>(scenario.sessions)},
-          {"descriptors", descriptors_of(std::to_string(run.server().pid()))},
+          {"kib_per_session", (all - alone) / static_cast<double>(sessions)},
+          {"descriptors", descriptors_of(pid)},
+          {"descriptors_per_session", each},
           {"updates_per_s", result.rate()},
           {"lost", result.lost}};
 }
