@@ -129,7 +129,7 @@ Figures run_long_lived(const Scenario& scenario, const Host& host, const Program
   LoadRun run(host, programs);
   run.open_sessions(scenario.sessions, kAtOnce);
   run.add_readers();
-  run.flood([](std::size_t) { return std::size_t{2'000}; }, 0);
+  run.flood([](std::size_t) { return std::size_t{20'000}; }, 0);
   const double before = rss_kib(run);
   run.flood([&](std::size_t) { return scenario.updates_of(host); }, 0);
   const double after = rss_kib(run);
