@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { enter, openPage, say, setUp, shownSeq, until } from './rig.mjs';
 
-const { server, browser } = await setUp();
+// Each chunk an event: many of them are the point here.
+const { server, browser } = await setUp(() => '[limits]\njoined_text_max = 1\n');
 
 /** Notes every task above 50 ms and every frame from now on. */
 const observe = (page) =>
