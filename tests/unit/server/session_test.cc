@@ -552,6 +552,9 @@ TEST(Chunks, AreCountedByTheirBytesSoThatALoudSessionWaitsAsItDidApart) {
   std::size_t longest = 0;
   for (const std::string& said : texts_of(world)) longest = std::max(longest, said.size());
   EXPECT_EQ(longest, 4 * text.size() + 2);  // joined_text_max
+  world.settle();
+  EXPECT_GE(world.context().journal.stats().event_bytes,
+            static_cast<std::size_t>(taken) * text.size());
 }
 
 // --- late words ---
