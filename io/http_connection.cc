@@ -31,14 +31,6 @@ bool has_no_body(int status) {
   return status == 204 || status == 304 || status < 200;
 }
 
-HttpResponse plain_failure() {
-  HttpResponse response;
-  response.status = 500;
-  response.content_type = "text/plain";
-  response.body = "internal error\n";
-  return response;
-}
-
 }  // namespace
 
 HttpConnection::HttpConnection(HttpShared& shared, std::unique_ptr<Port> port, std::string peer,
@@ -215,7 +207,8 @@ Task<void> HttpConnection::run_handler() {
                       fmt::format("{} {}: no answer", request_.method, request_.target));
   }
   keep_ = false;
-  Result<void> sent = co_await respond(plain_failure());
+  Result<void> sent = co_await respond(shared_.handler.refuse(
+      500, make_error(ErrorKind::internal, "internal", "the request could not be answered")));
   static_cast<void>(sent);
 }
 

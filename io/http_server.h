@@ -86,8 +86,8 @@ class HttpHandler {
     static_cast<void>(request);
     return std::nullopt;
   }
-  /// The answer to a request that could not be parsed (or broke a limit): problem+json with
-  /// `error`.
+  /// The answer to a request that could not be parsed, that broke a limit, or that handle() left
+  /// without one: problem+json with `error`.
   virtual HttpResponse refuse(int status, const Error& error) = 0;
 };
 

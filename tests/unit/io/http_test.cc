@@ -255,6 +255,7 @@ TEST_P(HttpTest, AnswersFiveHundredWhenTheHandlerThrows) {
   ASSERT_TRUE(closes(client));
   EXPECT_EQ(client.status(), 500) << client.text();
   EXPECT_EQ(client.text().find("secret"), std::string::npos) << client.text();
+  EXPECT_NE(client.text().find("application/problem+json"), std::string::npos) << client.text();
 }
 
 TEST_P(HttpTest, ClosesAClientThatDoesNotReadItsAnswer) {
