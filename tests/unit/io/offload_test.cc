@@ -160,7 +160,7 @@ TEST(Offload, AFullLaneSaysWhichLimitAndLeavesTheJobAlone) {
 
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().kind, ErrorKind::overloaded);
-  EXPECT_EQ(refused.error().message, "lane store has 2 jobs waiting (offload_queue_max)");
+  EXPECT_EQ(refused.error().message, "offload_queue_max: lane store has 2 jobs waiting");
   EXPECT_FALSE(third.linked());
   EXPECT_EQ(lanes->stats(Lane::store).queued, 2U);
   EXPECT_EQ(lanes->stats(Lane::store).running, 1U);
