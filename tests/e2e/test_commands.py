@@ -54,7 +54,7 @@ ELSEWHERE = {
     "server/package/debian.sh build server/package": "tests/install/test_debian.py",
     "podman build -t berth server/package": "tests/e2e/test_container.py",
     "npx openapi-typescript --default-non-nullable=false openapi.json -o berth.d.ts": "tests/contract/test_clients.py",
-    "berth bench --runs 3 --json bench/load/result.json": "tests/e2e/test_bench.py",
+    "berth bench --runs 3 --against bare,berth-asio,node-jsonl,sandbox-agent --json bench/load/result.json": "tests/e2e/test_bench.py",
     "berth bench --scenario full-100,paced-500 --against bare,node --runs 3": "tests/e2e/test_bench.py",
     "bench/load/server_tables.py bench/load/result.json --write docs/performance.md": "tests/e2e/test_bench.py",
     "bench/git/run.py --json bench/git/result.json": "tests/e2e/test_git_bench.py",
