@@ -63,7 +63,6 @@ ELSEWHERE = {
 }
 # Figures take minutes; that the programs work is seen in less.
 SMALLER = {
-    "build/bench/load/berth-bench --runs 3": "build/bench/load/berth-bench --runs 1 smoke --against bare",
 }
 COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|server/package/|meson |clang\+\+|apt-get |systemctl |podman |npx )")
 # A form with something to fill in: NAME, [OPTIONS], a|b, ...
