@@ -326,8 +326,8 @@ TEST_F(CommandAgentTest, TakesNoPictureAndNoNul) {
   port->prompt("a", R"([{"type":"image","data":"xx"}])");
   port->prompt("b", R"([{"type":"text","text":"x\u0000y"}])");
   ASSERT_EQ(ends.size(), 2U);
-  EXPECT_EQ(ends[0].error.code, "text_only");
-  EXPECT_EQ(ends[1].error.code, "nul_in_prompt");
+  EXPECT_STREQ(ends[0].error.code, "text_only");
+  EXPECT_STREQ(ends[1].error.code, "nul_in_prompt");
   prompt("junk");
   EXPECT_EQ(junk, std::vector<std::string>{"bad_json"});
 }
