@@ -35,13 +35,6 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
-bool has_word(std::string_view list, std::string_view word, char separator) {
-  while (!list.empty()) {
-    if (take_part(list, separator) == word) return true;
-  }
-  return false;
-}
-
 struct Mount {
   std::string root;   // the folder of the hierarchy that is mounted
   std::string point;  // where
@@ -58,7 +51,7 @@ std::optional<Mount> find_mount(std::string_view mountinfo, std::string_view con
     const bool fits = controller.empty()
                           ? kind.starts_with("cgroup2 ")
                           : kind.starts_with("cgroup ") &&
-                                has_word(kind.substr(kind.rfind(' ') + 1), controller, ',');
+                                has_part(kind.substr(kind.rfind(' ') + 1), controller, ',');
     if (!fits) continue;
     for (int i = 0; i < 3; ++i) take_part(line, ' ');
     Mount mount;
@@ -108,7 +101,7 @@ std::optional<std::string_view> cgroup_path(std::string_view cgroup_text,
     std::string_view line = take_line(cgroup_text);
     const std::string_view number = take_part(line, ':');
     const std::string_view controllers = take_part(line, ':');
-    if (controller.empty() ? number == "0" : has_word(controllers, controller, ',')) return line;
+    if (controller.empty() ? number == "0" : has_part(controllers, controller, ',')) return line;
   }
   return {};
 }

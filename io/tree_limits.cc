@@ -31,11 +31,7 @@ bool is_on_in_children(const std::string& group_home, std::string_view controlle
   const auto is_on = [&] {
     const std::string words = read_kernel_file(path);
     std::string_view rest = words;
-    std::string_view line = take_line(rest);
-    while (!line.empty()) {
-      if (take_part(line, ' ') == controller) return true;
-    }
-    return false;
+    return has_part(take_line(rest), controller, ' ');
   };
   // EBUSY where this process lives in that very group (a service manager's delegation asks for
   // a group below): then the controller stays off.

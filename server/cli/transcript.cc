@@ -1,3 +1,4 @@
+#include <berth/core/text.h>
 #include <berth/server/cli/transcript.h>
 
 #include <fmt/format.h>
@@ -23,9 +24,7 @@ std::string short_text(const JsonView& view, std::string_view path) {
   std::string text = text_of(view, path);
   std::replace(text.begin(), text.end(), '\n', ' ');
   if (text.size() <= kTitleMax) return text;
-  std::size_t end = kTitleMax;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "…";
+  return std::string(shorten(text, kTitleMax)) + "…";
 }
 
 std::string prompt_text(const JsonView& data) {

@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/core/text.h>
 #include <berth/server/sessions/transcript.h>
 
 #include <algorithm>
@@ -23,11 +24,7 @@ std::string bounded(const Frame& frame, const JsonView& root) {
     prompt += text_of_block(block);
     if (prompt.size() > kPromptMax) break;
   }
-  if (prompt.size() > kPromptMax) {
-    std::size_t end = kPromptMax;  // not through the middle of a character
-    while (end > 0 && (static_cast<unsigned char>(prompt[end]) & 0xC0) == 0x80) --end;
-    prompt.resize(end);
-  }
+  prompt.resize(shorten(prompt, kPromptMax).size());
   std::string data;
   JsonWriter writer(data);
   writer.begin_object().member_int64("number", root.get_int64("data.number").value_or(0));

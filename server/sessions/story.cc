@@ -2,6 +2,7 @@
 
 #include <berth/core/json_doc.h>
 #include <berth/core/json_writer.h>
+#include <berth/core/text.h>
 #include <berth/server/sessions/tool_calls.h>
 
 #include <algorithm>
@@ -18,13 +19,6 @@ constexpr std::size_t kKeptMax = 64 * 1024;  // of a prompt or an answer, while 
 constexpr std::size_t kBudgetMin = 2048;
 constexpr std::size_t kLastWordsBytes = 2000;  // of an agent's own turn that was cut off
 constexpr std::size_t kSpare = 128;            // for headings and the note on what was left out
-
-/// Cuts at a UTF-8 boundary.
-std::string_view shorten(std::string_view text, std::size_t bytes_max) {
-  if (text.size() <= bytes_max) return text;
-  while (bytes_max > 0 && (static_cast<unsigned char>(text[bytes_max]) & 0xC0) == 0x80) --bytes_max;
-  return text.substr(0, bytes_max);
-}
 
 void append_bounded(std::string& to, std::string_view text) {
   if (to.size() < kKeptMax) to += shorten(text, kKeptMax - to.size());
