@@ -36,14 +36,13 @@ Result<LogExtent> SqliteStore::measure_log(SessionNo session, int turns_max) {
   for (const EventRun& run : *unfolded) {
     if (run.session == session) extent.last_seq = run.last_seq();
   }
-  SqliteStatement& turns = sql_->log_turns.bind(1, session).bind(2, turns_max);
-  ResetAtExit reset(turns);
-  while (true) {
-    Result<bool> more = turns.step();
-    if (!more) return fail(std::move(more.error()));
-    if (!*more) return extent;
-    extent.turns.push_back({turns.integer(0), unsigned_seq(turns.integer(1)), turns.integer(2)});
-  }
+  Result<std::vector<LogTurn>> turns = detail::collect(
+      sql_->log_turns.bind(1, session).bind(2, turns_max), [](const SqliteStatement& row) {
+        return LogTurn{row.integer(0), unsigned_seq(row.integer(1)), row.integer(2)};
+      });
+  if (!turns) return fail(std::move(turns.error()));
+  extent.turns = std::move(*turns);
+  return extent;
 }
 
 Result<LogStretch> SqliteStore::weigh_log(SessionNo session, std::uint64_t below,

@@ -206,17 +206,24 @@ Row read_row(const SqliteStatement& statement) {
   return row;
 }
 
-/// All rows of a bound `select_from<Row>()`, which is ready for its next use afterwards.
-template <typename Row>
-Result<std::vector<Row>> read_rows(SqliteStatement& statement) {
+/// What `make` makes of each row of a bound statement, which is ready for its next use afterwards.
+template <typename Make>
+auto collect(SqliteStatement& statement, Make make)
+    -> Result<std::vector<std::invoke_result_t<Make, const SqliteStatement&>>> {
   ResetAtExit reset(statement);
-  std::vector<Row> rows;
+  std::vector<std::invoke_result_t<Make, const SqliteStatement&>> all;
   while (true) {
     Result<bool> more = statement.step();
     if (!more) return fail(std::move(more.error()));
-    if (!*more) return rows;
-    rows.push_back(read_row<Row>(statement));
+    if (!*more) return all;
+    all.push_back(make(statement));
   }
+}
+
+/// All rows of a bound `select_from<Row>()`.
+template <typename Row>
+Result<std::vector<Row>> read_rows(SqliteStatement& statement) {
+  return collect(statement, read_row<Row>);
 }
 
 /// The first of them.

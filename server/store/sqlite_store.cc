@@ -432,15 +432,8 @@ Result<std::vector<SessionRow>> SqliteStore::list_sessions(const SessionQuery& q
 
 Result<std::vector<SessionNo>> SqliteStore::unsettled_sessions() {
   if (Result<void> ready = require_open(); !ready) return fail(std::move(ready.error()));
-  SqliteStatement& statement = sql_->unsettled;
-  ResetAtExit reset(statement);
-  std::vector<SessionNo> sessions;
-  while (true) {
-    Result<bool> more = statement.step();
-    if (!more) return fail(std::move(more.error()));
-    if (!*more) return sessions;
-    sessions.push_back(statement.integer(0));
-  }
+  return detail::collect(sql_->unsettled,
+                         [](const SqliteStatement& row) -> SessionNo { return row.integer(0); });
 }
 
 Result<std::vector<TurnRow>> SqliteStore::list_turns(SessionNo session, std::int64_t before_number,
