@@ -10,7 +10,6 @@
 #include <berth/git/apply.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <iostream>
 
 namespace berth::git::test {
@@ -18,22 +17,12 @@ namespace {
 
 constexpr unsigned kCases = 40;  // fixed seeds 1 to kCases in every run
 
-std::vector<unsigned> seeds() {
-  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
-    return {static_cast<unsigned>(std::atoi(wanted))};
-  }
-  const char* full = std::getenv("BERTH_FULL");
-  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kCases : kCases);
-  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
-  return all;
-}
-
 class RandomApply : public GitTest, public ::testing::WithParamInterface<unsigned> {
  protected:
   RandomApply() : GitTest(Where::memory) {}
   static void TearDownTestSuite() {
-    std::cout << "figure: first seed " << seeds().front() << " of " << seeds().size() << ", "
-              << cases_ << " random applies: " << applied_ << " done, " << conflicts_
+    std::cout << "figure: first seed " << seeds(kCases).front() << " of " << seeds(kCases).size()
+              << ", " << cases_ << " random applies: " << applied_ << " done, " << conflicts_
               << " with conflicts, in " << refused_ << " uncommitted work was in the way\n";
   }
 
@@ -155,7 +144,7 @@ TEST_P(RandomApply, ComesToTheSameByLibraryByCommandAndAsGitMerges) {
   conflicts_ += !theirs.conflicts.empty() && !is_in_the_way(theirs) ? 1 : 0;
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, RandomApply, ::testing::ValuesIn(seeds()),
+INSTANTIATE_TEST_SUITE_P(Seed, RandomApply, ::testing::ValuesIn(seeds(kCases)),
                          [](const auto& info) { return std::to_string(info.param); });
 
 }  // namespace

@@ -113,22 +113,13 @@ struct Ours {
   }
 };
 
-std::vector<unsigned> seeds() {
-  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
-    return {static_cast<unsigned>(std::atoi(wanted))};
-  }
-  const char* full = std::getenv("BERTH_FULL");
-  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * kRepositories : kRepositories);
-  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
-  return all;
-}
-
 class RandomRepositories : public GitTest {
  protected:
   RandomRepositories() : GitTest(Where::memory) {}
   static void TearDownTestSuite() {
-    std::cout << "figure: first seed " << seeds().front() << " of " << seeds().size() << ", "
-              << cases_ << " random states compared with the git command, " << hinted_
+    std::cout << "figure: first seed " << seeds(kRepositories).front() << " of "
+              << seeds(kRepositories).size() << ", " << cases_
+              << " random states compared with the git command, " << hinted_
               << " of them by hints\n";
     for (const auto& [name, count] : met_) std::cout << name << " " << count << ", ";
     std::cout << "\n";
@@ -266,7 +257,7 @@ TEST_P(RandomRepository, LooksToUsAsItLooksToTheGitCommand) {
   run(GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(Seed, RandomRepository, ::testing::ValuesIn(seeds()),
+INSTANTIATE_TEST_SUITE_P(Seed, RandomRepository, ::testing::ValuesIn(seeds(kRepositories)),
                          [](const auto& info) { return std::to_string(info.param); });
 
 }  // namespace

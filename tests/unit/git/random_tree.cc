@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 
 #include "temp_repository.h"
@@ -67,6 +68,16 @@ constexpr std::array<const char*, 34> kRules = {
 };
 
 }  // namespace
+
+std::vector<unsigned> seeds(unsigned count) {
+  if (const char* wanted = std::getenv("BERTH_GIT_SEED"); wanted != nullptr && *wanted != '\0') {
+    return {static_cast<unsigned>(std::atoi(wanted))};
+  }
+  const char* full = std::getenv("BERTH_FULL");
+  std::vector<unsigned> all(full != nullptr && *full != '\0' ? 5 * count : count);
+  for (unsigned i = 0; i < all.size(); ++i) all[i] = i + 1;
+  return all;
+}
 
 RandomTree::RandomTree(std::string root, std::string nested, unsigned seed)
     : root_(std::move(root)), nested_(std::move(nested)), engine_(seed) {}

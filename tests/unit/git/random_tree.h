@@ -9,6 +9,9 @@
 
 namespace berth::git::test {
 
+/// 1 to `count`, five times as many with BERTH_FULL=1; the one of BERTH_GIT_SEED if it is set.
+std::vector<unsigned> seeds(unsigned count);
+
 /// Everything follows from the seed and from what the folder holds.
 class RandomTree {
  public:

@@ -42,9 +42,7 @@ TEST(Pooling, AnIdleAgentEndsAfterItsTimeAndTheNextPromptTakesItsMemoryUp) {
 
 TEST(Pooling, AnAgentWhoseQueueIsHeldIdles) {
   SessionWorld world;
-  const std::string turn = world.prompt("first", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  const std::string turn = world.begin("first");
   const std::string waiting = world.prompt("second", "one");
   world.session().cancel(turn, "enough").value();
   world.agent_named("one").ends("cancelled");
@@ -68,9 +66,7 @@ TEST(Pooling, AnIdleAgentMakesRoomForAnotherOne) {
 
 TEST(Pooling, WhenAllAreBusyAPromptThatNeedsOneMoreIsNotTaken) {
   SessionWorld world({}, "ask", one_place());
-  world.prompt("first", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  world.begin("first");
   Session& first = world.session();
   OpenRequest request;
   request.id = "other";
@@ -87,9 +83,7 @@ TEST(Pooling, WhenAllAreBusyAPromptThatNeedsOneMoreIsNotTaken) {
 
 TEST(Pooling, ATurnThatWasAcceptedBeforeWaitsForAPlaceAndThenRuns) {
   SessionWorld world({}, "ask", one_place());
-  world.prompt("first", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  world.begin("first");
   const std::string second = world.prompt("second", "two");
   EXPECT_EQ(world.state_of(second), TurnState::queued);
   world.agent_named("one").ends("end_turn");
@@ -177,10 +171,8 @@ TEST(Pooling, AnAgentThatEndsAgainAndAgainStartsEverMoreSlowlyUntilItAnswers) {
 
 TEST(Pooling, AnAgentThatWaitsForAPersonIsNotEvicted) {
   SessionWorld world({}, "ask", one_place());
-  world.prompt("first", "one");
+  world.begin("first");
   Puppet& one = world.agent_named("one");
-  one.attaches(Rung::new_session, "n");
-  world.settle();
   one.asks(QuestionKind::permission, R"({"options":[{"optionId":"a","kind":"allow_once"}]})");
   world.settle(minutes(90));
   EXPECT_EQ(world.session().current_turn()->state, TurnState::waiting);

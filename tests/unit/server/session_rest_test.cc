@@ -63,9 +63,7 @@ TEST(Resting, ASessionStaysWhileSomebodyUsesItOrSomethingWaits) {
 
 TEST(Queueing, WhatWasAcceptedSurvivesACrashAndIsSentOnce) {
   SessionWorld world;
-  const std::string running = world.prompt("first", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  const std::string running = world.begin("first", "one", Rung::new_session, "n");
   const std::string second = world.prompt("second", "one");
   const std::string third = world.prompt("third", "one");
   EXPECT_EQ(world.state_of(second), TurnState::queued) << "not refused while a turn runs";
@@ -101,11 +99,9 @@ TEST(Queueing, APausedSessionTakesPromptsAndRunsNone) {
 
 TEST(Steering, APromptJoinsTheRunningTurnOnceItIsInTheLog) {
   SessionWorld world;
-  const std::string running = world.prompt("build a boat", "one");
+  const std::string running = world.begin("build a boat");
   Puppet& one = world.agent_named("one");
   one.can_steer = true;
-  one.attaches(Rung::new_session, "n");
-  world.settle();
   const std::string added = world.prompt("a red one", {}, OnBusy::steer);
   ASSERT_EQ(one.steered.size(), 1U);
   EXPECT_TRUE(holds(one.steered[0], "a red one"));
@@ -118,10 +114,8 @@ TEST(Steering, APromptJoinsTheRunningTurnOnceItIsInTheLog) {
 
 TEST(Steering, FallsBackToTheQueueWhenTheAgentCannot) {
   SessionWorld world;
-  world.prompt("build a boat", "one");
+  world.begin("build a boat");
   Puppet& one = world.agent_named("one");
-  one.attaches(Rung::new_session, "n");
-  world.settle();
   const std::string added = world.prompt("a red one", {}, OnBusy::steer);
   EXPECT_EQ(world.state_of(added), TurnState::queued);
   one.ends("end_turn");
@@ -132,16 +126,11 @@ TEST(Steering, FallsBackToTheQueueWhenTheAgentCannot) {
 
 TEST(Steering, WhatCannotJoinAnyMoreStandsWhereItWouldHaveStood) {
   SessionWorld world;
-  world.prompt("build a boat", "one");
+  world.begin("build a boat");
   Puppet& one = world.agent_named("one");
   one.can_steer = true;
-  one.attaches(Rung::new_session, "n");
-  world.settle();
   const auto accept = [&](const std::string& text, OnBusy on_busy) {
-    TurnRequest request;
-    request.blocks = R"([{"type":"text","text":")" + text + R"("}])";
-    request.on_busy = on_busy;
-    return world.session().accept(std::move(request))->id;
+    return world.session().accept(SessionWorld::request_of(text, on_busy))->id;
   };
   const std::string before = accept("wait", OnBusy::queue);
   const std::string added = accept("a red one", OnBusy::steer);
@@ -155,15 +144,11 @@ TEST(Steering, WhatCannotJoinAnyMoreStandsWhereItWouldHaveStood) {
 
 TEST(Steering, WhatACrashLeftUncertainIsNotSentAgain) {
   SessionWorld world;
-  world.prompt("build a boat", "one");
+  world.begin("build a boat");
   Puppet& one = world.agent_named("one");
   one.can_steer = true;
-  one.attaches(Rung::new_session, "n");
-  world.settle();
-  TurnRequest request;
-  request.blocks = R"([{"type":"text","text":"a red one"}])";
-  request.on_busy = OnBusy::steer;
-  const std::string added = world.session().accept(std::move(request))->id;
+  const std::string added =
+      world.session().accept(SessionWorld::request_of("a red one", OnBusy::steer))->id;
   // The commit of the prompt is through, the one after the sending is not.
   while (one.steered.empty()) world.settle(std::chrono::microseconds(50));
   world.crash();
@@ -220,9 +205,7 @@ TEST(Counting, ACostThatGrowsIsCountedByItsDifferencesAlsoAfterARestart) {
 
 TEST(Closing, WhoeverAsksAgainWaitsForTheSameEnd) {
   SessionWorld world;
-  world.prompt("dig", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  world.begin("dig");
   world.begin_call("POST", "s/close", "{}");
   world.settle();
   EXPECT_FALSE(world.call_ended()) << "the turn runs";
@@ -244,14 +227,10 @@ TEST(Closing, WhoeverAsksAgainWaitsForTheSameEnd) {
 
 TEST(Closing, APromptThatWasToJoinTheTurnAndIsNotInTheLogYetIsCancelled) {
   SessionWorld world;
-  world.prompt("dig", "one");
+  world.begin("dig");
   Puppet& one = world.agent_named("one");
-  one.attaches(Rung::new_session, "n");
-  world.settle();
-  TurnRequest request;
-  request.blocks = R"([{"type":"text","text":"deeper"}])";
-  request.on_busy = OnBusy::steer;
-  const std::string added = world.session().accept(std::move(request))->id;
+  const std::string added =
+      world.session().accept(SessionWorld::request_of("deeper", OnBusy::steer))->id;
   world.begin_call("POST", "s/close", "{}");
   world.settle();
   EXPECT_EQ(world.state_of(added), TurnState::cancelled);
@@ -261,9 +240,7 @@ TEST(Closing, APromptThatWasToJoinTheTurnAndIsNotInTheLogYetIsCancelled) {
 
 TEST(Closing, AForcedDeleteDoesNotWaitForTheTurnThatACloseWaitsFor) {
   SessionWorld world;
-  const std::string turn = world.prompt("dig", "one");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
+  const std::string turn = world.begin("dig");
   world.begin_call("POST", "s/close", "{}");
   world.settle();
   Scope deletion(world.context().reactor());

@@ -137,10 +137,8 @@ TEST(Continuing, TheTranscriptIsAFileOutsideOfTheWorkspace) {
 
 TEST(Continuing, ATurnThatACrashCutOffNamesItsToolCallsWithoutAResult) {
   SessionWorld world;
-  world.prompt("dig", "one");
+  world.begin("dig");
   Puppet& one = world.agent_named("one");
-  one.attaches(Rung::new_session, "n");
-  world.settle();
   one.says(R"({"sessionUpdate":"tool_call","toolCallId":"c1","title":"dig a hole",)"
            R"("status":"in_progress"})");
   one.says_text("half a wo");
@@ -582,9 +580,7 @@ TEST(LateWords, AmendTheTurnThatTheyBelongToAndNeverItsEnding) {
 TEST(LateWords, OfOneAgentAreNotFiledUnderTheTurnOfAnother) {
   SessionWorld world;
   const std::string first = world.turn("build a boat");
-  const std::string second = world.prompt("paint it", "two");
-  world.agent_named("two").attaches(Rung::new_session, "n");
-  world.settle();
+  const std::string second = world.begin("paint it", "two");
   world.agent_named("one").says_text("late");
   const auto updates = world.log("update");
   EXPECT_EQ(updates.back().turn, first);

@@ -71,28 +71,39 @@ class SessionWorld {
     session_ = opened->session;
   }
 
+  static TurnRequest request_of(const std::string& text, OnBusy on_busy = OnBusy::queue) {
+    TurnRequest request;
+    request.blocks = R"([{"type":"text","text":")" + text + R"("}])";
+    request.on_busy = on_busy;
+    return request;
+  }
   /// Takes a prompt and lets it run as far as it goes; the turn's id.
   std::string prompt(const std::string& text, const std::string& agent = {},
                      OnBusy on_busy = OnBusy::queue, std::int64_t timeout_ms = 0) {
-    TurnRequest request;
+    TurnRequest request = request_of(text, on_busy);
     request.timeout_ms = timeout_ms;
     request.agent = agent;
-    request.blocks = R"([{"type":"text","text":")" + text + R"("}])";
-    request.on_busy = on_busy;
     Result<TurnRow> turn = session().accept(std::move(request));
     EXPECT_TRUE(turn.has_value()) << turn.error().message;
     settle();
     return turn->id;
   }
-  /// A whole turn of an agent that is not up yet, or is.
-  std::string turn(const std::string& text, const std::string& agent = "one",
-                   Rung rung = Rung::new_session, std::string native_id = {}) {
+  /// The same up to where its agent works at it, which is not up yet, or is.
+  std::string begin(const std::string& text, const std::string& agent = "one",
+                    Rung rung = Rung::new_session, std::string native_id = {}) {
     const std::string id = prompt(text, agent);
     Puppet& puppet = agent_named(agent);
     if (puppet.attaching) {
       puppet.attaches(rung, native_id.empty() ? agent + "-native" : native_id);
       settle();
     }
+    return id;
+  }
+  /// A whole turn.
+  std::string turn(const std::string& text, const std::string& agent = "one",
+                   Rung rung = Rung::new_session, std::string native_id = {}) {
+    const std::string id = begin(text, agent, rung, std::move(native_id));
+    Puppet& puppet = agent_named(agent);
     puppet.says_text("answer to " + text);
     puppet.ends("end_turn");
     settle();

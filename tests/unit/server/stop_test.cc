@@ -11,10 +11,7 @@ using std::chrono::seconds;
 
 /// A turn whose agent is up and was asked.
 std::string running(SessionWorld& world) {
-  const std::string turn = world.prompt("go");
-  world.agent_named("one").attaches(Rung::new_session, "n");
-  world.settle();
-  return turn;
+  return world.begin("go");
 }
 
 struct Row {
@@ -89,10 +86,7 @@ std::string stopped_already(SessionWorld& world) {
 std::string steering(SessionWorld& world) {
   running(world);
   world.agent_named("one").can_steer = true;
-  TurnRequest request;
-  request.blocks = R"([{"type":"text","text":"and this"}])";
-  request.on_busy = OnBusy::steer;
-  return world.session().accept(std::move(request)).value().id;
+  return world.session().accept(SessionWorld::request_of("and this", OnBusy::steer)).value().id;
 }
 
 std::string before_a_restart(SessionWorld& world) {
