@@ -28,6 +28,13 @@ Library::~Library() {
   git_libgit2_shutdown();
 }
 
+void LibraryOnDemand::need() {
+  std::call_once(once_, [this] {
+    library_.emplace(options_);
+    on_.store(true, std::memory_order_release);
+  });
+}
+
 std::string library_version() {
   int major = 0;
   int minor = 0;

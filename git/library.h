@@ -2,7 +2,11 @@
 // switches.
 #pragma once
 
+#include <atomic>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace berth::git {
 
@@ -34,6 +38,28 @@ class Library {
   ~Library();
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
+};
+
+/// Turns libgit2 on when it is needed first, for programs that may never need it: it loads what
+/// https and ssh need, which is 3 MiB. Lives and dies where a Library would.
+class LibraryOnDemand {
+ public:
+  LibraryOnDemand() = default;
+  LibraryOnDemand(const LibraryOnDemand&) = delete;
+  LibraryOnDemand& operator=(const LibraryOnDemand&) = delete;
+
+  /// Before the first need(), which other threads may not have reached yet either.
+  void set(Library::Options options) { options_ = std::move(options); }
+  /// From here on libgit2 works. Any thread, any number of times.
+  void need();
+  /// Any thread.
+  bool is_on() const { return on_.load(std::memory_order_acquire); }
+
+ private:
+  Library::Options options_;
+  std::once_flag once_;
+  std::optional<Library> library_;
+  std::atomic<bool> on_ = false;
 };
 
 /// The version of the libgit2 that is loaded, such as "1.5.1"; for doctor.

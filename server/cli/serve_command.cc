@@ -238,7 +238,8 @@ int serve_command(const ServeOptions& options) {
   io::SignalFd hangups = io::SignalFd::block({SIGHUP});
   Result<io::LinuxOptions> machine = machine_options();
   if (!machine.has_value()) return complain(machine.error());
-  git::Library libgit2;
+  // Outlives the lanes, whose threads are there before the configuration is read.
+  git::LibraryOnDemand libgit2;
   Result<std::unique_ptr<io::Platform>> platform = io::make_linux_platform(log, *machine);
   if (!platform.has_value()) return complain(platform.error());
   Result<Config> config =
@@ -248,8 +249,7 @@ int serve_command(const ServeOptions& options) {
     if (!settled.has_value()) return complain(settled.error());
   }
   if (!config.has_value()) return complain(config.error());
-  // The first one must outlive the lanes, whose threads are there before the configuration is read.
-  const git::Library trusting({.user_config = true, .certificates = config->git.clones.ca_file});
+  libgit2.set({.user_config = true, .certificates = config->git.clones.ca_file});
   SqliteOptions store_options;
   store_options.path = config->state_directory + "/berth.db";
   store_options.durability =
@@ -259,7 +259,7 @@ int serve_command(const ServeOptions& options) {
   GitCommandProcess git_command(**platform, config->state_directory + kScratchFolder);
   const std::unique_ptr<io::FolderWatcher> watcher = make_watcher(config->git.hints, log);
   GitWorkspaces workspaces(**platform, config->state_directory, config->git,
-                           {.command = &git_command, .watcher = watcher.get()});
+                           {.libgit2 = libgit2, .command = &git_command, .watcher = watcher.get()});
   App app(**platform, store, workspaces, std::move(*config), log);
   Result<io::Handle> inherited = inherited_listener(**platform);
   if (!inherited.has_value()) return complain(inherited.error());

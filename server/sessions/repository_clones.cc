@@ -11,15 +11,24 @@
 namespace berth::server {
 
 RepositoryClones::RepositoryClones(io::Platform& platform, std::string folder,
-                                   const CloneLimits& limits, git::GitCommand* command)
+                                   const CloneLimits& limits, Tools tools)
     : platform_(platform),
       cache_(std::move(folder)),
       limits_(limits),
-      command_(command),
+      tools_(tools),
       credentials_(platform.environment(), platform.files(), limits.remotes),
       remotes_(platform.reactor(), 1) {}
 
 Task<Result<OpenedClone>> RepositoryClones::open(CloneOrder order) {
+  // Already the name is a hash of libgit2, which takes its time to come on.
+  if (!tools_.libgit2.is_on()) {
+    Result<void> on = co_await platform_.offload().run(
+        io::Lane::git, platform_.reactor(), [libgit2 = &tools_.libgit2]() -> Result<void> {
+          libgit2->need();
+          return {};
+        });
+    if (!on.has_value()) co_return fail(std::move(on.error()));
+  }
   // The same remote however it is written.
   Result<std::string> name = cache_.path_of(order.url);
   if (!name.has_value()) co_return fail(std::move(name.error()).with_context("repository"));
@@ -69,7 +78,7 @@ Result<OpenedClone> RepositoryClones::perform(const Step& step) {
   request.now_s = step.now_s;
   request.credentials = &credentials_;
   request.proxy = limits_.proxy;
-  request.command = command_;
+  request.command = tools_.command;
   request.patience = detail::patience_for(limits_.time_max);
   request.patience.cancelled = &stopped_;
   Result<std::string> path = cache_.path_of(step.order.url);
@@ -78,7 +87,8 @@ Result<OpenedClone> RepositoryClones::perform(const Step& step) {
   }
   Result<git::CachedRepository> cached = cache_.open(request);
   if (!cached.has_value()) return fail(std::move(cached.error()).with_context("repository"));
-  Result<std::string> commit = git::RepositoryCache::resolve(*cached, step.order.base, command_);
+  Result<std::string> commit =
+      git::RepositoryCache::resolve(*cached, step.order.base, tools_.command);
   if (!commit.has_value()) return fail(std::move(commit.error()).with_context("base"));
   return OpenedClone{cached->path, *std::move(commit), cached->fetched_s};
 }

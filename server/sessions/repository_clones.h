@@ -4,6 +4,7 @@
 
 #include <berth/core/semaphore.h>
 #include <berth/git/cache.h>
+#include <berth/git/library.h>
 #include <berth/io/platform.h>
 #include <berth/server/sessions/remote_credentials.h>
 #include <berth/server/sessions/workspace_limits.h>
@@ -38,9 +39,13 @@ struct OpenedClone {
 /// time is talked to, so that a slow one takes one thread of the lane and no more.
 class RepositoryClones {
  public:
-  /// `platform` and `command` (which may be null) outlive it. `folder` is absolute.
+  struct Tools {
+    git::LibraryOnDemand& libgit2;
+    git::GitCommand* command = nullptr;  ///< Optional.
+  };
+  /// `platform` and the tools outlive it. `folder` is absolute.
   RepositoryClones(io::Platform& platform, std::string folder, const CloneLimits& limits,
-                   git::GitCommand* command);
+                   Tools tools);
 
   /// Errors: those of git::RepositoryCache::open, with "repository" in front, and of
   /// RepositoryCache::resolve, with "base"; `cancelled` after stop().
@@ -73,7 +78,7 @@ class RepositoryClones {
   io::Platform& platform_;
   git::RepositoryCache cache_;
   const CloneLimits limits_;
-  git::GitCommand* const command_;
+  const Tools tools_;
   RemoteCredentials credentials_;
   std::atomic<bool> stopped_ = false;
   std::map<std::string, std::unique_ptr<Line>> lines_;

@@ -9,6 +9,7 @@
 #include <berth/git/worktree.h>
 #include <berth/server/sessions/repository_url.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -58,8 +59,16 @@ GitWorkspaces::GitWorkspaces(io::Platform& platform, std::string state_directory
       state_(std::move(state_directory)),
       limits_(std::move(limits)),
       tools_(tools),
-      clones_(platform, clones_folder(), limits_.clones, tools.command),
+      clones_(platform, clones_folder(), limits_.clones, {tools.libgit2, tools.command}),
       hints_(limits_.hints.watch ? tools.watcher : nullptr, limits_.hints) {}
+
+/// Of folders that cannot be looked at we do not know.
+bool GitWorkspaces::any_holds_something(const std::vector<std::string>& folders) const {
+  return std::any_of(folders.begin(), folders.end(), [this](const std::string& folder) {
+    const Result<std::vector<io::FolderEntry>> entries = platform_.files().list(folder);
+    return entries.has_value() ? !entries->empty() : entries.error().kind != ErrorKind::not_found;
+  });
+}
 
 std::int64_t GitWorkspaces::now_s() const {
   return std::chrono::duration_cast<std::chrono::seconds>(platform_.clock().wall()).count();

@@ -2,6 +2,7 @@
 // a checkout.
 #pragma once
 
+#include <berth/git/library.h>
 #include <berth/io/platform.h>
 #include <berth/server/sessions/repository_clones.h>
 #include <berth/server/sessions/workspace_limits.h>
@@ -9,6 +10,8 @@
 #include <berth/server/sessions/worktree_hints.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace berth::git {
 struct OverlayRef;
@@ -20,20 +23,20 @@ struct WorktreeRef;
 
 namespace berth::server {
 
-/// What helps beside git itself; each may be absent. They outlive the workspaces.
+/// What git works with; they outlive the workspaces, and libgit2 the platform too.
 struct GitWorkspaceTools {
-  git::GitCommand* command = nullptr;    ///< For repositories that libgit2 cannot read.
-  io::FolderWatcher* watcher = nullptr;  ///< Without it every snapshot looks at all files.
+  git::LibraryOnDemand& libgit2;         ///< On from the first workspace on.
+  git::GitCommand* command = nullptr;    ///< Optional: for repositories that libgit2 cannot read.
+  io::FolderWatcher* watcher = nullptr;  ///< Optional: without it snapshots look at all files.
 };
 
 /// In the state directory: worktrees in `worktrees/<key>`, their private indexes in `index/<key>`,
 /// journals of applies in `apply/<key>`, what is being deleted in `trash`, and what overlays share
-/// in `overlay`, clones in `clones`. All work is done on the git lane. `platform` and
-/// `git::Library` outlive it.
+/// in `overlay`, clones in `clones`. All work is done on the git lane. `platform` outlives it.
 class GitWorkspaces final : public Workspaces {
  public:
-  GitWorkspaces(io::Platform& platform, std::string state_directory, GitWorkspaceLimits limits = {},
-                GitWorkspaceTools tools = {});
+  GitWorkspaces(io::Platform& platform, std::string state_directory, GitWorkspaceLimits limits,
+                GitWorkspaceTools tools);
 
   /// For the end of the server: what talks to a remote ends soon.
   void stop() { clones_.stop(); }
@@ -61,8 +64,20 @@ class GitWorkspaces final : public Workspaces {
  private:
   template <typename Fn>
   auto on_lane(Fn work) {
-    return platform_.offload().run(io::Lane::git, platform_.reactor(), std::move(work));
+    return on_lane_if(std::vector<std::string>(), std::move(work));
   }
+  /// For work that has nothing for libgit2 to do when all of these folders are empty or missing;
+  /// without any named: for work that needs it.
+  template <typename Fn>
+  auto on_lane_if(std::vector<std::string> folders, Fn work) {
+    return platform_.offload().run(
+        io::Lane::git, platform_.reactor(),
+        [this, folders = std::move(folders), work = std::move(work)]() mutable {
+          if (folders.empty() || any_holds_something(folders)) tools_.libgit2.need();
+          return work();
+        });
+  }
+  bool any_holds_something(const std::vector<std::string>& folders) const;
   std::string private_index(const std::string& key) const { return state_ + "/index/" + key; }
   std::string clones_folder() const {
     return limits_.clones.folder.empty() ? state_ + "/clones" : limits_.clones.folder;

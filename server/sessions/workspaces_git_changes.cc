@@ -270,7 +270,8 @@ Task<Result<RestoredFiles>> GitWorkspaces::restore(Workspace workspace, RestoreO
 Task<Result<std::vector<std::string>>> GitWorkspaces::finish_interrupted() {
   const std::string folder = state_ + "/apply";
   git::GitCommand* const command = tools_.command;
-  co_return co_await on_lane([folder, command] { return git::finish_applies(folder, command); });
+  co_return co_await on_lane_if({folder},
+                                [folder, command] { return git::finish_applies(folder, command); });
 }
 
 }  // namespace berth::server

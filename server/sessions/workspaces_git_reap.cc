@@ -224,7 +224,13 @@ Task<Result<std::vector<ReapedItem>>> GitWorkspaces::reap(ReapOrder asked) {
   const CloneLimits clones = limits_.clones;
   const std::string folder = clones_folder();
   io::Files* const files = &platform_.files();
-  Result<ReapResult> reaped = co_await on_lane(
+  std::vector<std::string> looked_at;
+  if (asked.repositories.empty()) {
+    looked_at = {state + "/worktrees", state + "/overlay/layers", state + "/overlay/lowers",
+                 folder};
+  }
+  Result<ReapResult> reaped = co_await on_lane_if(
+      std::move(looked_at),
       [asked, now, state, time, command, retention, clones, folder, files]() -> Result<ReapResult> {
         const git::Patience patience = detail::patience_for(time);
         ReapOrder order = asked;
