@@ -172,9 +172,8 @@ FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>
     if (count_of(session) > 0) prompted.push_back(session);
   }
   totals_ = {};
-  const ChildrenCpu children = server_.children_cpu(programs_.agent);
   const double client_begin = own_cpu_us();
-  const std::int64_t cpu_begin = server_.cpu_ns();
+  const CpuWindow window(server_, programs_.agent);
   const std::int64_t begin = now_ns();
   prompt_all(prompted, [&](std::size_t session) {
     return "flood " + std::to_string(count_of(session)) + " " + std::to_string(rate);
@@ -182,11 +181,11 @@ FloodResult LoadRun::flood(const std::function<std::size_t(std::size_t session)>
   std::int64_t rss_peak = 0;
   wait_for_updates(wanted, turns, rss_peak, sample_rss);
   FloodResult result;
-  result.cpu_us = static_cast<double>(server_.cpu_ns() - cpu_begin) / 1e3;
+  const Spent spent = window.so_far();
+  result.cpu_us = spent.server_us;
   result.client_us = own_cpu_us() - client_begin;
-  const ChildrenCpu spent = server_.children_cpu(programs_.agent);
-  result.agents_us = static_cast<double>(spent.agents_ns - children.agents_ns) / 1e3;
-  result.helpers_us = static_cast<double>(spent.helpers_ns - children.helpers_ns) / 1e3;
+  result.agents_us = spent.agents_us;
+  result.helpers_us = spent.helpers_us;
   result.seconds = static_cast<double>(totals_.last_read_ns - begin) / 1e9;
   result.delivered = static_cast<double>(totals_.updates);
   result.bytes = static_cast<double>(totals_.bytes);

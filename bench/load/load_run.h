@@ -1,6 +1,7 @@
 // bench/load/load_run.h — one server, its sessions and its readers, driven from one thread.
 #pragma once
 
+#include "cpu_window.h"
 #include "host.h"
 #include "http_lane.h"
 #include "poller.h"

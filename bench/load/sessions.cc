@@ -87,19 +87,16 @@ Figures run_create(const Scenario& scenario, const Host& host, const Programs& p
   LoadRun run(host, programs);
   run.open_sessions(kAtOnce, kAtOnce);
   const double spawns = bare_spawns_per_second(programs.agent, scenario.sessions);
-  const ChildrenCpu children = run.server().children_cpu(programs.agent);
-  const auto cpu_begin = static_cast<double>(run.server().cpu_ns());
+  const CpuWindow window(run.server(), programs.agent);
   const double seconds = run.open_sessions(scenario.sessions + kAtOnce, kAtOnce);
-  const double cpu = static_cast<double>(run.server().cpu_ns()) - cpu_begin;
-  const ChildrenCpu spent = run.server().children_cpu(programs.agent);
+  const Spent spent = window.so_far();
   const auto count = static_cast<double>(scenario.sessions);
-  return {
-      {"sessions_per_s", count / seconds},
-      {"cpu_us", cpu / 1e3 / count},
-      {"helpers_cpu_us", static_cast<double>(spent.helpers_ns - children.helpers_ns) / 1e3 / count},
-      {"agents_cpu_us", static_cast<double>(spent.agents_ns - children.agents_ns) / 1e3 / count},
-      {"bare_spawns_per_s", spawns},
-      {"over_bare_spawns", count / seconds / spawns}};
+  return {{"sessions_per_s", count / seconds},
+          {"cpu_us", spent.server_us / count},
+          {"helpers_cpu_us", spent.helpers_us / count},
+          {"agents_cpu_us", spent.agents_us / count},
+          {"bare_spawns_per_s", spawns},
+          {"over_bare_spawns", count / seconds / spawns}};
 }
 
 /// Memory per session as a slope between a fifth and all of them, so that what a server needs
@@ -200,6 +197,7 @@ Figures run_prompts(const Scenario& scenario, const Host& host, const Programs& 
   std::vector<double> ways;
   std::vector<double> answers;
   std::vector<double> after_answers;
+  const CpuWindow window(run.server(), programs.agent);
   for (std::size_t i = 0; i < scenario.updates; ++i) {
     reader.begin_turn();
     const std::uint64_t ended = run.totals().turns_ended;
@@ -213,7 +211,9 @@ Figures run_prompts(const Scenario& scenario, const Host& host, const Programs& 
     answers.push_back(answered);
     after_answers.push_back(way - answered);
   }
-  Figures figures = {{"to_stdin_p50_us", middle(ways)}};
+  const auto count = static_cast<double>(scenario.updates);
+  Figures figures = {{"to_stdin_p50_us", middle(ways)},
+                     {"cpu_us", window.so_far().server_us / count}};
   if (host.holds_prompts()) return figures;
   figures.emplace_back("answered_p50_us", middle(answers));
   figures.emplace_back("stdin_after_answer_p50_us", middle(after_answers));

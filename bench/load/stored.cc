@@ -92,6 +92,11 @@ void fill_store(LoadRun& run, const Host& host, const Programs& programs, std::s
   multiply_session(programs, run.server().folder(), count);
 }
 
+void start_in_window(LoadRun& run) {
+  const PerfWindow window;
+  run.start_again();
+}
+
 }  // namespace
 
 Figures run_stored(const Scenario& scenario, const Host& host, const Programs& programs) {
@@ -102,7 +107,7 @@ Figures run_stored(const Scenario& scenario, const Host& host, const Programs& p
   fill_store(run, host, programs, scenario.sessions);
   std::vector<double> starts;
   for (int i = 0; i < 3; ++i) {
-    run.start_again();
+    start_in_window(run);
     starts.push_back(run.server().start_ms());
     if (i < 2) run.stop();
   }
@@ -123,7 +128,7 @@ Figures run_replay(const Scenario& scenario, const Host& host, const Programs& p
   run.flood([&](std::size_t) { return scenario.updates_of(host); }, 0);
   run.drop_readers();
   run.pause(500);
-  const auto cpu_begin = static_cast<double>(run.server().cpu_ns());
+  const CpuWindow window(run.server(), programs.agent);
   const std::int64_t begin = now_ns();
   const std::uint64_t before = run.totals().updates;
   for (std::size_t i = 0; i < scenario.readers; ++i) run.add_reader(0);
@@ -133,7 +138,7 @@ Figures run_replay(const Scenario& scenario, const Host& host, const Programs& p
   const auto came = static_cast<double>(run.totals().updates - before);
   const double seconds = static_cast<double>(run.totals().last_read_ns - begin) / 1e9;
   return {{"events_per_s", came / seconds},
-          {"cpu_us", (static_cast<double>(run.server().cpu_ns()) - cpu_begin) / 1e3 / came},
+          {"cpu_us", window.so_far().server_us / came},
           {"rss_peak_mib", static_cast<double>(run.server().rss_peak_bytes()) / (1024 * 1024)},
           {"lost", static_cast<double>(wanted - before) - came}};
 }
@@ -150,7 +155,7 @@ Figures run_crash(const Scenario& scenario, const Host& host, const Programs& pr
   run.run_until([&] { return run.totals().updates >= scenario.readers * 50; }, 60'000);
   const std::vector<std::uint64_t> seen = run.updates_of_readers();
   run.stop(true);
-  run.start_again();
+  start_in_window(run);
   const double ready_ms = run.server().start_ms();
   double missing = 0;
   double marked = 0;

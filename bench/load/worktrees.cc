@@ -53,6 +53,7 @@ Figures run_diff(const Scenario& scenario, const Host& host, const Programs& pro
   std::vector<double> changes;
   std::vector<double> patches;
   double bytes = 0;
+  const CpuWindow window(run.server(), programs.agent);
   for (std::size_t i = 0; i < scenario.updates; ++i) {
     const std::uint64_t known = run.totals().changes;
     const std::int64_t asked = now_ns();
@@ -71,7 +72,8 @@ Figures run_diff(const Scenario& scenario, const Host& host, const Programs& pro
           {"change_after_turn_p50_ms", at_share(changes, 0.5)},
           {"change_after_turn_max_ms", at_share(changes, 1)},
           {"patch_p50_ms", at_share(patches, 0.5)},
-          {"patch_bytes", bytes}};
+          {"patch_bytes", bytes},
+          {"cpu_ms", window.so_far().server_us / 1e3 / static_cast<double>(scenario.updates)}};
 }
 
 }  // namespace berth::bench

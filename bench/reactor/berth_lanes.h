@@ -22,6 +22,9 @@ std::unique_ptr<io::Reactor> make_engine(std::string_view name);
 
 std::unique_ptr<Lane> make_berth_pipes_lane(const Scenario& scenario, std::string_view engine,
                                             BerthWay way);
+/// The pipes of the scenario shared out between so many reactors, each on a thread of its own.
+std::unique_ptr<Lane> make_berth_shards_lane(const Scenario& scenario, std::string_view engine,
+                                             std::size_t shards);
 std::unique_ptr<Lane> make_berth_socket_lane(const Scenario& scenario, std::string_view engine,
                                              BerthWay way);
 std::unique_ptr<Lane> make_berth_loop_lane(const Scenario& scenario, std::string_view engine,

@@ -1,6 +1,6 @@
 // berth: many pipes, by operations and by coroutines.
 #include "berth_lanes.h"
-#include "material.h"
+#include "berth_reading.h"
 
 #include <berth/core/scope.h>
 #include <berth/io/stream.h>
@@ -10,16 +10,6 @@ namespace berth::bench {
 namespace {
 
 using namespace berth::io;
-
-class Reading final : public ReadOp {
- public:
-  explicit Reading(LineWork& work) : lines_(work) {}
-  void on_read(std::span<char> bytes) override { lines_.feed({bytes.data(), bytes.size()}); }
-  void on_read_end(int) override {}
-
- private:
-  LineReader lines_;
-};
 
 class PipesLane : public Lane {
  public:

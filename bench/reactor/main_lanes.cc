@@ -27,6 +27,8 @@ std::unique_ptr<Lane> make_lane(const Scenario& scenario, std::string_view conte
     if (lane == nullptr) lane = make_bare_loop_lane(scenario);
     return lane != nullptr ? std::move(lane) : make_bare_spawn_lane(scenario);
   }
+  if (contestant == "uring-1-shard") return make_berth_shards_lane(scenario, "uring", 1);
+  if (contestant == "uring-2-shards") return make_berth_shards_lane(scenario, "uring", 2);
   const std::string_view engine = contestant == "berth-asio" ? "asio" : "uring";
   BerthWay way = BerthWay::operations;
   if (contestant.ends_with("-buffers")) way = BerthWay::buffers;

@@ -43,6 +43,8 @@ constexpr auto kContestants = std::to_array<Contestant>({
     {"uring-streams", kMain, "berth on io_uring, coroutines over ByteStream"},
     {"uring-buffers", kMain, "berth on io_uring, operations that receive into provided buffers"},
     {"uring-remote", kMain, "berth on io_uring, post_remote"},
+    {"uring-1-shard", kMain, "berth on io_uring, operations, on a thread beside that of the clock"},
+    {"uring-2-shards", kMain, "the same, the pipes shared out between two threads"},
     {"berth-asio", kMain, "berth's engine for where io_uring is forbidden, operations"},
     {"asio-epoll", "berth-reactor-bench-asio-epoll", "Asio, epoll, coroutines"},
     {"asio-uring", "berth-reactor-bench-asio-uring", "Asio, its io_uring backend, coroutines"},
@@ -65,6 +67,10 @@ constexpr auto kTargets = std::to_array<Target>({
     // 1.5 and 2.5 times as many a second
     {"spawn-5000", "epoll", 0.67, 0.4, true},
 });
+
+bool is_sharded(const Contestant& contestant) {
+  return contestant.name.find("-shard") != std::string_view::npos;
+}
 
 bool is_post(Job job) {
   return job == Job::post_batch || job == Job::post_ball;
@@ -119,6 +125,10 @@ bool takes_part(const Contestant& contestant, const Scenario& scenario) {
   if (contestant.name == "reads") {
     return scenario.job == Job::pipes || scenario.job == Job::raw_pipes;
   }
+  // A pass of few lines would measure how threads are woken.
+  if (is_sharded(contestant)) {
+    return scenario.job == Job::pipes && scenario.active == scenario.size;
+  }
   if (contestant.name == "writev") return scenario.job == Job::fan_out && scenario.active > 1;
   if (contestant.name == "uring-buffers") return scenario.job == Job::ping_pong;
   if (contestant.name == "uring-remote") return is_post(scenario.job);
@@ -132,7 +142,7 @@ bool takes_part(const Contestant& contestant, const Scenario& scenario) {
 
 bool must_not_allocate(const Contestant& contestant, const Scenario& scenario) {
   if (scenario.job == Job::spawn) return false;  // a process is an object
-  return contestant.name == "uring" || contestant.name == "berth-asio";
+  return contestant.name == "uring" || contestant.name == "berth-asio" || is_sharded(contestant);
 }
 
 std::span<const Target> targets() {

@@ -71,6 +71,17 @@ def ping_pong(result):
     return ["Ping-pong, p50 / p99 in µs of a round trip: " + ", ".join(parts) + "."]
 
 
+def shards(result):
+    parts = []
+    for scenario in result["scenarios"]:
+        took_part = contestants(scenario)
+        if "uring-2-shards" in took_part:
+            one, two = took_part["uring-1-shard"], took_part["uring-2-shards"]
+            parts.append(f"`{scenario['name']}` {one['per_second'][1] / 1e6:.2f} / {two['per_second'][1] / 1e6:.2f} million "
+                         f"({two['per_second'][1] / one['per_second'][1]:.2f} times), {one['cpu_ns'][1]:.0f} / {two['cpu_ns'][1]:.0f} ns of CPU each")
+    return ["Lines a second by one shard and by two, each a thread on a core of its own: " + "; ".join(parts) + "."] if parts else []
+
+
 def targets(result):
     rows = ["| wanted of `uring` | against | must | goal | here | |", "|---|---|--:|--:|--:|---|"]
     for target in result["targets"]:
@@ -86,7 +97,7 @@ def blocks(result):
     pipes = [s for s in result["scenarios"] if s["name"].startswith(("pipes-", "raw-"))]
     return {"machine": machine(result), "pipes": table(pipes, PIPES),
             "others": table([s for s in result["scenarios"] if s not in pipes and s["unit"] != "child"], OTHERS),
-            "ping-pong": ping_pong(result), "spawns": spawns(result), "targets": targets(result)}
+            "ping-pong": ping_pong(result), "shards": shards(result), "spawns": spawns(result), "targets": targets(result)}
 
 
 def filled(page, result):
