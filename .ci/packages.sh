@@ -2,7 +2,7 @@
 build_packages=(clang-19 meson ninja-build ccache pkg-config git liburing-dev libasio-dev libgit2-dev libsimdjson-dev
   libsqlite3-dev libfmt-dev libcli11-dev libtomlplusplus-dev libexpected-dev libssl-dev libgtest-dev libgmock-dev
   libbenchmark-dev nlohmann-json3-dev python3 python3-jsonschema bubblewrap mypy dpkg-dev iproute2 procps openssl curl
-  zsh fish groff-base python3-prometheus-client valgrind)
+  zsh fish groff-base python3-prometheus-client valgrind linux-perf)
 page_packages=(chromium fonts-dejavu-core)
 proxy_packages=(nginx-light caddy)
 full_packages=(libclang-rt-19-dev llvm-19)

@@ -127,28 +127,29 @@ def wanted(thread, process):
     return thread.startswith("berth") and not thread.startswith(helpers)
 
 
-def record(scenario, bench, frequency):
-    """perf's data of the window that the scenario measures, and its figures."""
-    folder = tempfile.mkdtemp()
+def record(scenario, bench, frequency, folder):
+    """perf's data of the window that the scenario measures, to be kept in `folder`, and its figures."""
     control, answers = os.path.join(folder, "control"), os.path.join(folder, "answers")
     os.mkfifo(control)
     os.mkfifo(answers)
     data, result = os.path.join(folder, "perf.data"), os.path.join(folder, "result.json")
-    subprocess.run(["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", str(frequency), "-g", "-o", data, "--delay=-1",
-                    f"--control=fifo:{control},{answers}", "--", bench, scenario, "--against", "none", "--json", result],
-                   check=True, env={**os.environ, "BERTH_BENCH_PERF": f"{control} {answers}"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(["perf", "record", "-q", "-a", "-e", "cpu-clock", "-F", str(frequency), "-g", "-o", data, "--delay=-1",
+                           f"--control=fifo:{control},{answers}", "--", bench, scenario, "--against", "none", "--json", result],
+                          env={**os.environ, "BERTH_BENCH_PERF": f"{control} {answers}"}, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(("perf may not record here: " if "perf_event" in done.stderr else "") + done.stderr[-2000:])
     with open(result, encoding="utf-8") as file:
         figures = json.load(file)["scenarios"][0]["hosts"][0]["figures"]
     return data, {name: values[1] for name, values in figures.items()}
 
 
 def table(scenario, options, places):
-    data, figures = record(scenario, options.bench, options.frequency)
     rows, threads = collections.Counter(), collections.Counter()
-    for thread, chain in samples(data, options.process):
-        rows[places.of(chain)] += 1
-        threads[thread] += 1
-    os.remove(data)
+    with tempfile.TemporaryDirectory(prefix="berth-profile-") as folder:
+        data, figures = record(scenario, options.bench, options.frequency, folder)
+        for thread, chain in samples(data, options.process):
+            rows[places.of(chain)] += 1
+            threads[thread] += 1
     total = sum(rows.values())
     if total == 0:
         sys.exit(f"{scenario}: perf has seen nothing of {options.process}")

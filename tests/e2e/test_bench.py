@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from berth_server import BINARY, ROOT
 from summary import main
 
 sys.path.insert(0, os.path.join(ROOT, "bench", "load"))
+import profile
 import server_tables
 
 BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "load", "berth-bench")
@@ -79,6 +81,37 @@ class Bench(unittest.TestCase):
         done = subprocess.run([BINARY, "bench", "--list"], capture_output=True, text=True, timeout=60, check=True)
         self.assertIn("full-500", done.stdout)
         self.assertIn("sandbox-agent", done.stdout)
+
+    def test_a_profile_says_what_the_kernel_was_asked_and_which_folder_ran(self):
+        kernel, ours = "[kernel.kallsyms]", "/usr/bin/berth"
+        places = profile.Places()
+        for row, chain in (("kernel: TCP: `send`", [("tcp_write_xmit", kernel), ("__sys_sendto", kernel), ("berth::v0::io::f", ours)]),
+                           ("kernel: wake a reader or an agent", [("_raw_spin_unlock", kernel), ("try_to_wake_up", kernel), ("__sys_sendto", kernel)]),
+                           ("kernel: sleep and wake up", [("finish_task_switch", kernel), ("io_cqring_wait", kernel)]),
+                           ("SQLite", [("sqlite3_step", "/usr/lib/libsqlite3.so.0")]),
+                           ("allocation", [("_int_malloc", "/usr/lib/libc.so.6"), ("berth::server::Session::f", ours)]),
+                           ("server/sessions", [("berth::server::Session::on_visible", ours)]),
+                           ("io", [("berth::v0::io::(anonymous namespace)::anything", ours)]),
+                           ("core", [("berth::v0::LineFramer::feed", ours)])):
+            self.assertEqual(places.of(chain), row)
+
+    def test_perf_sees_what_a_scenario_measures(self):
+        run = [sys.executable, profile.__file__, "smoke-replay", "--bench", BENCH, "--frequency", "20000"]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+        if "perf may not record" in done.stderr:
+            self.skipTest(done.stderr.strip())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shares = [float(share) for share in re.findall(r"\| ([\d.]+) % \|", done.stdout)]
+        self.assertAlmostEqual(sum(shares), 100, delta=2)
+        self.assertRegex(done.stdout, r"samples of [\d.]+ µs each; threads: .*`berth` \d+ %")
+
+    def test_the_page_of_profiles_names_scenarios(self):
+        listed = subprocess.run([BENCH, "--list"], capture_output=True, text=True, timeout=60, check=True).stdout
+        with open(os.path.join(ROOT, "docs", "profiles.md"), encoding="utf-8") as file:
+            marks = re.findall(r"<!-- profile: ([\w-]+) -->", file.read())
+        self.assertGreater(len(marks), 10)
+        for mark in marks:
+            self.assertIn(f"  {mark.removesuffix('-keeper')} ", listed)
 
     def test_a_peer_that_is_not_installed_is_said_so(self):
         result = run_bench("--scenario", "smoke", "--against", "node", "--peers", "/no/such/folder")

@@ -41,6 +41,7 @@ model = "scripted"
 ELSEWHERE = {
     "./test": "tests/run.py",
     "./test install": "tests/run.py",
+    "./test instructions": "tests/run.py",
     "./test page": "tests/run.py",
     "./run demo --agent opencode": "tests/real_agents/test_acp_agents.py",
     "meson install -C build --tags devel": "tests/install/test_install.py",
@@ -57,12 +58,10 @@ ELSEWHERE = {
     "berth bench --runs 3 --against bare,berth-asio,node-jsonl,sandbox-agent --json bench/load/result.json": "tests/e2e/test_bench.py",
     "berth bench --scenario full-100,paced-500 --against bare,node --runs 3": "tests/e2e/test_bench.py",
     "bench/load/server_tables.py bench/load/result.json --write docs/performance.md": "tests/e2e/test_bench.py",
+    "bench/load/profile.py full-100 paced-100 --write docs/profiles.md": "tests/e2e/test_bench.py",
     "bench/git/run.py --json bench/git/result.json": "tests/e2e/test_git_bench.py",
     "bench/git/tables.py bench/git/result.json --write docs/performance.md": "tests/e2e/test_git_bench.py",
     "tests/real_agents/install.sh bench/peers": "tests/e2e/test_bench.py",
-}
-# Figures take minutes; that the programs work is seen in less.
-SMALLER = {
 }
 COMMAND = re.compile(r"(berth |\./run\b|\./test\b|build/|bench/|tests/|server/package/|meson |clang\+\+|apt-get |systemctl |podman |npx )")
 # A form with something to fill in: NAME, [OPTIONS], a|b, ...
@@ -169,7 +168,6 @@ class Rig(unittest.TestCase):
 
     def here(self, command):
         """The command of a page with this test's folders, port and ids."""
-        command = SMALLER.get(command, command)
         command = re.sub(r"(?<= )/(backup|var/backups)/", rf"{self.folder}/\1/", command)
         command = re.sub(r"(?<= )/tmp/copy", f"{self.folder}/copy", command)
         command = re.sub(r"^build/", f"{BUILD}/", command)
@@ -328,10 +326,6 @@ class Commands(Rig):
         self.type("berth agent unit > ~/.config/systemd/user/berth.service")
         self.assertIn("[Service]", self.read(".config/systemd/user/berth.service"))
         self.type("berth --help", "session")
-
-    def figures(self):
-        for command in SMALLER:
-            self.type(command)
 
     def the_store(self):
         self.type("berth store backup /backup/berth.db")

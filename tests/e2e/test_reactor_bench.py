@@ -20,7 +20,7 @@ BENCH = os.path.join(os.path.dirname(BINARY), "..", "bench", "reactor", "berth-r
 # By job, so that a contestant that dropped out is noticed.
 STREAMS = {"epoll", "uring", "berth-asio", "asio-epoll", "asio-uring"}
 EXPECTED = {
-    "pipes-1000": STREAMS | {"reads", "uring-streams"},
+    "pipes-1000": STREAMS | {"reads", "uring-streams", "uring-1-shard", "uring-2-shards"},
     "pipes-1000-100": STREAMS | {"reads", "uring-streams"},
     "raw-1000": STREAMS | {"reads"},
     "fan-out-1000": STREAMS,
