@@ -113,7 +113,7 @@ Task<void> run(berth::server::App* app, std::string repository, io::Reactor* rea
 int main(int argc, char** argv) {
   if (argc != 4) return 2;
   berth::NullLog log;
-  berth::git::Library libgit2;
+  berth::git::LibraryOnDemand libgit2;
   auto platform = io::make_linux_platform(log, {});
   if (!platform.has_value()) {
     std::fprintf(stderr, "%s\n", platform.error().message.c_str());
@@ -128,7 +128,8 @@ int main(int argc, char** argv) {
   berth::server::SqliteOptions options;
   options.path = config.state_directory + "/berth.db";
   berth::server::SqliteStore store(options);
-  berth::server::GitWorkspaces workspaces(**platform, config.state_directory);
+  berth::server::GitWorkspaces workspaces(**platform, config.state_directory, {},
+                                          {.libgit2 = libgit2});
   berth::server::App app(**platform, store, workspaces, std::move(config), log);
 
   io::Reactor& reactor = (*platform)->reactor();

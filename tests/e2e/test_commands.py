@@ -228,7 +228,6 @@ class Commands(Rig):
         self.an_agent_with_a_name()
         self.tokens_and_contract()
         self.facts()
-        self.figures()
         self.the_store()
         self.servers()
         shown = {command for page in pages() for command in commands_of(text_of_page(page))}
