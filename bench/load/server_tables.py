@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The tables of docs/performance.md about the whole server out of the JSON of a run of berth bench.
+"""The tables of docs/performance.md about the whole server, and of README.md, out of the JSON of a run of berth bench.
 
     bench/load/server_tables.py RESULT.json              prints them
     bench/load/server_tables.py RESULT.json --write PAGE puts them between the page's `<!-- server: NAME -->` marks
@@ -90,9 +90,32 @@ def targets(result):
     return rows
 
 
+# What a reader of README.md wants to know: (what, scenario, how a cell is made of a host's figures).
+HEADLINE = (("CPU of the server for an update, 500 sessions at full speed", "full-500", lambda f: short(f["cpu_us"]) + " µs"),
+            ("updates a second, agents and readers on the same two cores", "full-500", lambda f: short(f["updates_per_s"])),
+            ("from an agent's write to a client's read, 500 sessions at 20/s: p50 / p99", "paced-500",
+             lambda f: f"{delay(f['p50_us'])} / {delay(f['p99_us'])}"),
+            ("CPU to open a session with its agent, helpers too", "create", lambda f: f"{f['cpu_us'] + f['helpers_cpu_us']:.0f} µs"),
+            ("growth of memory when a reader stalls", "stalled", lambda f: f"{max(f['rss_growth_mib'], 0):.2g} MiB"))
+HEADLINERS = ("berth", "node-jsonl", "sandbox-agent")
+
+
+def headline(result):
+    found = {scenario["name"]: hosts(scenario) for scenario in result["scenarios"]}
+    rows = ["| | " + " | ".join(TITLES.get(name, name) for name in HEADLINERS) + " |", "|---|" + "--:|" * len(HEADLINERS)]
+    for what, scenario, cell in HEADLINE:
+        if scenario not in found:
+            continue
+        cells = [cell({figure: values[1] for figure, values in found[scenario][name].items()}) if name in found[scenario] else ""
+                 for name in HEADLINERS]
+        rows.append(f"| {what} | " + " | ".join(cells) + " |")
+    return rows
+
+
 def blocks(result):
     """Name of each mark and the lines that belong there."""
-    return {"machine": machine(result), "streams": streams(result), "others": others(result), "targets": targets(result)}
+    return {"machine": machine(result), "streams": streams(result), "others": others(result), "targets": targets(result),
+            "headline": headline(result)}
 
 
 def filled(page, result):

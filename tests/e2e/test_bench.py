@@ -77,6 +77,16 @@ class Bench(unittest.TestCase):
         self.assertGreater(found["diff"]["patch_bytes"][0], 1000)
         self.assertIn("| `smoke-crash`: ", "\n".join(server_tables.blocks(result)["others"]))
 
+    def test_pages_show_the_run_that_is_kept(self):
+        with open(os.path.join(ROOT, "bench", "load", "result.json"), encoding="utf-8") as file:
+            result = json.load(file)
+        for name, marks in (("docs/performance.md", 4), ("README.md", 1)):
+            with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+                page = file.read()
+            self.assertEqual(page.count("<!-- server: "), marks)
+            self.assertEqual(server_tables.filled(page, result), page,
+                             f"bench/load/server_tables.py bench/load/result.json --write {name}")
+
     def test_berth_runs_the_bench_beside_it(self):
         done = subprocess.run([BINARY, "bench", "--list"], capture_output=True, text=True, timeout=60, check=True)
         self.assertIn("full-500", done.stdout)
