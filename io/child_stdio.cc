@@ -1,12 +1,24 @@
 #include <berth/io/child_stdio.h>
 
 #include <fcntl.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 namespace berth::inline v0::io {
+
+Result<PipeEnds> make_child_pipe() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error(errno, "no pipe for a process"));
+  return PipeEnds{Fd(ends[0]), Fd(ends[1])};
+}
+
+std::size_t bytes_in_pipe(int read_end) {
+  int count = 0;
+  return ::ioctl(read_end, FIONREAD, &count) == 0 ? static_cast<std::size_t>(count) : 0;
+}
 
 ChildStdio::~ChildStdio() {
   for (const Handle handle : handles_) {
@@ -14,11 +26,14 @@ ChildStdio::~ChildStdio() {
   }
 }
 
-Result<void> ChildStdio::open(StdioMode mode) {
-  Result<void> done = mode == StdioMode::two_handles ? open_socket() : open_pipe(0);
-  if (done.has_value()) done = open_pipe(1);
-  if (done.has_value() && mode == StdioMode::pipes) done = open_pipe(2);
-  return done;
+Result<void> ChildStdio::open() {
+  Result<PipeEnds> in = make_child_pipe();
+  if (!in.has_value()) return fail(std::move(in.error()));
+  Result<void> taken = take(0, std::move(in->write), std::move(in->read));
+  if (!taken.has_value()) return taken;
+  Result<PipeEnds> out = make_child_pipe();
+  if (!out.has_value()) return fail(std::move(out.error()));
+  return take(1, std::move(out->read), std::move(out->write));
 }
 
 Result<void> ChildStdio::take(std::size_t index, Fd ours, Fd theirs) {
@@ -30,21 +45,6 @@ Result<void> ChildStdio::take(std::size_t index, Fd ours, Fd theirs) {
   return {};
 }
 
-Result<void> ChildStdio::open_pipe(std::size_t index) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail(errno_error(errno, "no pipe for a process"));
-  const bool we_write = index == 0;
-  return take(index, Fd(ends[we_write ? 1 : 0]), Fd(ends[we_write ? 0 : 1]));
-}
-
-Result<void> ChildStdio::open_socket() {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return fail(errno_error(errno, "no socket for a process"));
-  }
-  return take(0, Fd(ends[0]), Fd(ends[1]));
-}
-
 void ChildStdio::close_theirs() {
   for (Fd& end : theirs_) end.reset();
 }
@@ -52,8 +52,6 @@ void ChildStdio::close_theirs() {
 void ChildStdio::give_to(Process& process) {
   process.stdin_handle = std::exchange(handles_[0], kNoHandle);
   process.stdout_handle = std::exchange(handles_[1], kNoHandle);
-  process.stderr_handle = std::exchange(handles_[2], kNoHandle);
-  if (process.stderr_handle == kNoHandle) process.stderr_handle = process.stdin_handle;
 }
 
 }  // namespace berth::inline v0::io

@@ -1,5 +1,6 @@
 #include <berth/io/cgroup.h>
 #include <berth/io/child_start.h>
+#include <berth/io/child_stdio.h>
 #include <berth/io/direct_child.h>
 
 #include <signal.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace berth::inline v0::io {
@@ -17,6 +19,7 @@ using std::chrono::milliseconds;
 constexpr Duration kFirstRetry = milliseconds(1);
 constexpr Duration kLastRetry = milliseconds(50);
 constexpr Duration kLateRetry = std::chrono::seconds(1);  // when on_exit was told without proof
+constexpr std::size_t kWordsAtOnce = std::size_t{16} * 1024;
 
 }  // namespace
 
@@ -39,6 +42,7 @@ DirectChild::DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t n
       number_(number),
       marker_(std::move(marker)),
       exit_poll_(*this),
+      errors_(*this),
       retry_(*this),
       next_retry_(kFirstRetry) {}
 
@@ -46,16 +50,24 @@ DirectChild::~DirectChild() {
   reactor_.disarm(retry_);
 }
 
-Result<void> DirectChild::adopt(StartedChild& started, ExitListener& listener,
+Result<void> DirectChild::adopt(StartedChild& started, Fd errors, ProcessListener& listener,
                                 DirectProcess& process) {
   Launched& launched = started.launched;
   id_.pid = launched.pid;
   // It is not reaped, so this is its line even if it has ended by now.
   if (const std::optional<ProcStat> stat = read_proc_stat(id_.pid)) id_ = stat->id;
+  Result<Handle> errors_handle = reactor_.adopt(errors.get());
+  if (!errors_handle.has_value()) return fail(std::move(errors_handle.error()));
   Result<Handle> handle = reactor_.adopt(launched.pidfd.get());
-  if (!handle.has_value()) return fail(std::move(handle.error()));
+  if (!handle.has_value()) {
+    reactor_.close(*errors_handle);
+    errors.release();
+    return fail(std::move(handle.error()));
+  }
   launched.pidfd.release();
+  errors.release();
   pidfd_ = *handle;
+  errors_.handle = *errors_handle;
   groups_ = started.groups.take();
   listener_ = &listener;
   process_ = &process;
@@ -63,6 +75,7 @@ Result<void> DirectChild::adopt(StartedChild& started, ExitListener& listener,
   process.child = this;
   exit_poll_.handle = pidfd_;
   reactor_.start(exit_poll_);
+  reactor_.start(errors_);
   return {};
 }
 
@@ -115,6 +128,7 @@ void DirectChild::on_exited(int error) {
 }
 
 void DirectChild::end_tree() {
+  if (leaving_) return;
   if (groups_.kill.empty()) {
     parent_.sweep_later(*this);
     return;
@@ -125,7 +139,7 @@ void DirectChild::end_tree() {
 }
 
 void DirectChild::swept(const TreeSweep& answer) {
-  if (!exited_) return;
+  if (!exited_ || leaving_) return;
   if (answer.gone()) return tree_is_gone();
   tree_still_lives();
 }
@@ -136,8 +150,7 @@ void DirectChild::tree_is_gone() {
   if (!reap()) return tree_still_lives();
   groups_.remove_limits();
   tell();
-  reactor_.close(pidfd_);
-  parent_.forget(*this);  // destroys this
+  leave();
 }
 
 void DirectChild::tree_still_lives() {
@@ -151,9 +164,7 @@ void DirectChild::tree_still_lives() {
   }
   if (given_up_) {
     reap();
-    reactor_.close(pidfd_);
-    parent_.forget(*this);  // destroys this
-    return;
+    return leave();
   }
   reactor_.arm(retry_, now + (told_ ? kLateRetry : next_retry_));
   next_retry_ = std::min(next_retry_ * 2, kLastRetry);
@@ -166,9 +177,45 @@ bool DirectChild::reap() {
   return reaped_;
 }
 
+void DirectChild::say(std::string_view bytes) {
+  if (listener_ != nullptr) listener_->on_stderr(bytes);
+}
+
+/// What the dead have left in the pipe; no more, as somebody out of reach may go on writing.
+void DirectChild::say_last_words() {
+  if (errors_.handle == kNoHandle) return;
+  std::array<char, kWordsAtOnce> words;
+  for (std::size_t left = bytes_in_pipe(errors_.handle); left > 0;) {
+    const ssize_t got = ::read(errors_.handle, words.data(), std::min(left, words.size()));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return;
+    left -= static_cast<std::size_t>(got);
+    say({words.data(), static_cast<std::size_t>(got)});
+  }
+}
+
+void DirectChild::on_errors_end() {
+  reactor_.close(std::exchange(errors_.handle, kNoHandle));
+  if (told_) tell_end();
+  if (leaving_) parent_.forget(*this);  // destroys this
+}
+
+void DirectChild::leave() {
+  reactor_.close(pidfd_);
+  leaving_ = true;
+  if (errors_.started()) return reactor_.cancel(errors_);
+  parent_.forget(*this);  // destroys this
+}
+
+/// Later, when the read of its stderr is over: nothing is held for it any more then.
 void DirectChild::tell() {
-  if (told_) return;
-  told_ = true;
+  if (std::exchange(told_, true)) return;
+  say_last_words();
+  if (errors_.started()) return reactor_.cancel(errors_);
+  tell_end();
+}
+
+void DirectChild::tell_end() {
   if (process_ != nullptr) process_->child = nullptr;
   process_ = nullptr;
   if (listener_ != nullptr) std::exchange(listener_, nullptr)->on_exit(status_);

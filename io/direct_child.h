@@ -4,12 +4,15 @@
 
 #include <berth/core/log.h>
 #include <berth/io/child_start.h>
+#include <berth/io/fd.h>
 #include <berth/io/member_timer.h>
 #include <berth/io/process_direct.h>
 #include <berth/io/process_tree.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace berth::inline v0::io {
@@ -44,7 +47,8 @@ class DirectProcess final : public Process {
 
 /// Lives on its reactor's thread, in the host's table.
 ///
-///   running --pidfd readable--> ending its tree --tree gone, reaped--> on_exit, forgotten
+///   running --pidfd readable--> ending its tree --tree gone, reaped--> last words of stderr,
+///   on_exit --> forgotten
 ///
 /// A zombie root is reaped only when its tree is gone: until then its pid, and with it the number
 /// of its session and of its group, belongs to nobody else.
@@ -53,9 +57,10 @@ class DirectChild {
   DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t number, std::string marker);
   ~DirectChild();
 
-  /// Takes over a started process and begins to watch it. On an error the process is still the
-  /// caller's.
-  Result<void> adopt(StartedChild& started, ExitListener& listener, DirectProcess& process);
+  /// Takes over a started process with the read end of its stderr, and begins to watch them. On an
+  /// error the process is still the caller's.
+  Result<void> adopt(StartedChild& started, Fd errors, ProcessListener& listener,
+                     DirectProcess& process);
 
   void kill_tree();
   void signal(int number);
@@ -77,12 +82,24 @@ class DirectChild {
     DirectChild& child;
   };
 
+  struct Errors final : ReadOp {
+    explicit Errors(DirectChild& of) : child(of) {}
+    void on_read(std::span<char> bytes) override { child.say({bytes.data(), bytes.size()}); }
+    void on_read_end(int) override { child.on_errors_end(); }
+    DirectChild& child;
+  };
+
+  void on_errors_end();
+  void say(std::string_view bytes);
+  void say_last_words();
   void on_exited(int error);
   void end_tree();
   void tree_is_gone();
   void tree_still_lives();
   bool reap();
   void tell();
+  void tell_end();
+  void leave();
 
   DirectParent& parent_;
   Reactor& reactor_;
@@ -91,15 +108,17 @@ class DirectChild {
   TreeGroups groups_;
   ProcessId id_;
   Handle pidfd_ = kNoHandle;
-  ExitListener* listener_ = nullptr;
+  ProcessListener* listener_ = nullptr;
   DirectProcess* process_ = nullptr;
   ExitPoll exit_poll_;
+  Errors errors_;
   MemberTimer<&DirectChild::end_tree> retry_;
   bool exited_ = false;  // the process itself; its tree may live
   bool reaped_ = false;
   bool told_ = false;
   bool given_up_ = false;
-  ExitStatus status_;  // "killed, unknown" until the kernel says something else
+  bool leaving_ = false;  // forgotten when the read of its stderr is over
+  ExitStatus status_;     // "killed, unknown" until the kernel says something else
   Duration next_retry_;
   TimePoint patience_end_;
 };

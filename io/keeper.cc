@@ -1,4 +1,5 @@
 #include <berth/io/cgroup.h>
+#include <berth/io/child_stdio.h>
 #include <berth/io/keeper.h>
 #include <berth/io/orphans.h>
 
@@ -9,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,8 +32,9 @@ constexpr milliseconds kLateRetry{1000};  // when the end was told without proof
 /// To look for children that are no wards costs a walk along all that live.
 constexpr milliseconds kAdoptedPause{10};
 constexpr int kPacketsPerTurn = 16;  // of a lane: exits are seen between many starts
-constexpr int kSourceBits = 2;
+constexpr int kSourceBits = 3;
 constexpr std::uint64_t kBerthEnded = 1;  // number of the control source that is berth's pidfd
+constexpr std::size_t kPipesPerTurn = 4;  // of a lane: a packet full of stderr
 constexpr int kGroupTriesMax = 100;       // of 1 ms
 constexpr int kNobodyLeftMax = 20;        // looks at the end that find only what we may not kill
 
@@ -39,6 +42,9 @@ void nap(milliseconds time) {
   const timespec pause = {0, static_cast<long>(time.count()) * 1'000'000};
   ::nanosleep(&pause, nullptr);
 }
+
+constexpr const char* kNoDescriptor =
+    "the keeper has no descriptor left (it takes two a process: raise the limit of open files)";
 
 }  // namespace
 
@@ -91,6 +97,7 @@ int Keeper::run() {
           : Result<void>();
   if (begun.has_value()) {
     options_ = std::move(*said);
+    raise_descriptor_limit();
     begun = begin();
   }
   std::string answer;
@@ -103,6 +110,15 @@ int Keeper::run() {
   while (open_) turn();
   end_everything();
   return 0;
+}
+
+/// Two descriptors a ward; the wards themselves start with the limit that they would have anyway.
+void Keeper::raise_descriptor_limit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (options_.child_descriptors_soft == 0) options_.child_descriptors_soft = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // up to the hard limit is always allowed
 }
 
 Result<void> Keeper::watch(int descriptor, Source source, std::uint64_t number,
@@ -118,6 +134,9 @@ int Keeper::wait_time() const {
   const Clock::time_point now = Clock::now();
   Clock::time_point next = Clock::time_point::max();
   if (adopted_ended_) next = next_adopted_look_;
+  for (const Lane& lane : lanes_) {
+    if (!lane.leaving.empty() && !lane.waits_for_room) return 0;
+  }
   for (const std::uint64_t number : ending_) {
     const auto at = wards_.find(number);
     if (at != wards_.end()) next = std::min(next, at->second->due);
@@ -141,6 +160,9 @@ void Keeper::turn() {
       case Source::lane:
         on_lane(number);
         break;
+      case Source::errors:
+        on_errors(number);
+        break;
       case Source::ward:
         if (Ward* const ward = find(number)) on_exited(*ward);
         break;
@@ -152,7 +174,10 @@ void Keeper::turn() {
   retry_due();
   sweep();
   if (adopted_ended_ && Clock::now() >= next_adopted_look_) reap_adopted();
-  for (std::size_t i = 0; i < lanes_.size(); ++i) flush(i);
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    tell_ends(i);
+    flush(i);
+  }
 }
 
 void Keeper::on_control() {
@@ -167,18 +192,34 @@ void Keeper::on_control() {
   // Without its socket here the lane's other end is closed, and berth sees that.
   if (packet_.descriptors().empty()) return;
   lanes_.emplace_back();
-  lanes_.back().socket = std::move(packet_.descriptors().front());
-  if (!watch(lanes_.back().socket.get(), Source::lane, lanes_.size() - 1, EPOLLIN).has_value()) {
-    lanes_.back().socket.reset();
+  Lane& lane = lanes_.back();
+  lane.socket = std::move(packet_.descriptors().front());
+  lane.errors.reset(::epoll_create1(EPOLL_CLOEXEC));
+  const std::size_t number = lanes_.size() - 1;
+  if (!lane.errors.valid() || !watch(lane.errors.get(), Source::errors, number, EPOLLIN) ||
+      !watch(lane.socket.get(), Source::lane, number, EPOLLIN)) {
+    close_lane(number);
   }
 }
 
 void Keeper::on_lane(std::size_t index) {
-  if (std::exchange(lanes_[index].waits_for_room, false)) {
-    want(index, EPOLLIN);
+  if (lanes_[index].waits_for_room) {
+    set_room(index, true);
     flush(index);
   }
   take_requests(index);
+}
+
+/// Four of those that have something to say; the kernel lets the others have the next turns.
+void Keeper::on_errors(std::size_t index) {
+  if (lanes_[index].waits_for_room) return;
+  std::array<epoll_event, kPipesPerTurn> events;
+  const int count = ::epoll_wait(lanes_[index].errors.get(), events.data(), events.size(), 0);
+  for (int i = 0; i < count; ++i) {
+    if (Ward* const ward = find(events[static_cast<std::size_t>(i)].data.u64)) {
+      pass_on_stderr(*ward, kStderrMax);
+    }
+  }
 }
 
 void Keeper::on_signal() {
@@ -225,7 +266,7 @@ void Keeper::perform(std::size_t lane, Start& request) {
 Result<LaunchSpec> Keeper::read_spec(Start& request) {
   if (!request.in_memory) return decode_spec(request.spec);
   if (packet_.descriptors().empty()) {
-    return fail(ErrorKind::overloaded, "os_error", "the keeper has no descriptor left");
+    return fail(ErrorKind::overloaded, "os_error", kNoDescriptor);
   }
   const Fd memory = std::move(packet_.descriptors().front());
   packet_.descriptors().erase(packet_.descriptors().begin());
@@ -249,8 +290,8 @@ Result<Started> Keeper::start(std::size_t lane, Start& request) {
   if (!spec.has_value()) return fail(std::move(spec.error()));
   Result<void> tag = check_tag(spec->tag);
   if (!tag.has_value()) return fail(std::move(tag.error()));
-  if (packet_.descriptors().size() != 3) {
-    return fail(ErrorKind::overloaded, "os_error", "the keeper has no descriptor left");
+  if (packet_.descriptors().size() != 2) {
+    return fail(ErrorKind::overloaded, "os_error", kNoDescriptor);
   }
   if (wards_.contains(request.number)) {
     return fail(ErrorKind::invalid, "bad_keeper_message", "a number was used twice");
@@ -258,7 +299,11 @@ Result<Started> Keeper::start(std::size_t lane, Start& request) {
   LaunchExtras extras;
   extras.descriptors_soft = options_.child_descriptors_soft;
   extras.marker = make_marker(spec->tag, options_.instance, request.number);
-  for (std::size_t i = 0; i < 3; ++i) extras.stdio[i] = packet_.descriptors()[i].get();
+  Result<PipeEnds> errors = make_child_pipe();
+  if (!errors.has_value()) return fail(std::move(errors.error()).with_context(kNoDescriptor));
+  ::fcntl(errors->read.get(), F_SETFL, O_NONBLOCK);
+  extras.stdio = {packet_.descriptors()[0].get(), packet_.descriptors()[1].get(),
+                  errors->write.get()};
   Result<StartedChild> child = start_child(launcher_, plan_, *spec, extras);
   if (!child.has_value()) return fail(std::move(child.error()));
 
@@ -270,10 +315,18 @@ Result<Started> Keeper::start(std::size_t lane, Start& request) {
   if (const std::optional<ProcStat> stat = read_proc_stat(ward->id.pid)) ward->id = stat->id;
   Result<void> watched =
       watch(child->launched.pidfd.get(), Source::ward, request.number, EPOLLIN | EPOLLONESHOT);
+  epoll_event readable = {};
+  readable.events = EPOLLIN;
+  readable.data.u64 = request.number;
+  if (watched.has_value() &&
+      ::epoll_ctl(lanes_[lane].errors.get(), EPOLL_CTL_ADD, errors->read.get(), &readable) != 0) {
+    watched = fail(errno_error(errno, "epoll_ctl"));
+  }
   if (!watched.has_value()) {
     end_at_once(child->launched);
     return fail(std::move(watched.error()));
   }
+  ward->errors = std::move(errors->read);
   ward->pidfd = std::move(child->launched.pidfd);
   ward->marker = std::move(extras.marker);
   ward->groups = child->groups.take();
@@ -319,19 +372,24 @@ void Keeper::tree_is_gone(Ward& ward) {
   // be reaped yet.
   if (!reap(ward)) return tree_still_lives(ward);
   ward.groups.remove_limits();
-  tell(ward);
   std::erase(ending_, ward.number);
-  wards_.erase(ward.number);
+  ward.gone = true;
+  if (ward.told) return forget(ward.number);
+  leave(ward);
+}
+
+void Keeper::forget(std::uint64_t number) {
+  wards_.erase(number);
   if (wards_.empty()) adopted_ended_ = true;
 }
 
 void Keeper::tree_still_lives(Ward& ward) {
   const Clock::time_point now = Clock::now();
-  if (now >= ward.patience_end && !ward.told) {
+  if (now >= ward.patience_end && !ward.leaving) {
     report(ward.lane, Note{"what pid " + std::to_string(ward.id.pid) + " (" + ward.marker +
                            ") has started does not end after SIGKILL"});
     reap(ward);
-    tell(ward);
+    leave(ward);
   }
   ward.due = now + (ward.told ? kLateRetry : ward.next_retry);
   ward.next_retry = std::min(ward.next_retry * 2, kLastRetry);
@@ -347,9 +405,34 @@ bool Keeper::reap(Ward& ward) {
   return ward.reaped;
 }
 
+/// What the dead have left in the pipe is said before their end is told; no more than that, as
+/// somebody out of reach may go on writing.
+void Keeper::leave(Ward& ward) {
+  if (std::exchange(ward.leaving, true)) return;
+  if (ward.errors.valid()) ward.last_words = bytes_in_pipe(ward.errors.get());
+  lanes_[ward.lane].leaving.push_back(ward.number);
+}
+
+/// As far as there is room, and as last words fill a packet.
+void Keeper::tell_ends(std::size_t index) {
+  Lane& lane = lanes_[index];
+  std::size_t said = 0;
+  while (!lane.leaving.empty() && !lane.waits_for_room && said < kPipesPerTurn * kStderrMax) {
+    Ward& ward = *find(lane.leaving.front());
+    const std::size_t words = pass_on_stderr(ward, ward.last_words);
+    said += words;
+    ward.last_words -= words;
+    if (words > 0 && ward.last_words > 0) continue;
+    lane.leaving.pop_front();
+    tell(ward);
+  }
+}
+
 void Keeper::tell(Ward& ward) {
-  if (std::exchange(ward.told, true)) return;
+  ward.told = true;
+  ward.errors.reset();
   report(ward.lane, Ended{ward.number, ward.status});
+  if (ward.gone) forget(ward.number);
 }
 
 void Keeper::retry_due() {
@@ -450,6 +533,21 @@ void Keeper::end_everything() {
 
 // --- what berth hears ---
 
+/// Of what the ward has written to its stderr, `most` bytes at most. Returns how many.
+std::size_t Keeper::pass_on_stderr(Ward& ward, std::size_t most) {
+  if (!ward.errors.valid() || most == 0) return 0;
+  std::array<char, kStderrMax> bytes;
+  ssize_t got = 0;
+  do {
+    got = ::read(ward.errors.get(), bytes.data(), std::min(most, bytes.size()));
+  } while (got < 0 && errno == EINTR);
+  if (got == 0 || (got < 0 && errno != EAGAIN)) ward.errors.reset();
+  if (got <= 0) return 0;
+  const auto size = static_cast<std::size_t>(got);
+  report(ward.lane, Stderr{ward.number, std::string(bytes.data(), size)});
+  return size;
+}
+
 void Keeper::report(std::size_t lane, const Report& report) {
   std::vector<std::string>& packets = lanes_[lane].outgoing;
   std::string message;
@@ -461,11 +559,17 @@ void Keeper::report(std::size_t lane, const Report& report) {
   }
 }
 
-void Keeper::want(std::size_t index, std::uint32_t events) {
+/// While there is none, nothing is read of the stderr of its wards.
+void Keeper::set_room(std::size_t index, bool room) {
+  Lane& lane = lanes_[index];
+  lane.waits_for_room = !room;
   epoll_event event = {};
-  event.events = events;
+  event.events = room ? EPOLLIN : EPOLLIN | EPOLLOUT;
   event.data.u64 = index << kSourceBits | static_cast<std::uint64_t>(Source::lane);
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, lanes_[index].socket.get(), &event);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, lane.socket.get(), &event);
+  event.events = room ? EPOLLIN : 0;
+  event.data.u64 = index << kSourceBits | static_cast<std::uint64_t>(Source::errors);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, lane.errors.get(), &event);
 }
 
 void Keeper::flush(std::size_t index) {
@@ -474,9 +578,7 @@ void Keeper::flush(std::size_t index) {
   while (lane.socket.valid() && lane.sent < lane.outgoing.size()) {
     const int error = send_packet(lane.socket.get(), lane.outgoing[lane.sent], {});
     if (error == EAGAIN || error == ENOBUFS || error == ENOMEM) {
-      want(index, EPOLLIN | EPOLLOUT);
-      lane.waits_for_room = true;
-      return;
+      return set_room(index, false);
     }
     if (error != 0) return close_lane(index);
     lane.outgoing[lane.sent++].clear();
@@ -488,8 +590,10 @@ void Keeper::flush(std::size_t index) {
 /// A shard went away, or what it says makes no sense: its trees end, nobody hears of them.
 void Keeper::close_lane(std::size_t index) {
   lanes_[index].socket.reset();
+  lanes_[index].errors.reset();
   lanes_[index].outgoing.clear();
   lanes_[index].sent = 0;
+  lanes_[index].waits_for_room = false;
   for (const auto& [number, ward] : wards_) {
     if (ward->lane == index) kill(number);
   }

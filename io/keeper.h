@@ -8,7 +8,9 @@
 #include <berth/io/process_tree.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -18,7 +20,8 @@ namespace berth::inline v0::io::keeper {
 
 /// A process that is kept, from its start until its tree is gone.
 ///
-///   running --pidfd readable--> ending its tree --tree gone, reaped--> told, forgotten
+///   running --pidfd readable--> ending its tree --tree gone, reaped--> its last words, its end
+///   told --> forgotten
 ///
 /// As with the direct host, a zombie root is reaped only when its tree is gone: until then its pid,
 /// and with it the number of its session and group, belongs to nobody else.
@@ -27,10 +30,14 @@ struct Ward {
   std::size_t lane = 0;
   ProcessId id;
   Fd pidfd;
+  Fd errors;  ///< The read end of its stderr.
   std::string marker;
   TreeGroups groups;
   bool exited = false;
   bool reaped = false;
+  bool gone = false;           ///< Its tree too.
+  bool leaving = false;        ///< To be told when there is room for its last words.
+  std::size_t last_words = 0;  ///< Bytes that it has left in the pipe then.
   bool told = false;
   ExitStatus status;
   std::chrono::milliseconds next_retry{1};
@@ -38,7 +45,9 @@ struct Ward {
   std::chrono::steady_clock::time_point patience_end;
 };
 
-/// One thread, one loop over epoll. It is a subreaper: whatever its children start and leave
+/// One thread, one loop over epoll. It never waits for berth and keeps no bytes of anybody: stderr
+/// is read when a lane has room for it, a packet full each turn; while it has none, who writes
+/// waits. It is a subreaper: whatever its children start and leave
 /// behind becomes its child, in whatever session. When the control socket closes or berth has
 /// ended, for whatever reason, it ends everything and returns.
 class Keeper {
@@ -55,19 +64,23 @@ class Keeper {
   using Clock = std::chrono::steady_clock;
   struct Lane {
     Fd socket;
+    Fd errors;                          // an epoll set of the pipes of its wards' stderr
+    std::deque<std::uint64_t> leaving;  // wards to be told
     std::vector<std::string> outgoing;  // packets; the last one is still being filled
     std::size_t sent = 0;               // of `outgoing`
     bool waits_for_room = false;
   };
-  enum class Source : std::uint64_t { control, lane, ward, signal };
+  enum class Source : std::uint64_t { control, lane, errors, ward, signal };
 
   Result<void> begin();
+  void raise_descriptor_limit();
   Result<void> watch(int descriptor, Source source, std::uint64_t number, std::uint32_t events);
   void turn();
   int wait_time() const;
 
   void on_control();
   void on_lane(std::size_t index);
+  void on_errors(std::size_t index);
   void on_signal();
   void take_requests(std::size_t index);
   void perform(std::size_t lane, Start& request);
@@ -79,7 +92,10 @@ class Keeper {
   void end_tree(Ward& ward);
   void tree_is_gone(Ward& ward);
   void tree_still_lives(Ward& ward);
+  void leave(Ward& ward);
+  void tell_ends(std::size_t index);
   void tell(Ward& ward);
+  void forget(std::uint64_t number);
   bool reap(Ward& ward);
   void sweep();
   void retry_due();
@@ -87,8 +103,9 @@ class Keeper {
   void give_memory_back();
   void end_everything();
 
+  std::size_t pass_on_stderr(Ward& ward, std::size_t most);
   void report(std::size_t lane, const Report& report);
-  void want(std::size_t lane, std::uint32_t events);
+  void set_room(std::size_t lane, bool room);
   void flush(std::size_t lane);
   void close_lane(std::size_t index);
   Ward* find(std::uint64_t number);

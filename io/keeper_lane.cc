@@ -16,6 +16,7 @@ namespace {
 /// A keeper that says nothing for so long is stopped or stuck.
 constexpr int kAnswerMaxMs = 10'000;
 constexpr int kPacketsPerTurn = 32;
+constexpr std::size_t kBytesPerTurn = std::size_t{256} * 1024;  // most of it is stderr
 constexpr std::size_t kStartOverhead = 64;  // what a Start adds to its spec, and more
 
 bool wait_for(int descriptor, short events) {
@@ -78,9 +79,9 @@ Result<void> LaneEnd::open(Fd socket, const std::string& instance) {
 }
 
 Result<std::unique_ptr<Process>> LaneEnd::spawn(std::uint64_t number, const LaunchSpec& spec,
-                                                ExitListener& listener) {
+                                                ProcessListener& listener) {
   ChildStdio stdio(reactor_);
-  Result<void> opened = stdio.open(spec.stdio);
+  Result<void> opened = stdio.open();
   if (!opened.has_value()) return fail(std::move(opened.error()));
   const std::string bytes = encode_spec(spec);
   if (bytes.size() > kSpecMax) {
@@ -223,11 +224,13 @@ void LaneEnd::on_turn() {
 }
 
 void LaneEnd::receive() {
-  for (int i = 0; i < kPacketsPerTurn && !lost_; ++i) {
+  std::size_t taken = 0;
+  for (int i = 0; i < kPacketsPerTurn && taken < kBytesPerTurn && !lost_; ++i) {
     const int error = packet_.receive(socket_);
     if (error == EAGAIN) return;
     if (error != 0) return lose(error == EPIPE ? "the keeper has ended" : "it sends nonsense");
     std::string_view rest = packet_.bytes();
+    taken += rest.size();
     while (!rest.empty()) {
       Result<Report> report = decode_report(rest);
       if (!report.has_value()) return lose(report.error().message);
@@ -240,11 +243,18 @@ void LaneEnd::dispatch() {
   while (!incoming_.empty() && !closing_) {
     const Report report = std::move(incoming_.front());
     incoming_.pop_front();
+    if (const Stderr* const said = std::get_if<Stderr>(&report)) tell_stderr(*said);
     if (const Ended* const ended = std::get_if<Ended>(&report)) tell_end(*ended);
     if (const Note* const note = std::get_if<Note>(&report)) {
       owner_.log().write(LogLevel::warning, "process", note->text);
     }
   }
+}
+
+void LaneEnd::tell_stderr(const Stderr& said) {
+  const auto at = children_.find(said.number);
+  if (at == children_.end() || at->second.listener == nullptr) return;
+  at->second.listener->on_stderr(said.bytes);
 }
 
 void LaneEnd::tell_end(const Ended& ended) {

@@ -56,7 +56,7 @@ class LaneEnd {
 
   /// Asks for a start and waits for the answer (as the direct host waits for exec).
   Result<std::unique_ptr<Process>> spawn(std::uint64_t number, const LaunchSpec& spec,
-                                         ExitListener& listener);
+                                         ProcessListener& listener);
   void kill(std::uint64_t number);
   void signal(std::uint64_t number, int signal);
   /// The holder of the process is gone: nobody wants to know.
@@ -71,7 +71,7 @@ class LaneEnd {
 
  private:
   struct Child {
-    ExitListener* listener = nullptr;  // null: abandoned
+    ProcessListener* listener = nullptr;  // null: abandoned
     KeptProcess* process = nullptr;
     std::uint64_t run = 0;  // of the keeper that has started it
   };
@@ -91,6 +91,7 @@ class LaneEnd {
   void later();
   void receive();
   void dispatch();
+  void tell_stderr(const Stderr& said);
   void tell_end(const Ended& ended);
   Result<Started> wait_for_answer(std::uint64_t number);
   Result<void> send(const Start& request, const std::string& spec, const ChildStdio& stdio);

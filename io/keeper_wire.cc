@@ -161,6 +161,10 @@ bool fields(Visitor& visit, auto& m, const Started*) {
   return visit.field(m.number) && visit.field(m.pid) && visit.field(m.start_time) && m.pid > 0;
 }
 template <typename Visitor>
+bool fields(Visitor& visit, auto& m, const Stderr*) {
+  return visit.field(m.number) && visit.field(m.bytes) && m.bytes.size() <= kStderrMax;
+}
+template <typename Visitor>
 bool fields(Visitor& visit, auto& m, const Ended*) {
   auto& status = m.status;
   return visit.field(m.number) && visit.choice(status.kind, ExitStatus::Kind::killed) &&
@@ -182,11 +186,11 @@ template <typename Visitor>
 bool fields(Visitor& visit, auto& m, const LaunchSpec*) {
   return visit.field(m.command) && visit.field(m.arguments) && visit.field(m.environment) &&
          visit.field(m.working_directory) && visit.field(m.tag) &&
-         visit.choice(m.stdio, StdioMode::two_handles) && visit.field(m.limits.address_space) &&
-         visit.field(m.limits.open_files) && visit.field(m.limits.user_processes) &&
-         visit.field(m.limits.cpu_seconds) && visit.field(m.limits.tree_memory) &&
-         visit.field(m.limits.tree_processes) && visit.field(m.limits.tree_cpu_percent) &&
-         visit.field(m.limits.count_memory) && confinement(visit, m.confinement);
+         visit.field(m.limits.address_space) && visit.field(m.limits.open_files) &&
+         visit.field(m.limits.user_processes) && visit.field(m.limits.cpu_seconds) &&
+         visit.field(m.limits.tree_memory) && visit.field(m.limits.tree_processes) &&
+         visit.field(m.limits.tree_cpu_percent) && visit.field(m.limits.count_memory) &&
+         confinement(visit, m.confinement);
 }
 
 template <typename Message>

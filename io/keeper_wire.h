@@ -20,13 +20,16 @@
 /// Descriptors travel with the packet whose messages want them, in the order of the messages.
 namespace berth::inline v0::io::keeper {
 
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 /// Bytes of a packet; well below the 200 KiB that a socket takes at once by default.
 inline constexpr std::size_t kPacketMax = std::size_t{64} * 1024;
 /// Bytes of a spec. The kernel's own bound for arguments and environment is 6 MiB at most.
 inline constexpr std::size_t kSpecMax = std::size_t{8} * 1024 * 1024;
 /// Descriptors of a packet: those of the largest Start.
-inline constexpr std::size_t kDescriptorsMax = 4;
+inline constexpr std::size_t kDescriptorsMax = 3;
+
+/// Bytes of stderr in a report, so that four of them fit into a packet.
+inline constexpr std::size_t kStderrMax = kPacketMax / 4 - 64;
 
 // --- berth to keeper ---
 
@@ -43,8 +46,8 @@ struct Hello {
 /// On the control socket, with one descriptor: another socket, for the requests of one shard.
 struct NewLane {};
 
-/// With three descriptors (the child's stdin, stdout, stderr), and before them, if `in_memory`, one
-/// of a sealed memory file that holds the spec, `spec` being empty then.
+/// With two descriptors (the child's stdin and stdout), and before them, if `in_memory`, one of a
+/// sealed memory file that holds the spec, `spec` being empty then.
 struct Start {
   std::uint64_t number = 0;  ///< Berth's name for the child, never used before.
   bool in_memory = false;
@@ -85,7 +88,13 @@ struct Started {
   std::uint64_t start_time = 0;
 };
 
-/// The child has ended and its tree is gone.
+/// What the child has written to its stderr, in pieces of at most kStderrMax.
+struct Stderr {
+  std::uint64_t number = 0;
+  std::string bytes;
+};
+
+/// The child has ended and its tree is gone; its last words were passed on before.
 struct Ended {
   std::uint64_t number = 0;
   ExitStatus status;
@@ -96,7 +105,7 @@ struct Note {
   std::string text;
 };
 
-using Report = std::variant<Ready, Failed, Started, Ended, Note>;
+using Report = std::variant<Ready, Failed, Started, Stderr, Ended, Note>;
 
 void encode(const Request& request, std::string& packet);
 void encode(const Report& report, std::string& packet);

@@ -51,7 +51,7 @@ class DirectHost final : public ProcessHost, public DirectParent {
   Result<void> init();
 
   Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
-                                         ExitListener& listener) override;
+                                         ProcessListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
   std::string describe() const override { return plan_.description; }
   LandlockSupport landlock() const override { return probe_landlock(); }
@@ -117,7 +117,7 @@ DirectHost::~DirectHost() {
 }
 
 Result<std::unique_ptr<Process>> DirectHost::spawn(Reactor& reactor, const LaunchSpec& spec,
-                                                   ExitListener& listener) {
+                                                   ProcessListener& listener) {
   Result<void> tag = check_tag(spec.tag);
   if (!tag.has_value()) return fail(std::move(tag.error()));
   std::uint64_t number = 0;
@@ -129,15 +129,17 @@ Result<std::unique_ptr<Process>> DirectHost::spawn(Reactor& reactor, const Launc
   extras.descriptors_soft = options_.child_descriptors_soft;
   extras.marker = make_marker(spec.tag, instance_, number);
   ChildStdio stdio(reactor);
-  Result<void> opened = stdio.open(spec.stdio);
+  Result<void> opened = stdio.open();
   if (!opened.has_value()) return fail(std::move(opened.error()));
-  extras.stdio = stdio.theirs();
+  Result<PipeEnds> errors = make_child_pipe();
+  if (!errors.has_value()) return fail(std::move(errors.error()));
+  extras.stdio = {stdio.theirs()[0], stdio.theirs()[1], errors->write.get()};
   Result<StartedChild> started = start_child(launcher_, plan_, spec, extras);
   if (!started.has_value()) return fail(std::move(started.error()));
 
   auto process = std::make_unique<DirectProcess>();
   auto child = std::make_unique<DirectChild>(*this, reactor, number, extras.marker);
-  Result<void> adopted = child->adopt(*started, listener, *process);
+  Result<void> adopted = child->adopt(*started, std::move(errors->read), listener, *process);
   if (!adopted.has_value()) {
     end_at_once(started->launched);
     return fail(std::move(adopted.error()));

@@ -34,7 +34,8 @@ struct DirectOptions {
 /// parents are gone and that has wiped its environment; where they do work, what an agent moved to
 /// another group as root.
 ///
-/// Costs per child: 3 pipes and 1 pidfd, 4 descriptors on our side. Children die with the thread
+/// Costs per child: 3 pipes (we read its stderr for the listener) and 1 pidfd, 4 descriptors on our
+/// side. Children die with the thread
 /// that started them, so spawn() belongs on the threads of reactors. `log` and the reactors outlive
 /// the host. Destroy it on the reactor's thread, outside of run(): children that are left are
 /// killed, and the reactor is turned until they are reaped.

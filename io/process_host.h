@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -63,15 +64,6 @@ struct ProcessLimits {
   bool operator==(const ProcessLimits&) const = default;
 };
 
-enum class StdioMode : std::uint8_t {
-  pipes,  ///< Three pipes, three handles.
-  /// Two handles: stdin and stderr of the child are the ends of one socket (stdin_handle and
-  /// stderr_handle are the same, to be closed once; Reactor::shutdown_write ends its stdin), stdout
-  /// stays a pipe, because lines through a socket cost twice the CPU. The child cannot open
-  /// /dev/stdin or /dev/stderr by name then.
-  two_handles,
-};
-
 struct LaunchSpec {
   std::string command;  ///< Absolute path, or a name looked up in PATH of `environment`.
   std::vector<std::string> arguments;                            ///< Without argv[0].
@@ -80,18 +72,22 @@ struct LaunchSpec {
   /// Marks the whole tree, so that it can be found again after a crash of its starter:
   /// [a-z0-9-]{1,64}.
   std::string tag;
-  StdioMode stdio = StdioMode::pipes;
   ProcessLimits limits;
   Confinement confinement;
 };
 
-/// Told, once, on the reactor's thread, when a process has ended and its tree is gone.
-class ExitListener {
+/// What a process says on stderr and how it ends. Called on the reactor's thread.
+class ProcessListener {
  public:
+  /// The next bytes of its stderr, valid during the call. The host reads all of them, so nobody has
+  /// to: a process waits for us only while the reactor is not turned.
+  virtual void on_stderr(std::string_view /*bytes*/) {}
+  /// Told once and last: it has ended and its tree is gone. What they wrote to stderr was told
+  /// before; if somebody out of reach holds it open, he writes to nobody from now on.
   virtual void on_exit(ExitStatus status) = 0;
 
  protected:
-  ~ExitListener() = default;
+  ~ProcessListener() = default;
 };
 
 /// A running child with its pipes. Its handles belong to the holder, who closes them (after
@@ -103,7 +99,6 @@ class Process {
   virtual ProcessId id() const = 0;
   Handle stdin_handle = kNoHandle;   ///< We write.
   Handle stdout_handle = kNoHandle;  ///< We read.
-  Handle stderr_handle = kNoHandle;  ///< We read.
 
   /// Sends SIGKILL to the process and all of its descendants, those in sessions of their own
   /// included.
@@ -120,7 +115,7 @@ class ProcessHost {
   /// missing working directory, no descriptors) is this call's error, and nothing is left behind.
   /// `listener` outlives the Process.
   virtual Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
-                                                 ExitListener& listener) = 0;
+                                                 ProcessListener& listener) = 0;
 
   /// Kills every process that carries a tag beginning with `tag_prefix` and is no child of this
   /// host: what a crashed predecessor left. Returns how many were killed.

@@ -167,7 +167,7 @@ class KeeperHost final : public ProcessHost, public keeper::LaneOwner {
   Result<void> init();
 
   Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
-                                         ExitListener& listener) override;
+                                         ProcessListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
   std::string describe() const override {
     const std::lock_guard lock(mutex_);
@@ -246,7 +246,7 @@ Result<keeper::LaneEnd*> KeeperHost::lane_of(Reactor& reactor) {
 }
 
 Result<std::unique_ptr<Process>> KeeperHost::spawn(Reactor& reactor, const LaunchSpec& spec,
-                                                   ExitListener& listener) {
+                                                   ProcessListener& listener) {
   Result<void> tag = check_tag(spec.tag);
   if (!tag.has_value()) return fail(std::move(tag.error()));
   keeper::LaneEnd* lane = nullptr;

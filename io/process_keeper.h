@@ -26,9 +26,11 @@ Result<std::string> find_keeper();
 /// helper is the subreaper of all of them and kills their trees when its socket to us closes,
 /// kill -9 of us included; see io/keeper.h. Starts cost the same however large this program is.
 ///
-/// Costs per child: 3 descriptors on our side (its pipes), 1 in the keeper. Per reactor that
-/// spawns: one socket. The keeper has the user, limits, umask and namespaces that this program had
-/// when it made the host.
+/// Costs per child: 2 descriptors on our side (stdin and stdout), 2 in the keeper, which reads its
+/// stderr and passes the bytes on: it keeps none, so a child whose words we do not take waits. Per
+/// reactor that spawns: one socket here, two descriptors there. The keeper raises its soft limit of
+/// open files to the hard one. The keeper has the user, limits, umask and namespaces that this
+/// program had when it made the host.
 ///
 /// If the keeper itself dies (somebody killed it), its children die with it, the rest of their
 /// trees is looked for and killed by us, listeners hear "killed", and the next spawn starts a new

@@ -5,6 +5,25 @@
 
 namespace berth::inline v0::io {
 
+namespace detail {
+
+void SimWatch::on_read(std::span<char> bytes) {
+  if (listener != nullptr) listener->on_stderr({bytes.data(), bytes.size()});
+}
+
+void SimWatch::on_read_end(int) {
+  const std::shared_ptr<SimWatch> last = std::move(self);
+  reactor->close(std::exchange(handle, kNoHandle));
+  tell_if_over();
+}
+
+void SimWatch::tell_if_over() {
+  if (!status.has_value() || started() || listener == nullptr) return;
+  std::exchange(listener, nullptr)->on_exit(*status);
+}
+
+}  // namespace detail
+
 using detail::SimWatch;
 
 namespace {
@@ -25,7 +44,8 @@ void send_exit(SimMachine& machine, int pid, const std::shared_ptr<SimWatch>& wa
     machine.forget_child(pid);
     if (watch->listener == nullptr) return;
     watch->reactor->inject([watch, status] {
-      if (watch->listener != nullptr) std::exchange(watch->listener, nullptr)->on_exit(status);
+      watch->status = status;
+      watch->tell_if_over();
     });
   });
 }
@@ -37,6 +57,7 @@ class SimChild final : public Process {
       : machine_(machine), id_(id), watch_(std::move(watch)) {}
   ~SimChild() override {
     watch_->listener = nullptr;
+    if (watch_->started()) watch_->reactor->cancel(*watch_);
     kill_tree();
   }
 
@@ -165,7 +186,7 @@ void SimProcess::end(ExitStatus status) {
 }
 
 Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const LaunchSpec& spec,
-                                                       ExitListener& listener) {
+                                                       ProcessListener& listener) {
   if (frozen_) return fail(errno_error(ECANCELED, "spawn " + spec.command));
   const SimProgram* program = machine_.find_program(spec.command);
   if (program == nullptr) return fail(errno_error(ENOENT, "exec " + spec.command));
@@ -176,7 +197,7 @@ Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const L
 
   auto process = std::make_unique<SimProcess>(machine_, id_, spec);
   SimReactor& ours = static_cast<SimReactor&>(reactor);
-  auto watch = std::make_shared<SimWatch>(SimWatch{&ours, &listener, false});
+  auto watch = std::make_shared<SimWatch>(ours, listener);
   auto child = std::make_unique<SimChild>(machine_, process->id(), watch);
   SimEndpointPair in = make_sim_pipe(machine_);
   SimEndpointPair out = make_sim_pipe(machine_);
@@ -185,8 +206,11 @@ Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const L
   child->stdin_handle = ours.own(std::move(in.second));
   child->stdout_handle = ours.own(std::move(out.first));
   process->stdout_handle = process->reactor().own(std::move(out.second));
-  child->stderr_handle = ours.own(std::move(errors.first));
+  watch->handle = ours.own(std::move(errors.first));
   process->stderr_handle = process->reactor().own(std::move(errors.second));
+
+  watch->self = watch;
+  ours.start(*watch);
 
   std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
   watches_[process->id().pid] = watch;

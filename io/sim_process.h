@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -103,12 +104,20 @@ class SimProcess {
 
 namespace detail {
 
-/// Shared by a host, its Process and the exit notice on its way: whether anybody still wants to
-/// know.
-struct SimWatch {
-  SimReactor* reactor = nullptr;
-  ExitListener* listener = nullptr;  ///< Null once told, or when the Process was dropped.
+/// Shared by a host, its Process, the exit notice on its way and the read of its stderr: whether
+/// anybody still wants to know.
+struct SimWatch final : ReadOp {
+  SimWatch(SimReactor& on, ProcessListener& told) : reactor(&on), listener(&told) {}
+  void on_read(std::span<char> bytes) override;
+  void on_read_end(int error) override;
+  /// Tells the end behind the last bytes of stderr.
+  void tell_if_over();
+
+  SimReactor* reactor;
+  ProcessListener* listener;  ///< Null once told, or when the Process was dropped.
   bool host_frozen = false;
+  std::optional<ExitStatus> status;  ///< Once the notice has come.
+  std::shared_ptr<SimWatch> self;    ///< While stderr is read.
 };
 
 }  // namespace detail
@@ -125,7 +134,7 @@ class SimProcessHost final : public ProcessHost {
   void freeze();
 
   Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
-                                         ExitListener& listener) override;
+                                         ProcessListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
   std::string describe() const override { return "simulated processes"; }
   LandlockSupport landlock() const override { return {0, "simulated processes"}; }

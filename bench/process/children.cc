@@ -58,7 +58,6 @@ void Ended::on_exit(io::ExitStatus status) {
 void close_pipes(io::Reactor& reactor, const io::Process& process) {
   reactor.close(process.stdin_handle);
   reactor.close(process.stdout_handle);
-  reactor.close(process.stderr_handle);
 }
 
 Held::Held(io::Reactor& reactor, io::ProcessHost& host, std::size_t count)

@@ -32,7 +32,7 @@ class BareChild {
 io::LaunchSpec tiny_child(bool stays);
 
 /// Counts children that ended as they should; stops the reactor at each.
-class Ended final : public io::ExitListener {
+class Ended final : public io::ProcessListener {
  public:
   explicit Ended(io::Reactor& reactor) : reactor_(reactor) {}
   void on_exit(io::ExitStatus status) override;

@@ -6,7 +6,7 @@
 //
 // The ways take turns within each round, so that other load on the machine meets all of them alike;
 // a figure is the median of the rounds. "held" is how many other children of this program (by a
-// keeper, three pipes each) live meanwhile. Started, held and reaped is one tiny static program.
+// keeper) live meanwhile. Started, held and reaped is one tiny static program.
 // "one by one" waits for the end of each before the next start, as the loop that it is compared
 // with does; "4 at once" lets up to four live.
 #include "children.h"

@@ -126,7 +126,7 @@ Task<void> write_then_read(io::Reactor* reactor) {
 }
 
 // [process]
-class Ended final : public io::ExitListener {
+class Ended final : public io::ProcessListener {
  public:
   explicit Ended(berth::Executor& executor) : event(executor) {}
   void on_exit(io::ExitStatus exit) override {
@@ -147,7 +147,6 @@ Task<void> ask_child(io::Platform* platform) {
   Result<std::unique_ptr<io::Process>> child =
       platform->processes().spawn(platform->reactor(), spec, ended);
   if (!child.has_value()) co_return;
-  platform->reactor().close((*child)->stderr_handle);
   const auto pipes =
       io::make_duplex_stream(platform->reactor(), (*child)->stdout_handle, (*child)->stdin_handle);
   const Result<void> written = co_await pipes->write("ahoy\n");

@@ -32,12 +32,10 @@ Result<void> LineProcess::start(const io::LaunchSpec& spec, std::shared_ptr<void
   held_ = std::move(held);
   id_ = process_->id();
   stdout_.handle = process_->stdout_handle;
-  stderr_.handle = process_->stderr_handle;
   stdin_.handle = process_->stdin_handle;
   closed_.reset();
-  stdout_ended_ = stderr_ended_ = exited_ = false;
+  stdout_ended_ = exited_ = false;
   reactor_.start(stdout_);
-  reactor_.start(stderr_);
   return {};
 }
 
@@ -104,17 +102,10 @@ void LineProcess::Stdout::on_read_end(int) {
   owner_.check_closed();
 }
 
-void LineProcess::Stderr::on_read(std::span<char> bytes) {
-  std::string& tail = owner_.stderr_tail_;
-  const std::size_t max = owner_.limits_.stderr_tail_max;
-  tail.append(bytes.data(), bytes.size());
-  if (tail.size() > 2 * max) tail.erase(0, tail.size() - max);
-}
-
-void LineProcess::Stderr::on_read_end(int) {
-  owner_.reactor_.close(std::exchange(handle, io::kNoHandle));
-  owner_.stderr_ended_ = true;
-  owner_.check_closed();
+void LineProcess::on_stderr(std::string_view bytes) {
+  const std::size_t max = limits_.stderr_tail_max;
+  stderr_tail_.append(bytes);
+  if (stderr_tail_.size() > 2 * max) stderr_tail_.erase(0, stderr_tail_.size() - max);
 }
 
 std::string LineProcess::stderr_tail() const {
@@ -161,7 +152,6 @@ void LineProcess::on_grace_over() {
   // The tree is gone, yet somebody out of reach holds the pipe open without writing: nothing more
   // will come.
   if (stdout_.started()) reactor_.cancel(stdout_);
-  if (stderr_.started()) reactor_.cancel(stderr_);
 }
 
 void LineProcess::on_exit(io::ExitStatus status) {
@@ -181,7 +171,7 @@ void LineProcess::on_exit(io::ExitStatus status) {
 }
 
 void LineProcess::check_closed() {
-  if (!exited_ || !stdout_ended_ || !stderr_ended_ || stdin_.started() || closed_.is_set()) return;
+  if (!exited_ || !stdout_ended_ || stdin_.started() || closed_.is_set()) return;
   reactor_.disarm(grace_);
   close_stdin();
   peer_.on_gone();

@@ -39,7 +39,7 @@ struct LineProcessLimits {
 };
 
 /// One process from spawn to its end. Destroy it only after closed(). Single-threaded.
-class LineProcess final : private io::ExitListener, private LineSink {
+class LineProcess final : private io::ProcessListener, private LineSink {
  public:
   /// `peer` and `platform` outlive it.
   LineProcess(io::Platform& platform, LinePeer& peer, LineProcessLimits limits);
@@ -84,15 +84,6 @@ class LineProcess final : private io::ExitListener, private LineSink {
    private:
     LineProcess& owner_;
   };
-  class Stderr final : public io::ReadOp {
-   public:
-    explicit Stderr(LineProcess& owner) : owner_(owner) {}
-    void on_read(std::span<char> bytes) override;
-    void on_read_end(int error) override;
-
-   private:
-    LineProcess& owner_;
-  };
   class Stdin final : public io::WriteOp {
    public:
     explicit Stdin(LineProcess& owner) : owner_(owner) {}
@@ -102,6 +93,7 @@ class LineProcess final : private io::ExitListener, private LineSink {
     LineProcess& owner_;
   };
 
+  void on_stderr(std::string_view bytes) override;
   void on_exit(io::ExitStatus status) override;
   void on_line(Line& line) override { peer_.on_line(line); }
   void on_overlong(std::uint64_t total_bytes, std::string_view head) override {
@@ -122,7 +114,6 @@ class LineProcess final : private io::ExitListener, private LineSink {
   io::ExitStatus status_;
   LineFramer framer_;
   Stdout stdout_{*this};
-  Stderr stderr_{*this};
   Stdin stdin_{*this};
   io::MemberTimer<&LineProcess::on_grace_over> grace_{
       *this};  // after end(): kill; after the exit: stop waiting for end of stream
@@ -134,7 +125,6 @@ class LineProcess final : private io::ExitListener, private LineSink {
   std::uint64_t bytes_taken_ = 0;
   bool stdin_closing_ = false;
   bool stdout_ended_ = true;
-  bool stderr_ended_ = true;
   bool exited_ = true;
   bool ending_ = false;
   bool read_since_exit_ = false;

@@ -18,7 +18,7 @@ constexpr std::size_t kErrorMax = 64 * 1024;
 
 /// One run of git. It lives in the frame of the lane's thread; between post_remote() and the last
 /// thing that it does on the reactor, only the reactor touches it, the guarded part excepted.
-class GitCommandProcess::Running final : public ListNode, private io::ExitListener {
+class GitCommandProcess::Running final : public ListNode, private io::ProcessListener {
  public:
   Running(GitCommandProcess& owner, const git::GitRun& run)
       : owner_(owner),
@@ -27,8 +27,7 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
         start_(*this),
         kill_(*this),
         leave_(*this),
-        stdout_(*this, output_.output),
-        stderr_(*this, output_.error),
+        stdout_(*this),
         stdin_(*this) {}
 
   /// On the lane's thread.
@@ -77,14 +76,13 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
     Running& owner;
   };
   struct Out final : io::ReadOp {
-    Out(Running& owner, std::string& text) : owner(owner), text(text) {}
-    void on_read(std::span<char> bytes) override { owner.on_read(text, bytes); }
+    explicit Out(Running& owner) : owner(owner) {}
+    void on_read(std::span<char> bytes) override { owner.on_read(bytes); }
     void on_read_end(int) override {
       owner.reactor_.close(std::exchange(handle, io::kNoHandle));
       owner.check_finished();
     }
     Running& owner;
-    std::string& text;
   };
   struct In final : io::WriteOp {
     explicit In(Running& owner) : owner(owner) {}
@@ -120,10 +118,8 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
     }
     process_ = std::move(*spawned);
     stdout_.handle = process_->stdout_handle;
-    stderr_.handle = process_->stderr_handle;
     stdin_.handle = process_->stdin_handle;
     reactor_.start(stdout_);
-    reactor_.start(stderr_);
     if (run_.input.empty()) {
       reactor_.close(std::exchange(stdin_.handle, io::kNoHandle));
       return;
@@ -133,13 +129,15 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
     reactor_.start(stdin_);
   }
 
-  void on_read(std::string& text, std::span<char> bytes) {
-    const bool is_output = &text == &output_.output;
-    if (!is_output && text.size() >= kErrorMax) return;
-    if (is_output && text.size() + bytes.size() > run_.output_max) {
+  void on_read(std::span<char> bytes) {
+    if (output_.output.size() + bytes.size() > run_.output_max) {
       return kill(ErrorKind::overloaded, "git_output_too_large", "git: printed too much");
     }
-    text.append(bytes.data(), bytes.size());
+    output_.output.append(bytes.data(), bytes.size());
+  }
+
+  void on_stderr(std::string_view bytes) override {
+    if (output_.error.size() < kErrorMax) output_.error.append(bytes);
   }
 
   void on_exit(io::ExitStatus status) override {
@@ -164,13 +162,11 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
     if (process_ && !exited_) process_->kill_tree();
     // Whatever holds the pipes open beyond the tree is not waited for.
     if (stdout_.started()) reactor_.cancel(stdout_);
-    if (stderr_.started()) reactor_.cancel(stderr_);
     if (stdin_.started()) reactor_.cancel(stdin_);
   }
 
   void check_finished() {
-    if (!exited_ || stdout_.handle != io::kNoHandle || stderr_.handle != io::kNoHandle ||
-        stdin_.handle != io::kNoHandle) {
+    if (!exited_ || stdout_.handle != io::kNoHandle || stdin_.handle != io::kNoHandle) {
       return;
     }
     finish();
@@ -204,7 +200,6 @@ class GitCommandProcess::Running final : public ListNode, private io::ExitListen
   Kill kill_;
   Leave leave_;
   Out stdout_;
-  Out stderr_;
   In stdin_;
   iovec input_{};
   bool exited_ = false;

@@ -8,11 +8,13 @@
 #include <berth/io/process_host.h>
 #include <berth/io/process_tree.h>
 
+#include <gtest/gtest.h>
 #include <sys/uio.h>
 
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,7 +57,7 @@ class Collector final : public ReadOp {
 };
 
 /// Spawns, collects stdout and stderr, notes the exit; leaves nothing behind when it goes.
-class Child final : public ExitListener {
+class Child final : public ProcessListener {
  public:
   Child(Loop& loop, ProcessHost& host, const LaunchSpec& spec) : loop_(loop) {
     Result<std::unique_ptr<Process>> spawned = host.spawn(loop.reactor(), spec, *this);
@@ -65,22 +67,23 @@ class Child final : public ExitListener {
     }
     process = std::move(*spawned);
     id = process->id();
-    handles_ = {process->stdin_handle, process->stdout_handle, process->stderr_handle};
+    stdin_ = process->stdin_handle;
     out.handle = process->stdout_handle;
-    err.handle = process->stderr_handle;
     loop.reactor().start(out);
-    loop.reactor().start(err);
   }
   ~Child() {
     process.reset();
-    for (Collector* collector : {&out, &err}) {
-      if (collector->handle != kNoHandle && !collector->ended) loop_.reactor().cancel(*collector);
-    }
-    BERTH_ASSERT(loop_.run_until([this] { return !out.started() && !err.started(); }));
+    if (out.started()) loop_.reactor().cancel(out);
+    BERTH_ASSERT(loop_.run_until([this] { return !out.started(); }));
     close_stdin();
-    for (std::size_t i = 1; i < handles_.size(); ++i) loop_.reactor().close(handles_[i]);
+    if (out.handle != kNoHandle) loop_.reactor().close(out.handle);
   }
 
+  void on_stderr(std::string_view bytes) override {
+    EXPECT_FALSE(status.has_value()) << "the end is the last word";
+    err += bytes;
+    if (at_stderr) at_stderr();
+  }
   void on_exit(ExitStatus ended) override {
     status = ended;
     if (at_exit) at_exit();
@@ -92,20 +95,17 @@ class Child final : public ExitListener {
       bool done = false;
     } write;
     iovec part = {text.data(), text.size()};
-    write.handle = handles_[0];
+    write.handle = stdin_;
     write.parts = {&part, 1};
     loop_.reactor().start(write);
     BERTH_ASSERT(loop_.run_until([&write] { return write.done; }));
   }
   void close_stdin() {
-    if (handles_.empty() || handles_[0] == kNoHandle) return;
-    const Handle handle = std::exchange(handles_[0], kNoHandle);
-    if (handle == handles_[2]) return loop_.reactor().shutdown_write(handle);
-    loop_.reactor().close(handle);
+    if (stdin_ != kNoHandle) loop_.reactor().close(std::exchange(stdin_, kNoHandle));
   }
   /// All output has been read and the exit was told.
   bool finish() {
-    return loop_.run_until([this] { return status.has_value() && out.ended && err.ended; });
+    return loop_.run_until([this] { return status.has_value() && out.ended; });
   }
   bool wait_for_output(const std::string& text) {
     return loop_.run_until([this, &text] { return out.text.find(text) != std::string::npos; });
@@ -115,13 +115,14 @@ class Child final : public ExitListener {
   ProcessId id;
   Error error;
   Collector out;
-  Collector err;
+  std::string err;
   std::optional<ExitStatus> status;
+  std::function<void()> at_stderr;
   std::function<void()> at_exit;
 
  private:
   Loop& loop_;
-  std::vector<Handle> handles_;
+  Handle stdin_ = kNoHandle;
 };
 
 }  // namespace berth::inline v0::io

@@ -70,7 +70,7 @@ class ConfinedProcesses : public testing::TestWithParam<bool> {
     Child child(loop, *host, spec);
     EXPECT_NE(child.process, nullptr) << child.error.message;
     if (child.process == nullptr || !child.finish()) return -1;
-    said = child.out.text + child.err.text;
+    said = child.out.text + child.err;
     const bool exited = child.status->kind == ExitStatus::Kind::exited;
     return exited ? child.status->value : 1000 + child.status->value;
   }
@@ -250,7 +250,7 @@ TEST_P(SandboxedProcesses, TellWhatWasUsedInside) {
 TEST_P(SandboxedProcesses, HearSignalsThatAreForThem) {
   Child child(loop, *host,
               sandboxed("trap 'echo got it; exit 5' TERM; echo ready; sleep 1000 & wait"));
-  ASSERT_TRUE(child.wait_for_output("ready")) << child.err.text;
+  ASSERT_TRUE(child.wait_for_output("ready")) << child.err;
   child.process->signal(SIGTERM);
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.out.text, "ready\ngot it\n");
@@ -259,7 +259,7 @@ TEST_P(SandboxedProcesses, HearSignalsThatAreForThem) {
 
 TEST_P(SandboxedProcesses, AreKilledAsAWhole) {
   Child child(loop, *host, sandboxed("setsid sleep 1000 & echo ready; sleep 1000"));
-  ASSERT_TRUE(child.wait_for_output("ready")) << child.err.text;
+  ASSERT_TRUE(child.wait_for_output("ready")) << child.err;
   child.process->kill_tree();
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.status->kind, ExitStatus::Kind::killed);

@@ -12,7 +12,7 @@
 
 namespace {
 
-class Ignore final : public berth::io::ExitListener {
+class Ignore final : public berth::io::ProcessListener {
  public:
   void on_exit(berth::io::ExitStatus) override {}
 };

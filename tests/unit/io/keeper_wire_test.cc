@@ -61,7 +61,7 @@ TEST(KeeperWire, ASpecKeepsAllOfItsFields) {
   EXPECT_EQ(read->tag, spec.tag);
 }
 
-TEST(KeeperWire, ReportsKeepStatusUsageAndErrors) {
+TEST(KeeperWire, ReportsKeepStatusUsageErrorsAndWords) {
   Ended ended;
   ended.number = 5;
   ended.status = {ExitStatus::Kind::exited, 3, {}};
@@ -72,11 +72,13 @@ TEST(KeeperWire, ReportsKeepStatusUsageAndErrors) {
   encode(Report(ended), packet);
   encode(Report(to_message(6, error)), packet);
   encode(Report(Started{7, 1234, 99}), packet);
+  encode(Report(Stderr{8, std::string("a\0\n\xff", 4)}), packet);
 
   std::string_view rest = packet;
   const Ended first = std::get<Ended>(*decode_report(rest));
   const Error second = to_error(std::get<Failed>(*decode_report(rest)));
   const Started third = std::get<Started>(*decode_report(rest));
+  const Stderr fourth = std::get<Stderr>(*decode_report(rest));
   EXPECT_TRUE(rest.empty());
   EXPECT_EQ(first.status.kind, ExitStatus::Kind::exited);
   EXPECT_EQ(first.status.value, 3);
@@ -86,6 +88,8 @@ TEST(KeeperWire, ReportsKeepStatusUsageAndErrors) {
   EXPECT_EQ(second.message, error.message);
   EXPECT_EQ(second.errno_value, ENOENT);
   EXPECT_EQ(third.pid, 1234);
+  EXPECT_EQ(fourth.number, 8U);
+  EXPECT_EQ(fourth.bytes, std::string("a\0\n\xff", 4));
 }
 
 TEST(KeeperWire, AMessageThatWasCutOffIsAnErrorAtEveryLength) {
@@ -113,6 +117,10 @@ TEST(KeeperWire, ValuesOutOfTheirRangeAreErrors) {
   encode(Report(Started{1, 0, 0}), packet);
   std::string_view rest = packet;
   EXPECT_FALSE(decode_report(rest).has_value()) << "pid 0 is nobody's";
+  packet.clear();
+  encode(Report(Stderr{1, std::string(kStderrMax + 1, 'x')}), packet);
+  rest = packet;
+  EXPECT_FALSE(decode_report(rest).has_value()) << "more than a piece";
 }
 
 TEST(KeeperWire, RandomBytesAreReadWithoutHarm) {

@@ -324,7 +324,7 @@ TEST(LinuxPlatform, RaisesItsOwnDescriptorLimitAndNotTheChildrens) {
   ::getrlimit(RLIMIT_NOFILE, &raised);
   EXPECT_EQ(raised.rlim_cur, before.rlim_max);
 
-  struct Ended final : ExitListener {
+  struct Ended final : ProcessListener {
     void on_exit(ExitStatus ended) override {
       status = ended;
       reactor->stop();
@@ -338,10 +338,8 @@ TEST(LinuxPlatform, RaisesItsOwnDescriptorLimitAndNotTheChildrens) {
   ASSERT_TRUE(process.has_value());
   (*platform)->reactor().run();
   EXPECT_EQ(describe(listener.status), "exit code 0");
-  for (const Handle handle :
-       {(*process)->stdin_handle, (*process)->stdout_handle, (*process)->stderr_handle}) {
-    listener.reactor->close(handle);
-  }
+  listener.reactor->close((*process)->stdin_handle);
+  listener.reactor->close((*process)->stdout_handle);
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
 

@@ -1,4 +1,4 @@
-// Thousands of children with three pipes each under one shard: everything comes back.
+// Thousands of children under one shard: everything comes back.
 #include "child.h"
 
 #include <berth/io/cgroup.h>
@@ -40,8 +40,8 @@ constexpr double kGrowthMax = 0.05;
 constexpr double kFragmentedMax = 0.25;
 constexpr std::size_t kLines = 10;
 constexpr std::size_t kKeptChildren = 5000 / kShare;
-/// As many as 20,000 open files allow with two each.
-constexpr std::size_t kFewHandlesChildren = 9000 / kShare;
+/// As many as 20,000 open files allow with two each, here and in the keeper.
+constexpr std::size_t kManyChildren = 9000 / kShare;
 constexpr std::size_t kDirectChildren = 1000 / kShare;
 constexpr std::size_t kWarmUp = 500 / kShare;
 constexpr double kSettleMax = 5;  // seconds
@@ -70,7 +70,7 @@ bool is_alive(int pid) {
 }
 
 /// One child's conversation.
-class Talk final : private ExitListener {
+class Talk final : private ProcessListener {
  public:
   Talk(Reactor& reactor, ProcessHost& host, const LaunchSpec& spec, std::size_t number)
       : reactor_(reactor) {
@@ -90,7 +90,6 @@ class Talk final : private ExitListener {
     if (process == nullptr) return;
     reactor_.close(process->stdin_handle);
     reactor_.close(process->stdout_handle);
-    if (process->stderr_handle != process->stdin_handle) reactor_.close(process->stderr_handle);
   }
 
   void say_all() {
@@ -128,7 +127,6 @@ struct Flood {
   const char* name;
   bool kept;
   TreeKill tree_kill;
-  StdioMode stdio;
   std::size_t children;
   double growth_max = kGrowthMax;
 };
@@ -165,7 +163,6 @@ class ProcessFlood : public testing::TestWithParam<Flood> {
     LaunchSpec spec = shell("");
     spec.command = BERTH_ECHO_CHILD;
     spec.arguments = {};
-    spec.stdio = GetParam().stdio;
     auto begin = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < count; ++i) {
       talks.push_back(std::make_unique<Talk>(loop.reactor(), *host, spec, i));
@@ -229,7 +226,7 @@ TEST_P(ProcessFlood, AllAreStartedEchoAreKilledWithTheirTreesAndEverythingIsBack
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   limit.rlim_cur = limit.rlim_max;
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-  const std::size_t each = (flood.stdio == StdioMode::pipes ? 3U : 2U) + (flood.kept ? 0U : 1U);
+  const std::size_t each = flood.kept ? 2 : 4;
   if (limit.rlim_max < flood.children * each + 100) {
     GTEST_SKIP() << "only " << limit.rlim_max << " open files are allowed here";
   }
@@ -266,12 +263,10 @@ TEST_P(ProcessFlood, AllAreStartedEchoAreKilledWithTheirTreesAndEverythingIsBack
 
 INSTANTIATE_TEST_SUITE_P(
     , ProcessFlood,
-    testing::Values(Flood{"Keeper", true, TreeKill::automatic, StdioMode::pipes, kKeptChildren},
-                    Flood{"KeeperTwoHandles", true, TreeKill::automatic, StdioMode::two_handles,
-                          kFewHandlesChildren, kFragmentedMax},
-                    Flood{"KeeperProcWalk", true, TreeKill::proc_walk, StdioMode::pipes,
-                          kDirectChildren},
-                    Flood{"Direct", false, TreeKill::automatic, StdioMode::pipes, kDirectChildren}),
+    testing::Values(Flood{"Keeper", true, TreeKill::automatic, kKeptChildren},
+                    Flood{"KeeperMany", true, TreeKill::automatic, kManyChildren, kFragmentedMax},
+                    Flood{"KeeperProcWalk", true, TreeKill::proc_walk, kDirectChildren},
+                    Flood{"Direct", false, TreeKill::automatic, kDirectChildren}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -373,8 +373,13 @@ Task<int> patient_program(SimProcess& process) {
   co_return 3;
 }
 
-struct Exit final : ExitListener {
+struct Exit final : ProcessListener {
+  void on_stderr(std::string_view bytes) override {
+    EXPECT_FALSE(status.has_value()) << "the end is the last word";
+    errors += bytes;
+  }
   void on_exit(ExitStatus ended) override { status = ended; }
+  std::string errors;
   std::optional<ExitStatus> status;
 };
 
@@ -389,14 +394,10 @@ LaunchSpec spec_of(const char* command) {
 Task<void> converse(Reactor& reactor, Process& process, std::string_view text, std::string& heard) {
   std::unique_ptr<ByteStream> in = make_stream(reactor, process.stdin_handle);
   std::unique_ptr<ByteStream> out = make_stream(reactor, process.stdout_handle);
-  std::unique_ptr<ByteStream> errors = make_stream(reactor, process.stderr_handle);
-  std::string complaints;
   Result<void> sent = co_await in->write(text);
   co_await in->close();
   co_await read_all(*out, heard);
-  co_await read_all(*errors, complaints);
   co_await out->close();
-  co_await errors->close();
 }
 
 TEST(SimProcessHost, RunsAProgramThatTalksAndExits) {
@@ -422,7 +423,32 @@ TEST(SimProcessHost, RunsAProgramThatTalksAndExits) {
 void close_pipes(Reactor& reactor, Process& process) {
   reactor.close(process.stdin_handle);
   reactor.close(process.stdout_handle);
-  reactor.close(process.stderr_handle);
+}
+
+/// More than a small pipe holds, and then the end at once.
+constexpr std::size_t kComplaint = 3000;
+Task<int> complaining_program(SimProcess& process) {
+  std::unique_ptr<ByteStream> errors = make_stream(process.reactor(), process.stderr_handle);
+  const std::string text(kComplaint, '!');
+  const Result<void> said = co_await errors->write(text);
+  co_await errors->close();
+  co_return said.has_value() ? 6 : 9;
+}
+
+TEST(SimProcessHost, TellsAllOfStderrBeforeTheEnd) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    SimMachine machine(seed);
+    machine.add_program("complain", complaining_program);
+    SimPlatform platform(machine, "server");
+    Exit exit;
+    std::unique_ptr<Process> process =
+        platform.processes().spawn(platform.reactor(), spec_of("complain"), exit).value();
+    machine.run_until([&] { return exit.status.has_value(); });
+    EXPECT_EQ(exit.status->value, 6) << seed;
+    EXPECT_EQ(exit.errors, std::string(kComplaint, '!')) << seed;
+    close_pipes(platform.reactor(), *process);
+    EXPECT_EQ(platform.reactor().open_handles(), 0U);
+  }
 }
 
 TEST(SimProcessHost, KillEndsAProgramThatWaits) {
