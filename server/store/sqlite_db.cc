@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -103,6 +104,11 @@ SqliteStatement& SqliteStatement::bind_blob(int index, std::string_view bytes) {
   return *this;
 }
 
+SqliteStatement& SqliteStatement::bind_zeros(int index, std::size_t bytes) {
+  sqlite3_bind_zeroblob64(statement_, index, bytes);
+  return *this;
+}
+
 Result<bool> SqliteStatement::step() {
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
@@ -187,6 +193,42 @@ Result<SqliteStatement> SqliteDb::prepare(std::string_view sql) {
 void SqliteDb::bound_statements(int steps_max) {
   if (steps_max == 0) return sqlite3_progress_handler(handle_, 0, nullptr, nullptr);
   sqlite3_progress_handler(handle_, steps_max, [](void*) { return 1; }, nullptr);
+}
+
+/// `step` handles a piece of the value at an offset, and answers with a code of SQLite.
+template <typename Step>
+Result<void> SqliteDb::in_pieces(const BlobPlace& place, bool write, std::size_t size, Step step) {
+  constexpr std::size_t kPiece = std::size_t{256} << 10U;
+  sqlite3_blob* blob = nullptr;
+  int code = sqlite3_blob_open(handle_, "main", place.table, place.column, place.rowid,
+                               write ? 1 : 0, &blob);
+  for (std::size_t at = 0; code == SQLITE_OK && at < size; at += kPiece) {
+    code = step(blob, std::min(kPiece, size - at), at);
+  }
+  const int closed = sqlite3_blob_close(blob);
+  if (code == SQLITE_OK) code = closed;
+  if (code != SQLITE_OK) return fail(error(code, fmt::format("a value of {}", place.table)));
+  return {};
+}
+
+Result<void> SqliteDb::write_blob(const BlobPlace& place, std::string_view bytes) {
+  return in_pieces(place, true, bytes.size(),
+                   [bytes](sqlite3_blob* blob, std::size_t size, std::size_t at) {
+                     return sqlite3_blob_write(blob, bytes.data() + at, static_cast<int>(size),
+                                               static_cast<int>(at));
+                   });
+}
+
+Result<void> SqliteDb::read_blob(const BlobPlace& place, std::span<char> out) {
+  return in_pieces(place, false, out.size(),
+                   [out](sqlite3_blob* blob, std::size_t size, std::size_t at) {
+                     return sqlite3_blob_read(blob, out.data() + at, static_cast<int>(size),
+                                              static_cast<int>(at));
+                   });
+}
+
+std::int64_t SqliteDb::last_rowid() const {
+  return sqlite3_last_insert_rowid(handle_);
 }
 
 std::int64_t SqliteDb::changes() const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,8 @@ class SqliteStatement {
   SqliteStatement& bind(int index, std::int64_t value);
   SqliteStatement& bind(int index, std::string_view text);
   SqliteStatement& bind_blob(int index, std::string_view bytes);
+  /// So many zeros, which take no memory as the last column of a row; see SqliteDb::write_blob().
+  SqliteStatement& bind_zeros(int index, std::size_t bytes);
 
   /// True with a row to read; at the end and after an error the statement is reset already.
   Result<bool> step();
@@ -44,6 +47,13 @@ class SqliteStatement {
   SqliteStatement(SqliteDb& db, sqlite3_stmt* statement) : db_(&db), statement_(statement) {}
   SqliteDb* db_ = nullptr;
   sqlite3_stmt* statement_ = nullptr;
+};
+
+/// A value of a column, named by the number of its row; the table has numbers for its rows.
+struct BlobPlace {
+  const char* table = "";
+  const char* column = "";
+  std::int64_t rowid = 0;
 };
 
 /// Resets a statement that may be left in the middle of its rows.
@@ -80,6 +90,13 @@ class SqliteDb {
   /// a check) ends with `timed_out` ("store_slow"); 0: none does.
   void bound_statements(int steps_max);
 
+  /// Puts `bytes` over the value there, which has their size. SQLite makes a whole copy of a row
+  /// that it is given at once, but none here.
+  Result<void> write_blob(const BlobPlace& place, std::string_view bytes);
+  /// Reads the whole value into `out` (of its size), without a copy of it in SQLite.
+  Result<void> read_blob(const BlobPlace& place, std::span<char> out);
+  std::int64_t last_rowid() const;
+
   /// Rows touched by the last INSERT, UPDATE or DELETE.
   std::int64_t changes() const;
   bool in_transaction() const;
@@ -94,6 +111,8 @@ class SqliteDb {
   sqlite3* handle() const { return handle_; }
 
  private:
+  template <typename Step>
+  Result<void> in_pieces(const BlobPlace& place, bool write, std::size_t size, Step step);
   explicit SqliteDb(sqlite3* handle) : handle_(handle) {}
   sqlite3* handle_;
 };

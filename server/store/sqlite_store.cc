@@ -25,6 +25,8 @@ namespace {
 constexpr std::size_t kPageBytes = std::size_t{64} << 10U;
 /// Fewer are not worth a rewrite while their session is still written.
 constexpr std::uint32_t kMergeRunsMin = 16;
+/// Frames of more bytes go in and out of their row piece by piece.
+constexpr std::size_t kLargeBytes = std::size_t{512} << 10U;
 /// Of so many sessions are small runs counted; above, counting begins anew and merges come later.
 constexpr std::size_t kCountedSessionsMax = 16 * 1024;
 
@@ -49,8 +51,38 @@ class PageReader {
 
   /// Error `internal` "log_gap" when it does not follow, or does not hold what it says.
   Result<void> take(std::uint64_t first, std::uint64_t count, std::string_view frames) {
+    Result<std::string_view> part = choose(first, count, frames);
+    if (!part) return fail(std::move(part.error()));
+    page_.frames.append(*part);
+    return {};
+  }
+
+  /// The same for memory that can become the page.
+  Result<void> take_whole(std::uint64_t first, std::uint64_t count, std::string frames) {
+    Result<std::string_view> part = choose(first, count, frames);
+    if (!part) return fail(std::move(part.error()));
+    if (!page_.frames.empty()) {
+      page_.frames.append(*part);
+    } else if (!part->empty()) {
+      const auto begin = static_cast<std::size_t>(part->data() - frames.data());
+      frames.resize(begin + part->size());
+      frames.erase(0, begin);
+      page_.frames = std::move(frames);
+    }
+    return {};
+  }
+
+  EventPage finish() {
+    page_.last_seq = page_.first_seq == 0 ? 0 : next_ - 1;
+    return std::move(page_);
+  }
+
+ private:
+  /// What of `frames` belongs into the page, counted already.
+  Result<std::string_view> choose(std::uint64_t first, std::uint64_t count,
+                                  std::string_view frames) {
     const std::uint64_t end = first + count;
-    if (end <= next_) return {};  // only when `after` is the last event
+    if (end <= next_) return std::string_view();  // only when `after` is the last event
     if (first > next_) return gap("missing");
     for (; first < next_; ++first) {
       if (!skip_frame(frames, first)) return gap("damaged");
@@ -62,22 +94,14 @@ class PageReader {
     }
     cut_ = next_ < end;
     if (!cut_ && !rest.empty()) return gap("damaged");
-    page_.frames.append(frames.substr(0, frames.size() - rest.size()));
-    return {};
+    return frames.substr(0, frames.size() - rest.size());
   }
-
-  EventPage finish() {
-    page_.last_seq = page_.first_seq == 0 ? 0 : next_ - 1;
-    return std::move(page_);
-  }
-
- private:
   /// For one frame more, of any size, beside so many bytes.
   bool has_room(std::size_t bytes) const {
     const std::size_t taken = page_.frames.size() + bytes;
     return taken < bytes_max_ || taken == 0;
   }
-  Result<void> gap(std::string_view what) const {
+  tl::unexpected<Error> gap(std::string_view what) const {
     return fail(ErrorKind::internal, "log_gap",
                 fmt::format("session {}: {} at event {}", session_, what, next_));
   }
@@ -88,6 +112,10 @@ class PageReader {
   bool cut_ = false;
   EventPage page_;
 };
+
+BlobPlace frames_at(std::int64_t rowid) {
+  return {.table = "events", .column = "frames", .rowid = rowid};
+}
 
 struct Prepare {
   SqliteStatement* statement;
@@ -212,7 +240,8 @@ Result<void> SqliteStore::prepare_reads() {
       *db_,
       {{&sql.last_session_no, "SELECT last_session_no FROM owner"},
        {&sql.read_events,
-        "SELECT first_seq, count, frames FROM events WHERE session=?1 AND first_seq >= "
+        "SELECT first_seq, count, length(frames), rowid, "
+        "CASE WHEN length(frames)<=?3 THEN frames END FROM events WHERE session=?1 AND first_seq>="
         "coalesce((SELECT max(first_seq) FROM events WHERE session=?1 AND first_seq<=?2), 0) "
         "ORDER BY first_seq"},
        {&sql.last_seq,
@@ -294,9 +323,16 @@ Result<void> SqliteStore::apply(const CommitBatch& batch) {
 
 Result<void> SqliteStore::add_run(const EventRun& run) {
   BERTH_ASSERT(run.count > 0 && run.first_seq > 0);
+  const bool large = run.frames.size() > kLargeBytes;
   sql_->add_run.bind(1, run.session).bind(2, signed_seq(run.first_seq)).bind(3, run.count);
-  Result<void> done = sql_->add_run.bind_blob(4, run.frames).run();
-  if (!done || db_->changes() == 1) return done;
+  Result<void> done = large ? sql_->add_run.bind_zeros(4, run.frames.size()).run()
+                            : sql_->add_run.bind_blob(4, run.frames).run();
+  if (!done) return done;
+  if (db_->changes() != 1) return compare_run(run);
+  return large ? db_->write_blob(frames_at(db_->last_rowid()), run.frames) : done;
+}
+
+Result<void> SqliteStore::compare_run(const EventRun& run) {
   // The batch is here already: a repeat after a lost answer. Anything else would change what was
   // shown.
   SqliteStatement& found = sql_->find_run.bind(1, run.session).bind(2, signed_seq(run.first_seq));
@@ -347,14 +383,24 @@ Result<EventPage> SqliteStore::read_events(SessionNo session, std::uint64_t afte
   if (!first) return fail(std::move(first.error()));
   after = std::max(after, *first - 1);
   SqliteStatement& rows = sql_->read_events.bind(1, session).bind(2, signed_seq(after + 1));
+  rows.bind(3, static_cast<std::int64_t>(kLargeBytes));
   ResetAtExit reset(rows);
   PageReader page(session, after, bytes_max);
   while (!page.full()) {
     Result<bool> more = rows.step();
     if (!more) return fail(std::move(more.error()));
     if (!*more) break;
-    Result<void> taken =
-        page.take(unsigned_seq(rows.integer(0)), unsigned_seq(rows.integer(1)), rows.bytes(2));
+    const std::uint64_t first_seq = unsigned_seq(rows.integer(0));
+    const std::uint64_t count = unsigned_seq(rows.integer(1));
+    const auto bytes = static_cast<std::size_t>(rows.integer(2));
+    Result<void> taken;
+    if (bytes > kLargeBytes) {
+      std::string frames(bytes, '\0');
+      taken = db_->read_blob(frames_at(rows.integer(3)), frames);
+      if (taken) taken = page.take_whole(first_seq, count, std::move(frames));
+    } else {
+      taken = page.take(first_seq, count, rows.bytes(4));
+    }
     if (!taken) return fail(std::move(taken.error()));
   }
   for (const EventRun& run : *unfolded) {

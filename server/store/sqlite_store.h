@@ -29,7 +29,8 @@ struct SqliteOptions {
                      ///< exists.
   std::string vfs;   ///< Name of a registered SQLite VFS; empty = the system's.
   Durability durability = Durability::process;
-  std::size_t cache_bytes = std::size_t{8} << 20U;
+  /// Pages in memory. One commit may have more: what does not fit goes to the WAL before its end.
+  std::size_t cache_bytes = std::size_t{2} << 20U;
 };
 
 /// How the log lies on disk and why: docs/decisions/002-event-log-layout.md.
@@ -120,6 +121,7 @@ class SqliteStore : public Store {
   Result<void> apply(const CommitBatch& batch);
   Result<void> add_runs(const std::vector<EventRun>& runs);
   Result<void> add_run(const EventRun& run);
+  Result<void> compare_run(const EventRun& run);
   Result<void> put(const Record& record);
   Result<void> erase(SessionNo session);
   void note_small_run(const EventRun& run);

@@ -445,6 +445,40 @@ TEST_P(StoreContract, ListsInteractionsAndFindsOne) {
   EXPECT_FALSE(store_->find_interaction(2, "int_1")->has_value());
 }
 
+TEST_P(StoreContract, LargeFramesAreReadAsTheyWereWritten) {
+  constexpr std::size_t kSizes[] = {500'000, 524'288, 600'000, 3'000'000};
+  std::string all;
+  std::uint64_t seq = 1;
+  for (const std::size_t size : kSizes) {
+    for (const std::uint32_t count : {1U, 3U}) {
+      CommitBatch batch;
+      add_events(batch, 1, seq, count, size);
+      commit(batch);
+      commit(batch);  // after a lost answer
+      all += frames_of(1, seq, count, size);
+      seq += count;
+    }
+    commit_events(1, seq, 1);
+    all += frames_of(1, seq++, 1);
+  }
+  EXPECT_TRUE(read(1, 0, SIZE_MAX).frames == all);
+  // Page by page, and from the middle of a large run.
+  std::string paged;
+  for (std::uint64_t after = 0; after + 1 < seq;) {
+    const EventPage page = read(1, after, 700'000);
+    ASSERT_EQ(page.first_seq, after + 1);
+    ASSERT_GE(page.last_seq, page.first_seq);
+    paged += page.frames;
+    after = page.last_seq;
+  }
+  EXPECT_TRUE(paged == all);
+  EXPECT_TRUE(read(1, 2, 1).frames == frames_of(1, 3, 1, kSizes[0]));
+  while (store_->compact(100'000).value()) {
+  }
+  EXPECT_TRUE(read(1, 0, SIZE_MAX).frames == all);
+  EXPECT_TRUE(store_->check()->empty());
+}
+
 TEST_P(StoreContract, CompactingChangesNothingThatCanBeSeen) {
   constexpr std::uint32_t kEvents = 500;
   for (std::uint64_t seq = 1; seq <= kEvents; ++seq) {
