@@ -42,6 +42,9 @@ struct RoutedLine {
   std::string_view error;         ///< Raw; a null counts as absent.
   /// A raw CR stands somewhere between the tokens: legal white space, but a line end in SSE.
   bool has_raw_cr = false;
+  /// Where all this lies, for somebody to take; set by whoever has the line. After Line::take() the
+  /// views are not valid any more.
+  Line* line = nullptr;
 };
 
 enum class ScanErrorKind : std::uint8_t {

@@ -30,6 +30,7 @@ class LineBuffer {
   std::size_t capacity() const { return capacity_; }
 
  private:
+  friend class ByteBuffer;
   friend class LineFramer;
   friend class Line;
   struct Free {

@@ -374,7 +374,7 @@ class Berth final : public Layout {
       run.session = static_cast<server::SessionNo>(runs[i].session);
       run.first_seq = runs[i].first_seq;
       run.count = runs[i].count;
-      run.frames.assign(runs[i].data);
+      run.frames = std::string_view(runs[i].data);
     }
     const server::CommitAnswer answer = store_.commit(batch_, epoch_);
     if (answer.outcome != server::CommitOutcome::committed) die("commit", answer.error.message);

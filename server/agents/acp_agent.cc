@@ -332,9 +332,11 @@ void AcpAgent::show_update(const AgentUpdate& update) {
     sink_.on_update(attach_epoch_, update);
     return;
   }
+  AgentUpdate lasting = update;
+  lasting.line = nullptr;  // what is shown behind it may point into it
   for (const UpdateFilter::Update& shown : filter_.pass(update.update, update.kind)) {
     if (shown.json.empty()) {
-      sink_.on_update(attach_epoch_, update);
+      sink_.on_update(attach_epoch_, lasting);
     } else {
       sink_.on_update(attach_epoch_, {shown.json, shown.kind, {}, false});
     }
@@ -347,7 +349,9 @@ void AcpAgent::on_notification(const RoutedLine& line) {
     // Before the answer to session/new the id is not known yet, and some agents already speak.
     const bool ours = native_session_id_.empty() || line.session_id == native_session_id_;
     if (ours && !line.update.empty()) {
-      take_any_update({line.update, line.update_kind, line.tool_call_id, line.has_raw_cr});
+      // One that names no session may be for others too.
+      Line* const whole = line.session_id.empty() ? nullptr : line.line;
+      take_any_update({line.update, line.update_kind, line.tool_call_id, line.has_raw_cr, whole});
       return;
     }
   }

@@ -1,6 +1,7 @@
 // server/agents/agent_port.h — the seam between a session and its agent: commands in, records out.
 #pragma once
 
+#include <berth/core/ndjson.h>
 #include <berth/core/result.h>
 #include <berth/core/task.h>
 #include <berth/io/process_host.h>
@@ -77,6 +78,7 @@ struct AgentUpdate {
   std::string_view kind;          ///< `sessionUpdate`.
   std::string_view tool_call_id;  ///< Of tool_call and tool_call_update.
   bool has_raw_cr = false;  ///< CR as JSON white space: must be neutralised before it is shown.
+  Line* line = nullptr;     ///< Where it lies, for AgentSink::on_update() to take; or null.
 };
 
 /// What an agent wants a person (or the session's policy) to decide.
@@ -128,6 +130,7 @@ class AgentSink {
  public:
   virtual void on_attached(std::int64_t attach_epoch, const Attached& attached) = 0;
   virtual void on_attach_failed(std::int64_t attach_epoch, AttachFailure failure) = 0;
+  /// May take the update's line: the views may not be valid any more when it returns.
   virtual void on_update(std::int64_t attach_epoch, const AgentUpdate& update) = 0;
   virtual void on_question(std::int64_t attach_epoch, const AgentQuestion& question) = 0;
   /// The agent withdrew a question of its own, or it was answered elsewhere.

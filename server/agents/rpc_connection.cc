@@ -170,7 +170,8 @@ void RpcConnection::on_line(Line& line) {
                   line.text().substr(0, kHeadMax));
     return;
   }
-  const RoutedLine& routed = *scanned;
+  RoutedLine& routed = *scanned;
+  if (repaired.empty()) routed.line = &line;
   switch (routed.kind) {
     case MessageKind::notification:
       ++notifications_;

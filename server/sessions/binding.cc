@@ -203,7 +203,7 @@ void Binding::on_update(std::int64_t attach_epoch, const AgentUpdate& update) {
       save();
     }
   }
-  session_.append_update(turn_of(update.kind), row_.agent, update.update, update.has_raw_cr);
+  session_.append_update(turn_of(update.kind), row_.agent, update);
 }
 
 void Binding::on_foreign_message(std::int64_t attach_epoch, std::string_view method,

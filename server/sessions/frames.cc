@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
+#include <utility>
 
 namespace berth::server {
 
@@ -14,19 +15,22 @@ constexpr std::string_view kId = "id: ";
 constexpr std::string_view kEvent = "\nevent: ";
 constexpr std::string_view kData = "\ndata: ";
 constexpr std::string_view kEnd = "\n\n";
+constexpr std::string_view kFrameEnd = "}\n\n";  // of the envelope and the frame
 // Of the envelope, behind its number and its time; each closes what is before it.
 constexpr std::string_view kTypeKey = "\",\"type\":\"";
 constexpr std::string_view kTurnKey = "\",\"turn\":";
 constexpr std::string_view kAgentKey = ",\"agent\":";
 constexpr std::string_view kDataKey = ",\"data\":";
 
-void append_number(std::string& out, std::uint64_t value) {
+template <typename Out>
+void append_number(Out& out, std::uint64_t value) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  out.append(digits, static_cast<std::size_t>(end - digits));
+  out.append(std::string_view(digits, static_cast<std::size_t>(end - digits)));
 }
 
-void append_nullable(std::string& out, std::string_view value) {
+template <typename Out>
+void append_nullable(Out& out, std::string_view value) {
   if (value.empty()) {
     out += "null";
   } else {
@@ -34,6 +38,27 @@ void append_nullable(std::string& out, std::string_view value) {
     out += value;
     out += '"';
   }
+}
+
+/// All of a frame before its data.
+template <typename Out>
+void append_front(Out& out, const EventHead& head) {
+  out += kId;
+  append_number(out, head.seq);
+  out += kEvent;
+  out += head.type;
+  out += kData;
+  out += "{\"seq\":";
+  append_number(out, head.seq);
+  out += ",\"time\":\"";
+  out += head.time;
+  out += kTypeKey;
+  out += head.type;
+  out += kTurnKey;
+  append_nullable(out, head.turn);
+  out += kAgentKey;
+  append_nullable(out, head.agent);
+  out += kDataKey;
 }
 
 bool take_end(std::string_view& text, std::string_view end) {
@@ -79,28 +104,24 @@ bool is_said_by(std::string_view frame_head, const EventHead& head) {
          take_end(frame_head, kTypeKey);
 }
 
-void append_frame(std::string& out, const EventHead& head, std::string_view data, bool has_raw_cr) {
-  out += kId;
-  append_number(out, head.seq);
-  out += kEvent;
-  out += head.type;
-  out += kData;
-  out += "{\"seq\":";
-  append_number(out, head.seq);
-  out += ",\"time\":\"";
-  out += head.time;
-  out += kTypeKey;
-  out += head.type;
-  out += kTurnKey;
-  append_nullable(out, head.turn);
-  out += kAgentKey;
-  append_nullable(out, head.agent);
-  out += kDataKey;
+template <typename Out>
+void append_frame(Out& out, const EventHead& head, std::string_view data, bool has_raw_cr) {
+  append_front(out, head);
   const std::size_t data_at = out.size();
   out += data;
-  if (has_raw_cr)
-    std::replace(out.begin() + static_cast<std::ptrdiff_t>(data_at), out.end(), '\r', ' ');
-  out += "}\n\n";
+  if (has_raw_cr) std::replace(out.data() + data_at, out.data() + out.size(), '\r', ' ');
+  out += kFrameEnd;
+}
+template void append_frame(std::string&, const EventHead&, std::string_view, bool);
+template void append_frame(ByteBuffer&, const EventHead&, std::string_view, bool);
+
+void append_frame_in_place(ByteBuffer& out, const EventHead& head, LineBuffer line,
+                           std::size_t offset, std::size_t size, bool has_raw_cr) {
+  append_front(out, head);
+  const std::size_t data_at = out.size();
+  out.append_from(std::move(line), offset, size);
+  if (has_raw_cr) std::replace(out.data() + data_at, out.data() + out.size(), '\r', ' ');
+  out += kFrameEnd;
 }
 
 }  // namespace berth::server

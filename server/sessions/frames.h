@@ -2,6 +2,9 @@
 // walk over them.
 #pragma once
 
+#include <berth/core/byte_buffer.h>
+
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,8 +42,13 @@ struct EventHead {
 bool is_said_by(std::string_view frame_head, const EventHead& head);
 
 /// Appends one frame. `data` is one valid JSON value without LF. With `has_raw_cr` each CR (white
-/// space of JSON, but the end of a line in SSE) becomes a space.
-void append_frame(std::string& out, const EventHead& head, std::string_view data,
-                  bool has_raw_cr = false);
+/// space of JSON, but the end of a line in SSE) becomes a space. `Out`: ByteBuffer or std::string.
+template <typename Out>
+void append_frame(Out& out, const EventHead& head, std::string_view data, bool has_raw_cr = false);
+
+/// The same for long data that lies in a line, `size` bytes from `offset` on: it stays there, and
+/// `out` moves into the memory of the line.
+void append_frame_in_place(ByteBuffer& out, const EventHead& head, LineBuffer line,
+                           std::size_t offset, std::size_t size, bool has_raw_cr);
 
 }  // namespace berth::server

@@ -10,6 +10,8 @@ constexpr Duration kRetryFirst = std::chrono::milliseconds(10);
 constexpr Duration kRetryMax = std::chrono::seconds(2);
 /// Bytes of head and envelope around the data of an event, about.
 constexpr std::size_t kFrameOverhead = 200;
+/// Updates that are not copied where their line has memory of its own.
+constexpr std::size_t kTakenMin = std::size_t{64} << 10U;
 /// Rows of the filling batch that add() looks through, newest first: those of one session come
 /// close together.
 constexpr std::size_t kRowsLookedAt = 16;
@@ -80,17 +82,17 @@ EventRun& Journal::run_of(LogWriter& writer) {
   return *writer.filling_;
 }
 
-std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_view data,
-                              bool may_hold_cr) {
+/// Numbers an event, for which `append` puts a frame behind those of its session.
+template <typename Append>
+std::uint64_t Journal::append_event(LogWriter& writer, EventHead head, std::size_t room,
+                                    Append append) {
   EventRun& run = run_of(writer);
-  if (run.count == 0) {
-    run.frames.reserve(std::max(writer.last_run_bytes_, data.size() + kFrameOverhead));
-  }
+  if (run.count == 0) run.frames.reserve(std::max(writer.last_run_bytes_, room));
   if (filling_->event_count == 0) filling_since_ = reactor_.clock().now();
   const std::size_t before = run.frames.size();
   head.seq = ++writer.last_seq_;
   head.time = time_text();
-  append_frame(run.frames, head, data, may_hold_cr);
+  append(run.frames, head);
   writer.chunk_.close();
   ++run.count;
   filling_->event_bytes += run.frames.size() - before;
@@ -99,11 +101,26 @@ std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_vie
   return head.seq;
 }
 
+std::uint64_t Journal::append(LogWriter& writer, EventHead head, std::string_view data,
+                              bool may_hold_cr) {
+  return append_event(writer, head, data.size() + kFrameOverhead,
+                      [data, may_hold_cr](ByteBuffer& frames, const EventHead& numbered) {
+                        append_frame(frames, numbered, data, may_hold_cr);
+                      });
+}
+
 std::uint64_t Journal::append_update(LogWriter& writer, const EventHead& head,
-                                     std::string_view update, bool may_hold_cr) {
+                                     std::string_view update, bool may_hold_cr, Line* line) {
+  if (line != nullptr && line->owned() && update.size() >= kTakenMin) {
+    const auto offset = static_cast<std::size_t>(update.data() - line->text().data());
+    return append_event(
+        writer, head, kFrameOverhead, [&](ByteBuffer& frames, const EventHead& numbered) {
+          append_frame_in_place(frames, numbered, line->take(), offset, update.size(), may_hold_cr);
+        });
+  }
   if (may_hold_cr) return append(writer, head, update, may_hold_cr);
   if (writer.filling_) {
-    std::string& frames = writer.filling_->frames;
+    ByteBuffer& frames = writer.filling_->frames;
     const std::size_t before = frames.size();
     if (writer.chunk_.join(frames, head, update, limits_.joined_text_max)) {
       ++stats_.joined;

@@ -129,9 +129,10 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   std::uint64_t append(LogWriter& writer, EventHead head, std::string_view data,
                        bool may_hold_cr = true);
   /// The same for an update of an agent. Where it only goes on with the text of the event before it
-  /// in the same batch, it becomes part of that one, whose number is returned.
+  /// in the same batch, it becomes part of that one, whose number is returned. A long one in a line
+  /// that has memory of its own takes that: `update` is not valid any more then.
   std::uint64_t append_update(LogWriter& writer, const EventHead& head, std::string_view update,
-                              bool may_hold_cr);
+                              bool may_hold_cr, Line* line = nullptr);
   /// Adds a row to the filling batch, behind all of its events.
   void add(Record record);
 
@@ -207,6 +208,8 @@ class Journal final : private io::TurnHook, private io::OffloadJob, private io::
   static void drop_oldest(LogWriter& writer);
   void wake_waiters(std::uint64_t batch, bool ok);
   EventRun& run_of(LogWriter& writer);
+  template <typename Append>
+  std::uint64_t append_event(LogWriter& writer, EventHead head, std::size_t room, Append append);
   bool ripe() const { return full() || run_full_; }
   std::string_view time_text();
 

@@ -81,9 +81,10 @@ std::uint64_t Session::append_to(std::string_view turn, std::string_view type,
   return context_.journal.append(*this, {0, {}, type, turn, agent}, data, may_hold_cr);
 }
 
-void Session::append_update(std::string_view turn, std::string_view agent, std::string_view update,
-                            bool may_hold_cr) {
-  context_.journal.append_update(*this, {0, {}, "update", turn, agent}, update, may_hold_cr);
+void Session::append_update(std::string_view turn, std::string_view agent,
+                            const AgentUpdate& update) {
+  context_.journal.append_update(*this, {0, {}, "update", turn, agent}, update.update,
+                                 update.has_raw_cr, update.line);
 }
 
 void Session::save() {

@@ -177,8 +177,7 @@ class Session final : public LogWriter {
   std::uint64_t append_to(std::string_view turn, std::string_view type, std::string_view agent,
                           std::string_view data, bool may_hold_cr = true);
   /// An update of `agent`, which may become part of the one before it (Journal::append_update).
-  void append_update(std::string_view turn, std::string_view agent, std::string_view update,
-                     bool may_hold_cr);
+  void append_update(std::string_view turn, std::string_view agent, const AgentUpdate& update);
   void on_agent_ready(Binding& binding);
   void on_agent_lost(Binding& binding, std::string_view why);
   /// Nothing goes on with this agent before a person chose; the turn waits.

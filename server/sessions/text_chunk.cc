@@ -74,7 +74,7 @@ std::optional<TextChunk> text_chunk_of(std::string_view update) {
   return chunk;
 }
 
-void OpenChunk::open(const std::string& frames, std::size_t update_bytes) {
+void OpenChunk::open(std::string_view frames, std::size_t update_bytes) {
   state_ = State::unread;
   data_at_ = frames.size() - kFrameEnd.size() - update_bytes;
 }
@@ -92,7 +92,7 @@ bool OpenChunk::read(std::string_view frames) {
   return true;
 }
 
-bool OpenChunk::join(std::string& frames, const EventHead& head, std::string_view update,
+bool OpenChunk::join(ByteBuffer& frames, const EventHead& head, std::string_view update,
                      std::size_t text_bytes_max) {
   const std::string_view last(frames);
   if (!read(last)) return false;

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace berth::server {
@@ -27,13 +26,13 @@ std::optional<TextChunk> text_chunk_of(std::string_view update);
 class OpenChunk {
  public:
   /// An update of `update_bytes` was appended as the last frame of `frames`.
-  void open(const std::string& frames, std::size_t update_bytes);
+  void open(std::string_view frames, std::size_t update_bytes);
   /// Anything else was appended, or another stretch begins.
   void close() { state_ = State::none; }
   /// Adds the text of `update` to that of the last frame of `frames`, which is `text_bytes_max`
   /// long at most then. False, with nothing done, unless both are chunks and alike in everything
   /// but number, time and text.
-  bool join(std::string& frames, const EventHead& head, std::string_view update,
+  bool join(ByteBuffer& frames, const EventHead& head, std::string_view update,
             std::size_t text_bytes_max);
 
  private:

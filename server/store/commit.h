@@ -1,6 +1,7 @@
 // server/store/commit.h — a write as data: what one commit of a shard holds.
 #pragma once
 
+#include <berth/core/byte_buffer.h>
 #include <berth/server/store/records.h>
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct EventRun {
   SessionNo session = 0;
   std::uint64_t first_seq = 0;
   std::uint32_t count = 0;
-  std::string frames;
+  ByteBuffer frames;
 
   std::uint64_t last_seq() const { return first_seq + count - 1; }
 };

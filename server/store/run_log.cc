@@ -91,7 +91,7 @@ class Joiner {
       }
       place->second = runs_.size();
     }
-    runs_.push_back({head.session, head.first_seq, head.count, std::string(frames)});
+    runs_.push_back({head.session, head.first_seq, head.count, ByteBuffer(frames)});
   }
   std::vector<EventRun> take() { return std::move(runs_); }
 

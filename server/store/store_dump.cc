@@ -167,7 +167,10 @@ bool get_run(const JsonView& json, EventRun& run) {
   run.session = *session;
   run.first_seq = static_cast<std::uint64_t>(*first);
   run.count = static_cast<std::uint32_t>(*count);
-  return get_text(json.find("frames"), run.frames);
+  std::string frames;
+  if (!get_text(json.find("frames"), frames)) return false;
+  run.frames = std::string_view(frames);
+  return true;
 }
 
 /// Reads the row of `table` into `record`; what is wrong, or nothing. Tries the kinds of records in

@@ -137,6 +137,23 @@ TEST(AcpAgent, TellsOfAQuestionThatTheAgentWithdrew) {
             std::string::npos);
 }
 
+TEST(AcpAgent, OffersTheMemoryOfALongLineAsItCame) {
+  const auto update = [](const std::string& text) {
+    return R"({"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"n1",)"
+           R"("update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":")" +
+           text + R"("}}}})";
+  };
+  const std::string text(200'000, 'x');
+  const std::pair<std::string, int> rows[] = {
+      {update(text), 1}, {update(text + "\\ud83d"), 0}};  // the second is repaired elsewhere
+  for (const auto& [line, offered] : rows) {
+    Prompted rig({line});
+    rig.run();
+    EXPECT_EQ(rig.sink.count("update agent_message_chunk"), 1);
+    EXPECT_EQ(rig.sink.offered_lines, offered);
+  }
+}
+
 TEST(AcpAgent, SendsCancelOnceAndTakesAnErrorForTheEndOfIt) {
   Prompted rig({}, {}, [](const std::string& method, const JsonView&) -> Lines {
     if (method != "session/cancel") return {};

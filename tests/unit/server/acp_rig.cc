@@ -24,6 +24,7 @@ void HeardSink::on_attach_failed(std::int64_t, AttachFailure what) {
 }
 void HeardSink::on_update(std::int64_t, const AgentUpdate& update) {
   heard.push_back("update " + std::string(update.kind) + " " + std::string(update.update));
+  if (update.line != nullptr && update.line->owned()) ++offered_lines;
 }
 void HeardSink::on_question(std::int64_t, const AgentQuestion& question) {
   questions.push_back(question.reply_id);

@@ -30,6 +30,7 @@ class HeardSink final : public AgentSink {
   int failed_count = 0;
   int ended_count = 0;
   int exited_count = 0;
+  int offered_lines = 0;  ///< With updates in memory of their own.
   bool reading = true;
 
   /// How many lines begin with `what`.

@@ -6,6 +6,25 @@
 namespace berth::server {
 namespace {
 
+TEST(Frames, LongDataOfALineBecomesTheSameFrame) {
+  const std::string update = R"({"a":")" + std::string(200'000, 'x') + "\",\r\"b\":1}";
+  const std::string line = R"({"params":{"update":)" + update + "}}";
+  const EventHead head{12, "2026-11-21T05:04:57.123Z", "update", "trn_1", "opencode"};
+  for (const bool has_raw_cr : {false, true}) {
+    for (const bool first : {false, true}) {
+      ByteBuffer copied;
+      ByteBuffer in_place;
+      for (ByteBuffer* out : {&copied, &in_place}) {
+        if (!first) append_frame(*out, {11, "t", "turn.started", {}, {}}, "{}");
+      }
+      append_frame(copied, head, update, has_raw_cr);
+      append_frame_in_place(in_place, head, LineBuffer::copy_of(line), line.find(update),
+                            update.size(), has_raw_cr);
+      EXPECT_TRUE(in_place == copied.view()) << has_raw_cr << first;
+    }
+  }
+}
+
 TEST(Frames, AnEventIsOneSseFrameWithItsEnvelope) {
   std::string out;
   append_frame(out, {12, "2026-11-21T05:04:57.123Z", "update", "trn_1", "opencode"}, R"({"a":1})");

@@ -320,7 +320,7 @@ TEST(Keeping, ALogThatIsDamagedKeepsNoOtherFromBeingCut) {
   const SessionNo damaged = world.session().session_no();
   CommitBatch batch;
   auto run = std::make_shared<EventRun>();
-  *run = {damaged, world.session().last_seq() + 5, 1, "id: 1"};
+  *run = {damaged, world.session().last_seq() + 5, 1, ByteBuffer("id: 1")};
   batch.runs.push_back(std::move(run));
   ASSERT_EQ(world.store().commit(batch, world.context().journal.epoch()).outcome,
             CommitOutcome::committed);

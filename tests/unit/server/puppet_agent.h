@@ -3,6 +3,7 @@
 
 #include <berth/core/assert.h>
 #include <berth/core/json_doc.h>
+#include <berth/core/ndjson.h>
 #include <berth/server/agents/drivers.h>
 
 #include <map>
@@ -104,6 +105,34 @@ class Puppet final : public AgentPort {
     const std::string kind(doc->root().get_string("sessionUpdate").value_or(""));
     const std::string call(doc->root().get_string("toolCallId").value_or(""));
     sink_.on_update(of_epoch == 0 ? epoch() : of_epoch, {update, kind, call, false});
+  }
+  /// The same in a line with memory of its own; whether the session took that.
+  bool says_in_own_memory(const std::string& update) {
+    struct Sink final : LineSink {
+      void on_line(Line& line) override {
+        AgentUpdate told{line.text().substr(begin, size), "agent_message_chunk", {}, false, &line};
+        sink->on_update(epoch, told);
+        taken = !line.owned();
+      }
+      void on_overlong(std::uint64_t, std::string_view) override {}
+      AgentSink* sink = nullptr;
+      std::int64_t epoch = 0;
+      std::size_t begin = 0;
+      std::size_t size = 0;
+      bool taken = false;
+    } lines;
+    const std::string head = R"({"params":{"update":)";
+    lines.sink = &sink_;
+    lines.epoch = epoch();
+    lines.begin = head.size();
+    lines.size = update.size();
+    LineFramer framer(lines);
+    for (std::string part : {head + update, std::string("}}\n")}) {
+      const std::size_t bytes = part.size();
+      part.resize(bytes + kLinePadding);
+      framer.feed(std::string_view(part).substr(0, bytes));
+    }
+    return lines.taken;
   }
   void says_text(const std::string& text) {
     says(R"({"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":")" + text +

@@ -555,6 +555,29 @@ TEST(Chunks, AreCountedByTheirBytesSoThatALoudSessionWaitsAsItDidApart) {
             static_cast<std::size_t>(taken) * text.size());
 }
 
+TEST(LongLines, AreTakenWithTheirMemoryAndAreEventsAmongOthers) {
+  SessionWorld world;
+  world.turn("build a boat");
+  world.prompt("paint it");
+  const auto chunk = [](std::size_t size) {
+    return R"({"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":")" +
+           std::string(size, 'x') + "\"}}";
+  };
+  Puppet& one = world.agent_named("one");
+  EXPECT_TRUE(one.says_in_own_memory(chunk(300'000))) << "the first of its commit";
+  world.settle();
+  one.says_text("before");
+  EXPECT_FALSE(one.says_in_own_memory(chunk(20'000)));
+  EXPECT_TRUE(one.says_in_own_memory(chunk(200'000)));
+  EXPECT_TRUE(one.says_in_own_memory(chunk(100'000)));
+  one.says_text("after");
+  world.settle();
+  std::vector<std::size_t> sizes;
+  for (const std::string& text : texts_of(world)) sizes.push_back(text.size() - 2);
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{22, 300'000, 6, 20'000, 200'000, 100'000, 5}));
+  EXPECT_EQ(world.session().last_seq(), world.log().size());
+}
+
 // --- late words ---
 
 TEST(LateWords, AmendTheTurnThatTheyBelongToAndNeverItsEnding) {

@@ -162,7 +162,7 @@ inline std::string frames_of(SessionNo session, std::uint64_t first_seq, std::ui
 inline void add_events(CommitBatch& batch, SessionNo session, std::uint64_t first_seq,
                        std::uint32_t count, std::size_t text_bytes = 10) {
   auto run = std::make_shared<EventRun>();
-  *run = {session, first_seq, count, frames_of(session, first_seq, count, text_bytes)};
+  *run = {session, first_seq, count, ByteBuffer(frames_of(session, first_seq, count, text_bytes))};
   batch.event_bytes += run->frames.size();
   batch.event_count += count;
   batch.runs.push_back(std::move(run));

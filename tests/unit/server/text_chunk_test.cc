@@ -25,7 +25,7 @@ std::string chunk(const std::string& text, const std::string& kind = "agent_mess
 
 /// What a journal makes of these in one batch: one stretch of frames.
 std::string frames_of(const std::vector<Said>& all, std::size_t text_max) {
-  std::string frames;
+  ByteBuffer frames;
   OpenChunk open;
   std::uint64_t seq = 0;
   for (const Said& said : all) {
@@ -35,7 +35,7 @@ std::string frames_of(const std::vector<Said>& all, std::size_t text_max) {
     append_frame(frames, head, said.update);
     open.open(frames, said.update.size());
   }
-  return frames;
+  return std::string(frames.view());
 }
 
 /// The data of each event.
@@ -144,7 +144,7 @@ TEST(OpenChunk, WhatDiffersInAnythingStaysAnEventOfItsOwn) {
 }
 
 TEST(OpenChunk, NothingIsJoinedAcrossAnotherEventOrIntoANewStretch) {
-  std::string frames;
+  ByteBuffer frames;
   OpenChunk open;
   const EventHead head{1, "t", "update", "trn_1", "one"};
   append_frame(frames, head, chunk("a"));
