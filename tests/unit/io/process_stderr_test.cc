@@ -24,9 +24,12 @@ namespace {
 #define BERTH_SANITIZED 1
 #endif
 #endif
+// Under a sanitizer, which keeps freed memory on purpose, RSS says nothing.
 #ifdef BERTH_SANITIZED
+constexpr bool kRssCounts = false;
 constexpr std::size_t kFlooders = 100;  // so that it ends in time
 #else
+constexpr bool kRssCounts = true;
 constexpr std::size_t kFlooders = 1000;
 #endif
 constexpr std::size_t kPipeBytes = 64 * 1024;
@@ -221,11 +224,9 @@ TEST_P(ProcessStderr, WhileWeDoNotReadItWriterWaitsAndNobodyGrows) {
   }
   EXPECT_GT(before, 0U);
   EXPECT_LE(before, kWriters * kPipeBytes + kSocketBytes);
-#ifndef BERTH_SANITIZED
-  if (GetParam().kept) {
+  if (GetParam().kept && kRssCounts) {
     EXPECT_LT(resident_bytes(keeper), keeper_before + (1U << 20));
   }
-#endif
 
   for (const auto& child : children) {
     ASSERT_TRUE(child->finish());
