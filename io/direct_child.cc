@@ -41,6 +41,7 @@ DirectChild::DirectChild(DirectParent& parent, Reactor& reactor, std::uint64_t n
       reactor_(reactor),
       number_(number),
       marker_(std::move(marker)),
+      start_notice_(*this),
       exit_poll_(*this),
       errors_(*this),
       retry_(*this),
@@ -71,12 +72,18 @@ Result<void> DirectChild::adopt(StartedChild& started, Fd errors, ProcessListene
   groups_ = started.groups.take();
   listener_ = &listener;
   process_ = &process;
-  process.process_id = id_;
   process.child = this;
   exit_poll_.handle = pidfd_;
   reactor_.start(exit_poll_);
   reactor_.start(errors_);
+  reactor_.post(start_notice_);
   return {};
+}
+
+void DirectChild::tell_start() {
+  if (std::exchange(told_start_, true)) return;
+  if (process_ != nullptr) process_->process_id = id_;
+  if (listener_ != nullptr) listener_->on_started();
 }
 
 TreeSeed DirectChild::seed() const {
@@ -178,6 +185,7 @@ bool DirectChild::reap() {
 }
 
 void DirectChild::say(std::string_view bytes) {
+  tell_start();
   if (listener_ != nullptr) listener_->on_stderr(bytes);
 }
 
@@ -210,6 +218,7 @@ void DirectChild::leave() {
 /// Later, when the read of its stderr is over: nothing is held for it any more then.
 void DirectChild::tell() {
   if (std::exchange(told_, true)) return;
+  tell_start();
   say_last_words();
   if (errors_.started()) return reactor_.cancel(errors_);
   tell_end();

@@ -2,6 +2,7 @@
 // process_direct.cc).
 #pragma once
 
+#include <berth/core/executor.h>
 #include <berth/core/log.h>
 #include <berth/io/child_start.h>
 #include <berth/io/fd.h>
@@ -45,10 +46,30 @@ class DirectProcess final : public Process {
   DirectChild* child = nullptr;  // null once the exit has been told
 };
 
+/// What the caller of spawn() holds when the start has failed, which his listener hears later in
+/// the turn.
+class FailedProcess final : public Process, private Runnable {
+ public:
+  FailedProcess(Reactor& reactor, ProcessListener& listener, Error error)
+      : listener_(listener), error_(std::move(error)) {
+    reactor.post(*this);
+  }
+  ProcessId id() const override { return {}; }
+  void kill_tree() override {}
+  void signal(int) override {}
+
+ private:
+  /// The listener may drop this.
+  void run() override { listener_.on_start_failed(std::move(error_)); }
+
+  ProcessListener& listener_;
+  Error error_;
+};
+
 /// Lives on its reactor's thread, in the host's table.
 ///
-///   running --pidfd readable--> ending its tree --tree gone, reaped--> last words of stderr,
-///   on_exit --> forgotten
+///   started --told so--> running --pidfd readable--> ending its tree --tree gone, reaped-->
+///   last words of stderr, on_exit --> forgotten
 ///
 /// A zombie root is reaped only when its tree is gone: until then its pid, and with it the number
 /// of its session and of its group, belongs to nobody else.
@@ -76,6 +97,11 @@ class DirectChild {
   TreeSeed seed() const;
 
  private:
+  struct StartNotice final : Runnable {
+    explicit StartNotice(DirectChild& of) : child(of) {}
+    void run() override { child.tell_start(); }
+    DirectChild& child;
+  };
   struct ExitPoll final : PollOp {
     explicit ExitPoll(DirectChild& of) : child(of) {}
     void on_ready(int error) override { child.on_exited(error); }
@@ -92,6 +118,8 @@ class DirectChild {
   void on_errors_end();
   void say(std::string_view bytes);
   void say_last_words();
+  /// The first thing that is told: what is seen sooner does not come before it.
+  void tell_start();
   void on_exited(int error);
   void end_tree();
   void tree_is_gone();
@@ -110,9 +138,11 @@ class DirectChild {
   Handle pidfd_ = kNoHandle;
   ProcessListener* listener_ = nullptr;
   DirectProcess* process_ = nullptr;
+  StartNotice start_notice_;
   ExitPoll exit_poll_;
   Errors errors_;
   MemberTimer<&DirectChild::end_tree> retry_;
+  bool told_start_ = false;
   bool exited_ = false;  // the process itself; its tree may live
   bool reaped_ = false;
   bool told_ = false;

@@ -235,7 +235,7 @@ void Keeper::take_requests(std::size_t index) {
     if (error == EAGAIN) return;
     if (error != 0) return close_lane(index);
     std::string_view rest = packet_.bytes();
-    while (!rest.empty()) {
+    while (!rest.empty() && lanes_[index].socket.valid()) {
       Result<Request> request = decode_request(rest);
       if (!request.has_value()) return close_lane(index);
       if (Start* const start_request = std::get_if<Start>(&*request)) {

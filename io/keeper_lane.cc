@@ -1,7 +1,6 @@
 #include <berth/io/keeper_lane.h>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -13,20 +12,10 @@ namespace berth::inline v0::io::keeper {
 
 namespace {
 
-/// A keeper that says nothing for so long is stopped or stuck.
-constexpr int kAnswerMaxMs = 10'000;
+constexpr Duration kRoomRetry = std::chrono::milliseconds(1);
 constexpr int kPacketsPerTurn = 32;
 constexpr std::size_t kBytesPerTurn = std::size_t{256} * 1024;  // most of it is stderr
 constexpr std::size_t kStartOverhead = 64;  // what a Start adds to its spec, and more
-
-bool wait_for(int descriptor, short events) {
-  pollfd waiting = {descriptor, events, 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&waiting, 1, kAnswerMaxMs);
-  } while (ready < 0 && errno == EINTR);
-  return ready > 0;
-}
 
 /// The spec in a file without a name that cannot shrink any more.
 Result<Fd> put_in_memory(const std::string& spec) {
@@ -70,7 +59,7 @@ Result<void> LaneEnd::open(Fd socket, const std::string& instance) {
   socket.release();
   socket_ = *handle;
   instance_ = instance;
-  lost_ = loss_told_ = false;
+  lost_ = loss_told_ = stuck_ = false;
   outgoing_.clear();
   incoming_.clear();
   readable_.handle = socket_;
@@ -80,71 +69,34 @@ Result<void> LaneEnd::open(Fd socket, const std::string& instance) {
 
 Result<std::unique_ptr<Process>> LaneEnd::spawn(std::uint64_t number, const LaunchSpec& spec,
                                                 ProcessListener& listener) {
-  ChildStdio stdio(reactor_);
-  Result<void> opened = stdio.open();
+  Packet packet;
+  packet.stdio = std::make_unique<ChildStdio>(reactor_);
+  Result<void> opened = packet.stdio->open();
   if (!opened.has_value()) return fail(std::move(opened.error()));
-  const std::string bytes = encode_spec(spec);
-  if (bytes.size() > kSpecMax) {
+  Start request;
+  request.number = number;
+  request.spec = encode_spec(spec);
+  if (request.spec.size() > kSpecMax) {
     return fail(ErrorKind::invalid, "bad_launch",
                 "arguments and environment of " + spec.command + " are too long");
   }
-  Start request;
-  request.number = number;
-  request.in_memory = bytes.size() + kStartOverhead > kPacketMax;
-  Result<void> sent = send(request, bytes, stdio);
-  if (!sent.has_value()) return fail(std::move(sent.error()));
-  stdio.close_theirs();
-  Result<Started> started = wait_for_answer(number);
-  if (!started.has_value()) return fail(std::move(started.error()));
+  request.in_memory = request.spec.size() + kStartOverhead > kPacketMax;
+  if (request.in_memory) {
+    Result<Fd> file = put_in_memory(std::exchange(request.spec, {}));
+    if (!file.has_value()) return fail(std::move(file.error()));
+    packet.memory = std::move(*file);
+  }
+  encode(Request(std::move(request)), packet.bytes);
   auto process = std::make_unique<KeptProcess>();
-  process->process_id = {started->pid, started->start_time};
   process->number = number;
   process->lane = this;
-  stdio.give_to(*process);
-  children_.emplace(number, Child{&listener, process.get(), run_});
+  packet.stdio->give_to(*process);
+  children_.emplace(number, Child{&listener, process.get(), run_, false});
+  outgoing_.push_back(std::move(packet));
+  expect();
+  ++unanswered_;
+  flush();
   return process;
-}
-
-Result<void> LaneEnd::send(const Start& request, const std::string& spec, const ChildStdio& stdio) {
-  flush();  // what was asked for before comes before
-  Start start = request;
-  Fd memory;
-  std::vector<int> descriptors;
-  if (request.in_memory) {
-    Result<Fd> file = put_in_memory(spec);
-    if (!file.has_value()) return fail(std::move(file.error()));
-    memory = std::move(*file);
-    descriptors.push_back(memory.get());
-  } else {
-    start.spec = spec;
-  }
-  for (const int end : stdio.theirs()) descriptors.push_back(end);
-  std::string packet;
-  encode(Request(std::move(start)), packet);
-  const int error = lost_ ? EPIPE : send_waiting(packet, descriptors);
-  if (error == 0) return {};
-  if (error != EPIPE && error != ETIMEDOUT) return fail(errno_error(error, "the keeper's socket"));
-  lose(error == EPIPE ? "the keeper has ended" : "the keeper does not read");
-  return fail(ErrorKind::unavailable, "keeper_lost", "the keeper has ended");
-}
-
-Result<Started> LaneEnd::wait_for_answer(std::uint64_t number) {
-  for (std::size_t seen = 0; !lost_;) {
-    for (; seen < incoming_.size(); ++seen) {
-      Report& report = incoming_[seen];
-      const Started* const started = std::get_if<Started>(&report);
-      const Failed* const failed = std::get_if<Failed>(&report);
-      const bool good = started != nullptr && started->number == number;
-      if (!good && (failed == nullptr || failed->number != number)) continue;
-      Result<Started> answer = good ? Result<Started>(*started) : fail(to_error(*failed));
-      incoming_.erase(incoming_.begin() + static_cast<std::ptrdiff_t>(seen));
-      if (!incoming_.empty()) later();
-      return answer;
-    }
-    if (!wait_for(socket_, POLLIN)) lose("the keeper does not answer");
-    receive();
-  }
-  return fail(ErrorKind::unavailable, "keeper_lost", "the keeper has ended");
 }
 
 void LaneEnd::kill(std::uint64_t number) {
@@ -158,14 +110,17 @@ void LaneEnd::signal(std::uint64_t number, int signal) {
 void LaneEnd::abandon(std::uint64_t number) {
   const auto at = children_.find(number);
   if (at == children_.end()) return;
-  at->second = Child{nullptr, nullptr, at->second.run};
+  at->second.listener = nullptr;
+  at->second.process = nullptr;
   kill(number);
 }
 
 void LaneEnd::request(const Request& request) {
   if (lost_) return;
-  if (outgoing_.size() + kStartOverhead > kPacketMax) flush();
-  encode(request, outgoing_);
+  const bool starts_new = outgoing_.empty() || outgoing_.back().stdio != nullptr ||
+                          outgoing_.back().bytes.size() + kStartOverhead > kPacketMax;
+  if (starts_new) outgoing_.emplace_back();
+  encode(request, outgoing_.back().bytes);
   later();
 }
 
@@ -174,19 +129,47 @@ void LaneEnd::later() {
 }
 
 void LaneEnd::flush() {
-  if (outgoing_.empty() || lost_) return;
-  const std::string packet = std::exchange(outgoing_, {});
-  const int error = send_waiting(packet, {});
-  if (error != 0) lose(error == EPIPE ? "the keeper has ended" : "the keeper does not read");
+  while (!outgoing_.empty() && !lost_) {
+    const Packet& packet = outgoing_.front();
+    std::vector<int> descriptors;
+    if (packet.memory.valid()) descriptors.push_back(packet.memory.get());
+    if (packet.stdio != nullptr) {
+      for (const int end : packet.stdio->theirs()) descriptors.push_back(end);
+    }
+    const int error = send_packet(socket_, packet.bytes, descriptors);
+    switch (error) {
+      case 0:
+        outgoing_.pop_front();
+        if (std::exchange(stuck_, false)) heard_ = reactor_.clock().now();
+        break;
+      case EAGAIN:
+      case ENOBUFS:
+      case ENOMEM:
+      case ETOOMANYREFS:  // so many descriptors are on their way
+        expect();
+        stuck_ = true;
+        reactor_.arm(room_, reactor_.clock().now() + kRoomRetry);
+        return;
+      default:
+        return lose(error == EPIPE ? "the keeper has ended"
+                                   : errno_error(error, "its socket").message);
+    }
+  }
 }
 
-int LaneEnd::send_waiting(std::string_view packet, std::span<const int> descriptors) {
-  for (;;) {
-    // The keeper never waits for us, so room comes.
-    const int error = send_packet(socket_, packet, descriptors);
-    if (error != EAGAIN) return error;
-    if (!wait_for(socket_, POLLOUT)) return ETIMEDOUT;
-  }
+void LaneEnd::expect() {
+  if (unanswered_ == 0 && !stuck_) heard_ = reactor_.clock().now();
+  if (!silence_.started()) reactor_.arm(silence_, heard_ + owner_.silence_max());
+}
+
+void LaneEnd::on_silence() {
+  if (lost_ || closing_) return;
+  receive();  // it may be us who did not listen
+  if (!incoming_.empty()) later();
+  if (lost_ || (unanswered_ == 0 && !stuck_)) return;
+  const TimePoint end = heard_ + owner_.silence_max();
+  if (end <= reactor_.clock().now()) return lose("the keeper does not answer");
+  reactor_.arm(silence_, end);
 }
 
 void LaneEnd::on_readable(int error) {
@@ -212,6 +195,7 @@ void LaneEnd::on_turn() {
   if (readable_.started()) return reactor_.cancel(readable_);  // its callback brings us here again
   reactor_.close(std::exchange(socket_, kNoHandle));
   loss_told_ = true;
+  unanswered_ = 0;
   owner_.on_lane_lost(*this);
   // Listeners may start others meanwhile, by a new keeper on this very lane.
   const std::uint64_t lost_run = run_++;
@@ -219,7 +203,12 @@ void LaneEnd::on_turn() {
   for (;;) {
     const auto at = std::find_if(children_.begin(), children_.end(), is_lost);
     if (at == children_.end()) return;
-    tell_end(Ended{at->first, ExitStatus()});
+    if (at->second.started) {
+      tell_end(Ended{at->first, ExitStatus()});
+    } else {
+      tell_failure(at->first, make_error(ErrorKind::unavailable, "keeper_lost",
+                                         "the keeper of processes was lost during the start"));
+    }
   }
 }
 
@@ -229,6 +218,7 @@ void LaneEnd::receive() {
     const int error = packet_.receive(socket_);
     if (error == EAGAIN) return;
     if (error != 0) return lose(error == EPIPE ? "the keeper has ended" : "it sends nonsense");
+    heard_ = reactor_.clock().now();
     std::string_view rest = packet_.bytes();
     taken += rest.size();
     while (!rest.empty()) {
@@ -243,9 +233,17 @@ void LaneEnd::dispatch() {
   while (!incoming_.empty() && !closing_) {
     const Report report = std::move(incoming_.front());
     incoming_.pop_front();
-    if (const Stderr* const said = std::get_if<Stderr>(&report)) tell_stderr(*said);
-    if (const Ended* const ended = std::get_if<Ended>(&report)) tell_end(*ended);
-    if (const Note* const note = std::get_if<Note>(&report)) {
+    if (const Started* const started = std::get_if<Started>(&report)) {
+      --unanswered_;
+      tell_start(*started);
+    } else if (const Failed* const failed = std::get_if<Failed>(&report)) {
+      --unanswered_;
+      tell_failure(failed->number, to_error(*failed));
+    } else if (const Stderr* const said = std::get_if<Stderr>(&report)) {
+      tell_stderr(*said);
+    } else if (const Ended* const ended = std::get_if<Ended>(&report)) {
+      tell_end(*ended);
+    } else if (const Note* const note = std::get_if<Note>(&report)) {
       owner_.log().write(LogLevel::warning, "process", note->text);
     }
   }
@@ -257,14 +255,33 @@ void LaneEnd::tell_stderr(const Stderr& said) {
   at->second.listener->on_stderr(said.bytes);
 }
 
-void LaneEnd::tell_end(const Ended& ended) {
-  const auto at = children_.find(ended.number);
+void LaneEnd::tell_start(const Started& started) {
+  const auto at = children_.find(started.number);
   if (at == children_.end()) return;
+  Child& child = at->second;
+  child.started = true;
+  if (child.process != nullptr) child.process->process_id = {started.pid, started.start_time};
+  if (child.listener != nullptr) child.listener->on_started();
+}
+
+void LaneEnd::tell_failure(std::uint64_t number, Error error) {
+  const Child child = forget(number);
+  if (child.listener != nullptr) child.listener->on_start_failed(std::move(error));
+}
+
+void LaneEnd::tell_end(const Ended& ended) {
+  const Child child = forget(ended.number);
+  if (child.listener != nullptr) child.listener->on_exit(ended.status);
+}
+
+LaneEnd::Child LaneEnd::forget(std::uint64_t number) {
+  const auto at = children_.find(number);
+  if (at == children_.end()) return {};
   const Child child = at->second;
   children_.erase(at);
   if (children_.empty()) decltype(children_)().swap(children_);  // thousands leave a big table
   if (child.process != nullptr) child.process->lane = nullptr;
-  if (child.listener != nullptr) child.listener->on_exit(ended.status);
+  return child;
 }
 
 void LaneEnd::lose(const std::string& why) {
@@ -278,6 +295,8 @@ void LaneEnd::lose(const std::string& why) {
 void LaneEnd::close() {
   closing_ = true;
   if (later_.linked()) later_.unlink();
+  reactor_.disarm(room_);
+  reactor_.disarm(silence_);
   for (auto& [number, child] : children_) {
     if (child.process != nullptr) child.process->lane = nullptr;
   }

@@ -1,10 +1,13 @@
 // io/keeper_lane.h — one reactor's socket to the keeper (private to process_keeper.cc).
 #pragma once
 
+#include <berth/core/clock.h>
 #include <berth/core/log.h>
 #include <berth/io/child_stdio.h>
+#include <berth/io/fd.h>
 #include <berth/io/keeper_socket.h>
 #include <berth/io/keeper_wire.h>
+#include <berth/io/member_timer.h>
 #include <berth/io/process_host.h>
 
 #include <cstdint>
@@ -34,6 +37,8 @@ class KeptProcess final : public Process {
 class LaneOwner {
  public:
   virtual LogSink& log() = 0;
+  /// How long the keeper may be silent while it owes us something.
+  virtual Duration silence_max() const = 0;
   /// The keeper is gone, or does not make sense, or does not answer: called once, not from within a
   /// spawn(). What it had started has to be ended by other means before this returns.
   virtual void on_lane_lost(LaneEnd& lane) = 0;
@@ -42,8 +47,9 @@ class LaneOwner {
   ~LaneOwner() = default;
 };
 
-/// Used on its reactor's thread only. Requests that wait for nothing are gathered and sent at the
-/// end of the turn; reports are read when the socket is readable.
+/// Used on its reactor's thread only, which never waits here. Starts are sent at once, other
+/// requests are gathered and sent later in the turn; what the socket has no room for waits in a
+/// queue. Reports are read when the socket is readable.
 class LaneEnd {
  public:
   LaneEnd(LaneOwner& owner, Reactor& reactor) : owner_(owner), reactor_(reactor) {}
@@ -54,7 +60,8 @@ class LaneEnd {
   /// Takes our end of a socket to the keeper of that instance; again after a loss was told.
   Result<void> open(Fd socket, const std::string& instance);
 
-  /// Asks for a start and waits for the answer (as the direct host waits for exec).
+  /// See ProcessHost::spawn. A child that was asked for when the keeper is lost hears
+  /// `unavailable` ("keeper_lost").
   Result<std::unique_ptr<Process>> spawn(std::uint64_t number, const LaunchSpec& spec,
                                          ProcessListener& listener);
   void kill(std::uint64_t number);
@@ -73,7 +80,13 @@ class LaneEnd {
   struct Child {
     ProcessListener* listener = nullptr;  // null: abandoned
     KeptProcess* process = nullptr;
-    std::uint64_t run = 0;  // of the keeper that has started it
+    std::uint64_t run = 0;  // of the keeper that was asked
+    bool started = false;
+  };
+  struct Packet {
+    std::string bytes;
+    Fd memory;                          // of a long spec
+    std::unique_ptr<ChildStdio> stdio;  // of a Start: the child's ends, closed when it is sent
   };
   struct Readable final : PollOp {
     explicit Readable(LaneEnd& of) : lane(of) {}
@@ -92,12 +105,16 @@ class LaneEnd {
   void receive();
   void dispatch();
   void tell_stderr(const Stderr& said);
+  void tell_start(const Started& started);
+  void tell_failure(std::uint64_t number, Error error);
   void tell_end(const Ended& ended);
-  Result<Started> wait_for_answer(std::uint64_t number);
-  Result<void> send(const Start& request, const std::string& spec, const ChildStdio& stdio);
+  /// The child as it was, empty if there is none.
+  Child forget(std::uint64_t number);
   void request(const Request& request);
-  int send_waiting(std::string_view packet, std::span<const int> descriptors);
   void flush();
+  /// The keeper owes us something from now on.
+  void expect();
+  void on_silence();
   void lose(const std::string& why);
 
   LaneOwner& owner_;
@@ -108,9 +125,14 @@ class LaneEnd {
   Readable readable_{*this};
   Later later_{*this};
   PacketReader packet_;
-  std::string outgoing_;         // requests without descriptors
+  MemberTimer<&LaneEnd::flush> room_{*this};  // no operation waits for room in a socket
+  MemberTimer<&LaneEnd::on_silence> silence_{*this};
+  TimePoint heard_{};            // when we last heard of the keeper, or had nothing to hear
+  std::deque<Packet> outgoing_;  // the last one may still be filled, unless it is a Start
   std::deque<Report> incoming_;  // read, not told yet
   std::unordered_map<std::uint64_t, Child> children_;
+  std::size_t unanswered_ = 0;  // starts
+  bool stuck_ = false;          // there was no room for the front of outgoing_
   bool lost_ = false;
   bool loss_told_ = false;
   bool closing_ = false;

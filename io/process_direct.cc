@@ -135,14 +135,19 @@ Result<std::unique_ptr<Process>> DirectHost::spawn(Reactor& reactor, const Launc
   if (!errors.has_value()) return fail(std::move(errors.error()));
   extras.stdio = {stdio.theirs()[0], stdio.theirs()[1], errors->write.get()};
   Result<StartedChild> started = start_child(launcher_, plan_, spec, extras);
-  if (!started.has_value()) return fail(std::move(started.error()));
+  const auto failed = [&](Error error) -> std::unique_ptr<Process> {
+    auto process = std::make_unique<FailedProcess>(reactor, listener, std::move(error));
+    stdio.give_to(*process);
+    return process;
+  };
+  if (!started.has_value()) return failed(std::move(started.error()));
 
   auto process = std::make_unique<DirectProcess>();
   auto child = std::make_unique<DirectChild>(*this, reactor, number, extras.marker);
   Result<void> adopted = child->adopt(*started, std::move(errors->read), listener, *process);
   if (!adopted.has_value()) {
     end_at_once(started->launched);
-    return fail(std::move(adopted.error()));
+    return failed(std::move(adopted.error()));
   }
   stdio.give_to(*process);
   const std::lock_guard lock(mutex_);

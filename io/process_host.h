@@ -76,9 +76,16 @@ struct LaunchSpec {
   Confinement confinement;
 };
 
-/// What a process says on stderr and how it ends. Called on the reactor's thread.
+/// Told on the reactor's thread what becomes of a process, never from within spawn(): that it has
+/// started, what it says on stderr, and that it has ended; or else, once and alone, that it could
+/// not be started.
 class ProcessListener {
  public:
+  /// It runs its program; from now on Process::id() is known.
+  virtual void on_started() {}
+  /// There is no process: no such command, EACCES, a missing working directory, a limit that cannot
+  /// be had, or `unavailable` ("keeper_lost"). Nothing comes after it.
+  virtual void on_start_failed(Error error) = 0;
   /// The next bytes of its stderr, valid during the call. The host reads all of them, so nobody has
   /// to: a process waits for us only while the reactor is not turned.
   virtual void on_stderr(std::string_view /*bytes*/) {}
@@ -90,18 +97,20 @@ class ProcessListener {
   ~ProcessListener() = default;
 };
 
-/// A running child with its pipes. Its handles belong to the holder, who closes them (after
-/// cancelling what runs on them). Dropping a Process kills its tree; the host reaps it and the
-/// listener is not called any more.
+/// A child with its pipes, from when it was asked for. Its handles belong to the holder, who closes
+/// them (after cancelling what runs on them). What is written before it runs waits in the pipe for
+/// it; where no process came to be, writing fails and reading ends. Dropping a Process kills its
+/// tree; the host reaps it and the listener is not called any more.
 class Process {
  public:
   virtual ~Process() = default;
+  /// Zeros until on_started().
   virtual ProcessId id() const = 0;
   Handle stdin_handle = kNoHandle;   ///< We write.
   Handle stdout_handle = kNoHandle;  ///< We read.
 
   /// Sends SIGKILL to the process and all of its descendants, those in sessions of their own
-  /// included.
+  /// included. One that has not started yet dies as soon as it has.
   virtual void kill_tree() = 0;
   /// Sends a signal to the process's group only (SIGTERM before kill_tree).
   virtual void signal(int number) = 0;
@@ -111,9 +120,9 @@ class ProcessHost {
  public:
   virtual ~ProcessHost() = default;
 
-  /// Starts a child in a session of its own. What fails up to exec (no such command, EACCES, a
-  /// missing working directory, no descriptors) is this call's error, and nothing is left behind.
-  /// `listener` outlives the Process.
+  /// Asks for a child in a session of its own, and does not wait for it: `listener` hears whether
+  /// it has started. Errors, of what is known at once: no descriptors for its pipes (`overloaded`),
+  /// `invalid` ("bad_launch": a bad tag, a spec too long). `listener` outlives the Process.
   virtual Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
                                                  ProcessListener& listener) = 0;
 

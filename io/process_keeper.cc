@@ -179,6 +179,7 @@ class KeeperHost final : public ProcessHost, public keeper::LaneOwner {
   LandlockSupport landlock() const override { return probe_landlock(); }
 
   LogSink& log() override { return log_; }
+  Duration silence_max() const override { return options_.silence_max; }
   void on_lane_lost(keeper::LaneEnd& lane) override;
 
  private:

@@ -6,6 +6,7 @@
 #include <berth/io/process_direct.h>
 #include <berth/io/process_host.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,9 @@ struct KeeperOptions {
   DirectOptions processes;
   /// The helper program; empty: see find_keeper().
   std::string program;
+  /// A keeper that is asked for a start and says nothing for so long is stopped or stuck: it counts
+  /// as lost, and what it kept is ended.
+  Duration silence_max = std::chrono::seconds(10);
 };
 
 /// Where berth-keeper is; blocks for a few looks at the file system. Error `not_found`
@@ -33,8 +37,9 @@ Result<std::string> find_keeper();
 /// program had when it made the host.
 ///
 /// If the keeper itself dies (somebody killed it), its children die with it, the rest of their
-/// trees is looked for and killed by us, listeners hear "killed", and the next spawn starts a new
-/// one: `unavailable` ("keeper_lost") if that fails.
+/// trees is looked for and killed by us, listeners hear "killed" or, of starts under way, that they
+/// failed (`unavailable`, "keeper_lost"), and the next spawn starts a new one: the same error if
+/// that fails.
 ///
 /// What cannot be caught while its tree's agent lives on, without control groups: a daemon that
 /// left its session, whose parents are gone and that has wiped its environment. It ends when no

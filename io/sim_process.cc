@@ -17,6 +17,38 @@ void SimWatch::on_read_end(int) {
   tell_if_over();
 }
 
+void SimWatch::tell_start() {
+  if (std::exchange(told_start, true)) return;
+  self = shared_from_this();
+  reactor->start(*this);
+  listener->on_started();
+}
+
+void SimWatch::tell_failure(const Error& error) {
+  reactor->close(std::exchange(handle, kNoHandle));
+  std::exchange(listener, nullptr)->on_start_failed(error);
+}
+
+void SimWatch::tell_exit(ExitStatus exit) {
+  tell_start();  // that notice may be late
+  status = exit;
+  tell_if_over();
+}
+
+void SimWatch::tell_loss() {
+  if (!told_start) return tell_failure(errno_error(ECANCELED, "spawn"));
+  tell_exit(ExitStatus{});
+}
+
+void SimWatch::drop() {
+  listener = nullptr;
+  if (started()) {
+    reactor->cancel(*this);
+  } else if (handle != kNoHandle) {
+    reactor->close(std::exchange(handle, kNoHandle));
+  }
+}
+
 void SimWatch::tell_if_over() {
   if (!status.has_value() || started() || listener == nullptr) return;
   std::exchange(listener, nullptr)->on_exit(*status);
@@ -37,36 +69,45 @@ void kill_processes_of_tree(SimMachine& machine, int tree) {
   });
 }
 
-/// Reaps it, and tells the listener in a turn of its own loop, a little later.
-void send_exit(SimMachine& machine, int pid, const std::shared_ptr<SimWatch>& watch,
-               ExitStatus status) {
-  machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [&machine, pid, watch, status] {
-    machine.forget_child(pid);
-    if (watch->listener == nullptr) return;
-    watch->reactor->inject([watch, status] {
-      watch->status = status;
-      watch->tell_if_over();
-    });
+using Tell = std::function<void(SimWatch&)>;
+
+/// In a turn of the listener's own loop, if it still listens.
+void inject(const std::shared_ptr<SimWatch>& watch, const Tell& tell) {
+  if (watch->listener == nullptr) return;
+  watch->reactor->inject([watch, tell] {
+    if (watch->listener != nullptr) tell(*watch);
+  });
+}
+
+void tell_later(SimMachine& machine, const std::shared_ptr<SimWatch>& watch, const Tell& tell) {
+  machine.at(machine.now() + machine.pick_delay(kSimDelayMost),
+             [watch, tell] { inject(watch, tell); });
+}
+
+/// The same, and reaps it before.
+void tell_end_later(SimMachine& machine, const std::shared_ptr<SimWatch>& watch, const Tell& tell) {
+  machine.at(machine.now() + machine.pick_delay(kSimDelayMost), [&machine, watch, tell] {
+    machine.forget_child(watch->id.pid);
+    inject(watch, tell);
   });
 }
 
 /// What the server holds of a process.
 class SimChild final : public Process {
  public:
-  SimChild(SimMachine& machine, ProcessId id, std::shared_ptr<SimWatch> watch)
-      : machine_(machine), id_(id), watch_(std::move(watch)) {}
+  SimChild(SimMachine& machine, std::shared_ptr<SimWatch> watch)
+      : machine_(machine), watch_(std::move(watch)) {}
   ~SimChild() override {
-    watch_->listener = nullptr;
-    if (watch_->started()) watch_->reactor->cancel(*watch_);
+    watch_->drop();
     kill_tree();
   }
 
-  ProcessId id() const override { return id_; }
+  ProcessId id() const override { return watch_->told_start ? watch_->id : ProcessId(); }
 
   void kill_tree() override {
-    if (watch_->host_frozen) return;
+    const int pid = watch_->id.pid;
+    if (watch_->host_frozen || pid == 0) return;
     SimMachine& machine = machine_;
-    const int pid = id_.pid;
     // The signal is on its way: the process may do some more before it arrives.
     machine_.at(machine_.now() + machine_.pick_delay(kSimDelayMost),
                 [&machine, pid] { kill_processes_of_tree(machine, pid); });
@@ -75,13 +116,12 @@ class SimChild final : public Process {
   void signal(int number) override {
     if (watch_->host_frozen) return;
     if (number == SIGKILL) return kill_tree();
-    SimProcess* process = machine_.find_process(id_.pid);
+    SimProcess* process = machine_.find_process(watch_->id.pid);
     if (process != nullptr && number == SIGTERM) process->terminate();
   }
 
  private:
   SimMachine& machine_;
-  ProcessId id_;
   std::shared_ptr<SimWatch> watch_;
 };
 
@@ -185,47 +225,68 @@ void SimProcess::end(ExitStatus status) {
   if (on_end_) std::exchange(on_end_, nullptr)(status);
 }
 
+/// The child's ends.
+struct SimProcessHost::Pipes {
+  SimEndpoint in;
+  SimEndpoint out;
+  SimEndpoint errors;
+};
+
 Result<std::unique_ptr<Process>> SimProcessHost::spawn(Reactor& reactor, const LaunchSpec& spec,
                                                        ProcessListener& listener) {
   if (frozen_) return fail(errno_error(ECANCELED, "spawn " + spec.command));
-  const SimProgram* program = machine_.find_program(spec.command);
-  if (program == nullptr) return fail(errno_error(ENOENT, "exec " + spec.command));
-  if (!machine_.disk().is_folder(spec.working_directory)) {
-    return fail(errno_error(ENOENT, "chdir " + spec.working_directory));
-  }
-  if (machine_.roll(Fault::spawn_failure)) return fail(errno_error(EAGAIN, "fork"));
-
-  auto process = std::make_unique<SimProcess>(machine_, id_, spec);
   SimReactor& ours = static_cast<SimReactor&>(reactor);
   auto watch = std::make_shared<SimWatch>(ours, listener);
-  auto child = std::make_unique<SimChild>(machine_, process->id(), watch);
+  auto child = std::make_unique<SimChild>(machine_, watch);
   SimEndpointPair in = make_sim_pipe(machine_);
   SimEndpointPair out = make_sim_pipe(machine_);
   SimEndpointPair errors = make_sim_pipe(machine_);
-  process->stdin_handle = process->reactor().own(std::move(in.first));
   child->stdin_handle = ours.own(std::move(in.second));
   child->stdout_handle = ours.own(std::move(out.first));
-  process->stdout_handle = process->reactor().own(std::move(out.second));
   watch->handle = ours.own(std::move(errors.first));
-  process->stderr_handle = process->reactor().own(std::move(errors.second));
+  Pipes theirs = {std::move(in.first), std::move(out.second), std::move(errors.second)};
 
-  watch->self = watch;
-  ours.start(*watch);
+  const SimProgram* program = machine_.find_program(spec.command);
+  std::optional<Error> why_not;
+  if (program == nullptr) {
+    why_not = errno_error(ENOENT, "exec " + spec.command);
+  } else if (!machine_.disk().is_folder(spec.working_directory)) {
+    why_not = errno_error(ENOENT, "chdir " + spec.working_directory);
+  } else if (machine_.roll(Fault::spawn_failure)) {
+    why_not = errno_error(EAGAIN, "fork");
+  }
+  if (why_not.has_value()) {
+    for (SimEndpoint* end : {&theirs.in, &theirs.out, &theirs.errors}) {
+      close_endpoint(machine_, *end);
+    }
+    tell_later(machine_, watch, [error = *why_not](SimWatch& told) { told.tell_failure(error); });
+    return child;
+  }
+  run(*program, spec, theirs, watch);
+  tell_later(machine_, watch, [](SimWatch& told) { told.tell_start(); });
+  return child;
+}
 
+void SimProcessHost::run(const SimProgram& program, const LaunchSpec& spec, Pipes& pipes,
+                         const std::shared_ptr<SimWatch>& watch) {
+  auto process = std::make_unique<SimProcess>(machine_, id_, spec);
+  process->stdin_handle = process->reactor().own(std::move(pipes.in));
+  process->stdout_handle = process->reactor().own(std::move(pipes.out));
+  process->stderr_handle = process->reactor().own(std::move(pipes.errors));
+  watch->id = process->id();
   std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
   watches_[process->id().pid] = watch;
   SimMachine& machine = machine_;
   const int tree = process->tree();
   const int pid = process->id().pid;
-  machine_.add_child(pid, ours.process_id());
-  process->launch(*program, [&machine, watch, tree, pid](ExitStatus status) {
+  machine_.add_child(pid, watch->reactor->process_id());
+  process->launch(program, [&machine, watch, tree, pid](ExitStatus status) {
     machine.child_ended(pid, status);
     // What the process started goes with it, unless the one who would see to that is dead.
     if (!watch->host_frozen) kill_processes_of_tree(machine, tree);
-    send_exit(machine, pid, watch, status);
+    tell_end_later(machine, watch, [status](SimWatch& told) { told.tell_exit(status); });
   });
   machine_.add_process(std::move(process));
-  return child;
 }
 
 Result<int> SimProcessHost::reap_orphans(const std::string& tag_prefix) {
@@ -246,7 +307,7 @@ void SimProcessHost::freeze() {
     const std::shared_ptr<SimWatch> watch = weak.lock();
     if (watch == nullptr) continue;
     watch->host_frozen = true;
-    send_exit(machine_, pid, watch, ExitStatus{});
+    tell_end_later(machine_, watch, [](SimWatch& told) { told.tell_loss(); });
   }
   SimMachine& machine = machine_;
   machine_.for_each_process([&](SimProcess& process) {

@@ -104,17 +104,27 @@ class SimProcess {
 
 namespace detail {
 
-/// Shared by a host, its Process, the exit notice on its way and the read of its stderr: whether
+/// Shared by a host, its Process, the notices on their way and the read of its stderr: whether
 /// anybody still wants to know.
-struct SimWatch final : ReadOp {
+struct SimWatch final : ReadOp, std::enable_shared_from_this<SimWatch> {
   SimWatch(SimReactor& on, ProcessListener& told) : reactor(&on), listener(&told) {}
   void on_read(std::span<char> bytes) override;
   void on_read_end(int error) override;
+  // While there is a listener:
+  void tell_start();
+  void tell_failure(const Error& error);
+  void tell_exit(ExitStatus status);
+  /// Whoever started it is gone.
+  void tell_loss();
   /// Tells the end behind the last bytes of stderr.
   void tell_if_over();
+  /// Nobody wants to know any more.
+  void drop();
 
   SimReactor* reactor;
-  ProcessListener* listener;  ///< Null once told, or when the Process was dropped.
+  ProcessListener* listener;  ///< Null after its last word, or when the Process was dropped.
+  ProcessId id;               ///< Zeros where there is no process.
+  bool told_start = false;
   bool host_frozen = false;
   std::optional<ExitStatus> status;  ///< Once the notice has come.
   std::shared_ptr<SimWatch> self;    ///< While stderr is read.
@@ -129,10 +139,12 @@ class SimProcessHost final : public ProcessHost {
   SimProcessHost(SimMachine& machine, std::uint64_t host_id) : machine_(machine), id_(host_id) {}
 
   /// The process that this host lives in crashed: children die soon or linger as orphans, by the
-  /// seed; each listener that is still there hears `killed`, so that a stopped supervisor can end.
+  /// seed; each listener that is still there hears the end, so that a stopped supervisor can end.
   /// Nobody can be killed from here again.
   void freeze();
 
+  /// The outcome comes a little later, and so do bytes of a child that has started: before it or
+  /// after it.
   Result<std::unique_ptr<Process>> spawn(Reactor& reactor, const LaunchSpec& spec,
                                          ProcessListener& listener) override;
   Result<int> reap_orphans(const std::string& tag_prefix) override;
@@ -140,6 +152,10 @@ class SimProcessHost final : public ProcessHost {
   LandlockSupport landlock() const override { return {0, "simulated processes"}; }
 
  private:
+  struct Pipes;
+  void run(const SimProgram& program, const LaunchSpec& spec, Pipes& pipes,
+           const std::shared_ptr<detail::SimWatch>& watch);
+
   SimMachine& machine_;
   std::uint64_t id_;
   bool frozen_ = false;

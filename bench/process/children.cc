@@ -13,6 +13,10 @@
 
 namespace berth::bench {
 
+namespace {
+constexpr std::size_t kUnderWay = 64;  // starts that were asked for
+}  // namespace
+
 BareChild::BareChild(bool stays) {
   for (auto& ends : pipes_) BERTH_ASSERT(::pipe2(ends.data(), O_CLOEXEC) == 0);
   posix_spawn_file_actions_t actions;
@@ -49,6 +53,16 @@ io::LaunchSpec tiny_child(bool stays) {
   return spec;
 }
 
+void Ended::on_started() {
+  ++started;
+  reactor_.stop();
+}
+
+void Ended::on_start_failed(Error error) {
+  fmt::print(stderr, "a child did not start: {}\n", error.message);
+  std::exit(1);
+}
+
 void Ended::on_exit(io::ExitStatus status) {
   BERTH_ASSERT(describe(status) == "exit code 0");
   ++count;
@@ -69,7 +83,9 @@ Held::Held(io::Reactor& reactor, io::ProcessHost& host, std::size_t count)
       std::exit(1);
     }
     processes_.push_back(std::move(*process));
+    while (nobody_.started + kUnderWay <= i) reactor.run();
   }
+  while (nobody_.started < count) reactor.run();
 }
 
 Held::~Held() {

@@ -35,7 +35,10 @@ io::LaunchSpec tiny_child(bool stays);
 class Ended final : public io::ProcessListener {
  public:
   explicit Ended(io::Reactor& reactor) : reactor_(reactor) {}
+  void on_started() override;
+  void on_start_failed(Error error) override;
   void on_exit(io::ExitStatus status) override;
+  std::size_t started = 0;
   int count = 0;
 
  private:

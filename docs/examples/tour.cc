@@ -129,6 +129,10 @@ Task<void> write_then_read(io::Reactor* reactor) {
 class Ended final : public io::ProcessListener {
  public:
   explicit Ended(berth::Executor& executor) : event(executor) {}
+  void on_start_failed(berth::Error error) override {
+    std::printf("%s\n", error.message.c_str());
+    event.set();
+  }
   void on_exit(io::ExitStatus exit) override {
     status = exit;
     event.set();

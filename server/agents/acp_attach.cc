@@ -65,7 +65,6 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   if (!give_up_) co_await processes_.weigh();
   if (!give_up_) ready = take_seat(spec, std::move(git_folders));
   if (ready.has_value()) {
-    attached.process = connection().process_id();
     ready = co_await handshake(&spec, &attached, &failure);
     if (!ready.has_value()) {
       // Whatever failed: what was spawned is killed and reaped before anybody hears of it. Where
@@ -78,6 +77,7 @@ Task<void> AcpAgent::run(AttachSpec spec) {
   }
   if (ready.has_value()) {
     state_ = State::live;
+    attached.process = connection().process_id();
     if (!silent_) sink_.on_attached(attach_epoch_, attached);
     if (!silent_) show_session_state();
     co_await over_.wait();
@@ -112,7 +112,7 @@ Result<void> AcpAgent::take_seat(const AttachSpec& spec, GitFolders git_folders)
   }
   const bool is_new = process_->is_empty();
   process_->sit(*this);
-  if (is_new) return process_->start(*launch);
+  if (is_new) process_->start(*launch);
   if (process_->initialized() != nullptr) started_.set();
   return {};
 }
@@ -156,6 +156,7 @@ Error AcpAgent::attach_error(std::string_view method, const RpcReply& reply,
 Task<Result<void>> AcpAgent::handshake(const AttachSpec* spec, Attached* attached,
                                        AttachFailure* failure) {
   co_await started_.wait();
+  if (const Error* why = connection().start_failure()) co_return fail(Error(*why));
   if (give_up_ || process_->initialized() == nullptr) {
     co_return fail(ErrorKind::unavailable, "agent_ended", "the agent was not wanted any more");
   }

@@ -34,11 +34,9 @@ AcpProcess::AcpProcess(io::Platform& platform, JsonScanner& scanner, const Agent
       seats_max_(profile.sessions_per_process),
       connection_(platform, scanner, *this, limits_of(profile)) {}
 
-Result<void> AcpProcess::start(const AgentLaunch& launch) {
-  Result<void> started = connection_.start(launch.spec, launch.door);
-  if (!started.has_value()) return started;
+void AcpProcess::start(const AgentLaunch& launch) {
+  connection_.start(launch.spec, launch.door);
   initialize(profile_.acp_v2);
-  return {};
 }
 
 void AcpProcess::initialize(bool v2) {

@@ -50,8 +50,8 @@ class AcpProcess final : private RpcPeer {
   /// `platform`, `scanner` and `profile` outlive it.
   AcpProcess(io::Platform& platform, JsonScanner& scanner, const AgentProfile& profile);
 
-  /// Spawns and sends `initialize`; an error leaves nothing behind.
-  Result<void> start(const AgentLaunch& launch);
+  /// Asks for the process and sends `initialize`.
+  void start(const AgentLaunch& launch);
   /// The answer to `initialize`; null until on_started().
   const RpcReply* initialized() const { return initialized_.get(); }
   RpcConnection& connection() { return connection_; }

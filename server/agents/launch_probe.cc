@@ -20,11 +20,11 @@ class Trial final : private LinePeer {
 
   /// Empty when it worked, else why not.
   Task<std::string> run(const io::LaunchSpec* launch) {
-    const Result<void> started = process_.start(*launch);
-    if (!started.has_value()) co_return started.error().message;
+    process_.start(*launch);
     reactor_.arm(late_, reactor_.clock().now() + kTrialMax);
     co_await process_.closed().wait();
     reactor_.disarm(late_);
+    if (const Error* why = process_.start_failure()) co_return why->message;
     const io::ExitStatus status = process_.exit_status();
     if (status.kind == io::ExitStatus::Kind::exited && status.value == 0) co_return std::string();
     std::string words = process_.stderr_tail().substr(0, kWordsMax);

@@ -17,6 +17,7 @@ LineProcess::LineProcess(io::Platform& platform, LinePeer& peer, LineProcessLimi
       peer_(peer),
       limits_(limits),
       framer_(*this, LineFramer::Limits{.line_max = limits.line_max}),
+      started_(platform.reactor()),
       closed_(platform.reactor()) {
   closed_.set();
 }
@@ -25,18 +26,36 @@ LineProcess::~LineProcess() {
   BERTH_ASSERT(closed_.is_set());
 }
 
-Result<void> LineProcess::start(const io::LaunchSpec& spec, std::shared_ptr<void> held) {
+void LineProcess::start(const io::LaunchSpec& spec, std::shared_ptr<void> held) {
+  closed_.reset();
+  exited_ = false;
   Result<std::unique_ptr<io::Process>> spawned = platform_.processes().spawn(reactor_, spec, *this);
-  if (!spawned.has_value()) return fail(std::move(spawned.error()));
+  if (!spawned.has_value()) {
+    stdin_closing_ = true;
+    refusal_.error = std::move(spawned.error());
+    reactor_.post(refusal_);
+    return;
+  }
   process_ = std::move(*spawned);
   held_ = std::move(held);
-  id_ = process_->id();
   stdout_.handle = process_->stdout_handle;
   stdin_.handle = process_->stdin_handle;
-  closed_.reset();
-  stdout_ended_ = exited_ = false;
+}
+
+void LineProcess::on_started() {
+  id_ = process_->id();
+  stdout_ended_ = false;
   reactor_.start(stdout_);
-  return {};
+  started_.set();
+}
+
+void LineProcess::on_start_failed(Error error) {
+  start_failure_ = std::move(error);
+  if (stdout_.handle != io::kNoHandle) {
+    reactor_.close(std::exchange(stdout_.handle, io::kNoHandle));
+  }
+  started_.set();
+  on_exit({});
 }
 
 // --- stdin ---
@@ -119,7 +138,7 @@ void LineProcess::end_input() {
 }
 
 void LineProcess::signal(int number) {
-  if (!exited_) process_->signal(number);
+  if (!exited_ && process_ != nullptr) process_->signal(number);
 }
 
 void LineProcess::resume_reading() {
@@ -131,20 +150,18 @@ void LineProcess::resume_reading() {
 void LineProcess::end(bool at_once) {
   if (exited_) return;
   ending_ = true;
-  if (at_once) {
-    process_->kill_tree();
-    return;
-  }
+  if (at_once) return kill();
   stdin_closing_ = true;
   write_more();
   reactor_.arm(grace_, reactor_.clock().now() + limits_.exit_grace);
 }
 
+void LineProcess::kill() {
+  if (process_ != nullptr) process_->kill_tree();
+}
+
 void LineProcess::on_grace_over() {
-  if (!exited_) {
-    process_->kill_tree();
-    return;
-  }
+  if (!exited_) return kill();
   if (std::exchange(read_since_exit_, false)) {
     reactor_.arm(grace_, reactor_.clock().now() + kDrainMax);
     return;

@@ -11,8 +11,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace berth::server {
 
@@ -45,9 +47,13 @@ class LineProcess final : private io::ProcessListener, private LineSink {
   LineProcess(io::Platform& platform, LinePeer& peer, LineProcessLimits limits);
   ~LineProcess();
 
-  /// Spawns; an error leaves nothing behind and closed() is then done at once. `held` is kept until
-  /// the process is gone.
-  Result<void> start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr);
+  /// Asks for the process; what is sent before it runs waits for it. One that cannot be started
+  /// is gone soon, and start_failure() says why. `held` is kept until it is gone.
+  void start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr);
+  /// Set when it runs, before it says anything, or could not be started.
+  Event& started() { return started_; }
+  /// Null unless it could not be started.
+  const Error* start_failure() const { return start_failure_ ? &*start_failure_ : nullptr; }
 
   /// Queues bytes for its stdin, as they are. Dropped when it is gone or its stdin was closed; a
   /// process that lets stdin_queue_max pile up is ended.
@@ -70,6 +76,7 @@ class LineProcess final : private io::ProcessListener, private LineSink {
   bool ending() const { return ending_; }
   /// Set when the process and its tree are gone and all it wrote was delivered.
   Event& closed() { return closed_; }
+  /// Zeros until it has started.
   io::ProcessId process_id() const { return id_; }
   io::ExitStatus exit_status() const { return status_; }
   std::string stderr_tail() const;
@@ -93,6 +100,15 @@ class LineProcess final : private io::ProcessListener, private LineSink {
     LineProcess& owner_;
   };
 
+  struct Refusal final : Runnable {
+    explicit Refusal(LineProcess& owner) : owner(owner) {}
+    void run() override { owner.on_start_failed(std::move(error)); }
+    LineProcess& owner;
+    Error error;
+  };
+
+  void on_started() override;
+  void on_start_failed(Error error) override;
   void on_stderr(std::string_view bytes) override;
   void on_exit(io::ExitStatus status) override;
   void on_line(Line& line) override { peer_.on_line(line); }
@@ -101,6 +117,7 @@ class LineProcess final : private io::ProcessListener, private LineSink {
   }
   void on_grace_over();
   void write_more();
+  void kill();
   void close_stdin();
   void check_closed();
 
@@ -117,7 +134,10 @@ class LineProcess final : private io::ProcessListener, private LineSink {
   Stdin stdin_{*this};
   io::MemberTimer<&LineProcess::on_grace_over> grace_{
       *this};  // after end(): kill; after the exit: stop waiting for end of stream
+  Event started_;
   Event closed_;
+  Refusal refusal_{*this};  // by spawn() itself
+  std::optional<Error> start_failure_;
   std::string outgoing_;  // queued behind what is being written
   std::string writing_;
   iovec writing_part_{};

@@ -82,11 +82,7 @@ Task<ProbeResult> probe_agent_profile(io::Platform& platform, const LaunchPolicy
   JsonScanner scanner;
   RpcConnection connection(platform, scanner, peer, {});
   peer.connection = &connection;
-  Result<void> spawned = connection.start(launch->spec, launch->door);
-  if (!spawned.has_value()) {
-    probe.error = std::move(spawned.error());
-    co_return probe;
-  }
+  connection.start(launch->spec, launch->door);
   Ender ender(connection);
   gone.listen(ender);
   std::string hello = profile.acp_v2 ? acp2::initialize_params() : acp::initialize_params();

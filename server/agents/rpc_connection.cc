@@ -34,10 +34,6 @@ RpcConnection::RpcConnection(io::Platform& platform, JsonScanner& scanner, RpcPe
                              RpcLimits limits)
     : platform_(platform), scanner_(scanner), peer_(peer), process_(platform, *this, limits) {}
 
-Result<void> RpcConnection::start(const io::LaunchSpec& spec, std::shared_ptr<void> held) {
-  return process_.start(spec, std::move(held));
-}
-
 // --- calls ---
 
 void RpcConnection::call(std::string_view method, std::string_view params, Duration timeout,
@@ -207,13 +203,13 @@ void RpcConnection::on_overlong(std::uint64_t total_bytes, std::string_view head
 
 void RpcConnection::on_gone() {
   platform_.reactor().disarm(deadline_);
+  const Error why = start_failure() != nullptr
+                        ? *start_failure()
+                        : make_error(ErrorKind::unavailable, "agent_ended",
+                                     "the agent ended: " + io::describe(exit_status()));
   const auto unanswered = std::exchange(pending_, {});
   for (const auto& [id, pending] : unanswered) {
-    pending.call->on_reply({{},
-                            {},
-                            make_error(ErrorKind::unavailable, "agent_ended",
-                                       "the agent ended: " + io::describe(exit_status())),
-                            notifications_});
+    pending.call->on_reply({{}, {}, why, notifications_});
   }
   peer_.on_gone();
 }

@@ -11,6 +11,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace berth::server {
 
@@ -62,8 +63,12 @@ class RpcConnection final : private LinePeer {
   /// `scanner` is the shard's; all outlive the connection.
   RpcConnection(io::Platform& platform, JsonScanner& scanner, RpcPeer& peer, RpcLimits limits);
 
-  /// Spawns; an error leaves nothing behind and closed() is then done at once.
-  Result<void> start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr);
+  /// See LineProcess::start. Calls can be made at once; those of a process that could not be
+  /// started hear why.
+  void start(const io::LaunchSpec& spec, std::shared_ptr<void> held = nullptr) {
+    process_.start(spec, std::move(held));
+  }
+  const Error* start_failure() const { return process_.start_failure(); }
 
   /// Whose calls they are, where several share the process: any address that is theirs alone.
   using Owner = const void*;

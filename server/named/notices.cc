@@ -31,13 +31,13 @@ class NoticeProgram final : private LinePeer, private io::TimerOp {
       : reactor_(platform.reactor()), process_(platform, *this, {}) {}
 
   Task<Result<void>> run(const io::LaunchSpec* launch, const std::string* input, Duration time) {
-    Result<void> started = process_.start(*launch);
-    if (!started.has_value()) co_return started;
+    process_.start(*launch);
     process_.send(*input);
     process_.end_input();
     reactor_.arm(*this, reactor_.clock().now() + time);
     co_await process_.closed().wait();
     reactor_.disarm(*this);
+    if (const Error* why = process_.start_failure()) co_return fail(Error(*why));
     const io::ExitStatus status = process_.exit_status();
     if (late_) co_return fail(ErrorKind::timed_out, "notice_timeout", "it took too long");
     if (status.kind == io::ExitStatus::Kind::exited && status.value == 0) co_return Result<void>();

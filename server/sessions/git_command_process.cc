@@ -111,9 +111,6 @@ class GitCommandProcess::Running final : public ListNode, private io::ProcessLis
         owner_.platform_.processes().spawn(reactor_, spec, *this);
     if (!spawned.has_value()) {
       failure_ = std::move(spawned.error());
-      if (failure_->kind == ErrorKind::not_found) {
-        failure_ = make_error(ErrorKind::unsupported, "git_command_missing", failure_->message);
-      }
       return finish();
     }
     process_ = std::move(*spawned);
@@ -138,6 +135,16 @@ class GitCommandProcess::Running final : public ListNode, private io::ProcessLis
 
   void on_stderr(std::string_view bytes) override {
     if (output_.error.size() < kErrorMax) output_.error.append(bytes);
+  }
+
+  void on_start_failed(Error error) override {
+    if (error.kind == ErrorKind::not_found) {
+      error = make_error(ErrorKind::unsupported, "git_command_missing", std::move(error.message));
+    }
+    if (!failure_) failure_ = std::move(error);
+    exited_ = true;
+    if (stdin_.started()) reactor_.cancel(stdin_);
+    check_finished();
   }
 
   void on_exit(io::ExitStatus status) override {

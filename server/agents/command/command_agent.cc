@@ -77,6 +77,11 @@ Task<void> CommandAgent::run(AttachSpec spec) {
     ready = fail(ErrorKind::cancelled, "agent_ended", "it was ended before it started");
   }
   if (ready.has_value() && warm()) ready = start(chosen->path);
+  if (ready.has_value() && warm()) {
+    co_await process_->started().wait();
+    if (expected_end_ || silent_) ready = fail(ErrorKind::cancelled, "agent_ended", "it was ended");
+    if (const Error* why = process_->start_failure()) ready = fail(Error(*why));
+  }
   if (ready.has_value()) {
     const bool known = !spec_.native_session_id.empty();
     if (known) attached.rung = chosen->path.empty() ? Rung::history : Rung::resume;
@@ -169,9 +174,8 @@ Result<void> CommandAgent::start(const std::string& checkpoint, const TraceMeta&
   // The names that programs started for one piece of work look for.
   if (!trace.parent.empty()) spec.environment.emplace_back("TRACEPARENT", trace.parent);
   if (!trace.state.empty()) spec.environment.emplace_back("TRACESTATE", trace.state);
-  Result<void> started = process_->start(spec, launch->door);
-  if (!started.has_value()) process_.reset();
-  return started;
+  process_->start(spec, launch->door);
+  return {};
 }
 
 void CommandAgent::on_gone() {
@@ -303,7 +307,9 @@ void CommandAgent::finish_at_exit() {
   PromptEnd end = std::exchange(told_end_, {}).value_or(PromptEnd());
   end.usage = output_.usage();
   const bool told = !end.stop_reason.empty() || !end.agent_error.empty();
-  if (cancelled_) {
+  if (const Error* why = process_->start_failure()) {
+    end.error = *why;
+  } else if (cancelled_) {
     end.stop_reason = "cancelled";
   } else if (!told && status.kind == io::ExitStatus::Kind::exited && status.value == 0) {
     end.stop_reason = "end_turn";

@@ -135,8 +135,7 @@ Task<Result<void>> Server::spawn_once() {
   process_ = make_process();
   Result<AgentLaunch> launch = launch_spec(*port);
   if (!launch.has_value()) co_return fail(std::move(launch.error()));
-  Result<void> spawned = process_->start(launch->spec, launch->door);
-  if (!spawned.has_value()) co_return fail(std::move(spawned.error()));
+  process_->start(launch->spec, launch->door);
   StopSource late;
   scope_.spawn(end_late(reactor_.clock().now() + profile_.timeouts.initialize, late.token()));
   co_await announced_.wait();
@@ -145,6 +144,7 @@ Task<Result<void>> Server::spawn_once() {
   process_->end(true);
   co_await process_->closed().wait();
   co_await scope_.join();
+  if (const Error* why = process_->start_failure()) co_return fail(Error(*why));
   co_return fail(ErrorKind::unavailable, "agent_ended",
                  "opencode serve did not start: " + io::describe(process_->exit_status()));
 }

@@ -45,7 +45,7 @@ Task<Result<Server*>> Servers::acquire(bool may_start, std::string* stderr_tail,
   Hosted* const hosted = current_;
   Server* const server = hosted->server.get();
   ++hosted->served;
-  // One that cannot be spawned has ended within spawn(), and is the current one no more.
+  // One that has no launch has ended within spawn(), and is the current one no more.
   if (++hosted->users == 1) scope_.spawn(host(hosted));
   const bool waited = co_await server->started().wait(stop);
   if (waited && server->live()) co_return server;

@@ -66,7 +66,6 @@ class Child final : public ProcessListener {
       return;
     }
     process = std::move(*spawned);
-    id = process->id();
     stdin_ = process->stdin_handle;
     out.handle = process->stdout_handle;
     loop.reactor().start(out);
@@ -79,12 +78,25 @@ class Child final : public ProcessListener {
     if (out.handle != kNoHandle) loop_.reactor().close(out.handle);
   }
 
+  void on_started() override {
+    EXPECT_FALSE(started || failed || status.has_value());
+    started = true;
+    id = process->id();
+    if (at_start) at_start();
+  }
+  void on_start_failed(Error why) override {
+    EXPECT_FALSE(started || failed || status.has_value());
+    failed = true;
+    error = std::move(why);
+    if (at_failure) at_failure();
+  }
   void on_stderr(std::string_view bytes) override {
-    EXPECT_FALSE(status.has_value()) << "the end is the last word";
+    EXPECT_TRUE(started && !status.has_value()) << "the end is the last word";
     err += bytes;
     if (at_stderr) at_stderr();
   }
   void on_exit(ExitStatus ended) override {
+    EXPECT_TRUE(started && !failed && !status.has_value());
     status = ended;
     if (at_exit) at_exit();
   }
@@ -103,12 +115,19 @@ class Child final : public ProcessListener {
   void close_stdin() {
     if (stdin_ != kNoHandle) loop_.reactor().close(std::exchange(stdin_, kNoHandle));
   }
+  /// Whether it has been started; else `error` says why not.
+  bool start() {
+    if (process == nullptr) return false;
+    BERTH_ASSERT(loop_.run_until([this] { return started || failed; }));
+    return started;
+  }
   /// All output has been read and the exit was told.
   bool finish() {
     return loop_.run_until([this] { return status.has_value() && out.ended; });
   }
   bool wait_for_output(const std::string& text) {
-    return loop_.run_until([this, &text] { return out.text.find(text) != std::string::npos; });
+    return loop_.run_until(
+        [this, &text] { return started && out.text.find(text) != std::string::npos; });
   }
 
   std::unique_ptr<Process> process;
@@ -116,7 +135,11 @@ class Child final : public ProcessListener {
   Error error;
   Collector out;
   std::string err;
+  bool started = false;
+  bool failed = false;
   std::optional<ExitStatus> status;
+  std::function<void()> at_start;
+  std::function<void()> at_failure;
   std::function<void()> at_stderr;
   std::function<void()> at_exit;
 

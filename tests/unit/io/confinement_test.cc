@@ -68,7 +68,7 @@ class ConfinedProcesses : public testing::TestWithParam<bool> {
   /// Its exit code, or 1000 and more when it was killed.
   int run(const LaunchSpec& spec) {
     Child child(loop, *host, spec);
-    EXPECT_NE(child.process, nullptr) << child.error.message;
+    EXPECT_TRUE(child.start()) << child.error.message;
     if (child.process == nullptr || !child.finish()) return -1;
     said = child.out.text + child.err;
     const bool exited = child.status->kind == ExitStatus::Kind::exited;
@@ -129,7 +129,7 @@ TEST_P(ConfinedProcesses, AreNotLedOutByALinkInAPathThatTheyAreGiven) {
     LaunchSpec spec = confined("true");
     spec.confinement.writable.push_back(root + given);
     Child child(loop, *host, spec);
-    EXPECT_EQ(child.process, nullptr) << given;
+    EXPECT_FALSE(child.start()) << given;
     EXPECT_EQ(std::string_view(child.error.code), "bad_launch") << child.error.message;
   }
 }
@@ -167,14 +167,17 @@ TEST_P(ConfinedProcesses, AreStartedOrNotJustAsOthersAre) {
   LaunchSpec spec = confined("");
   spec.command = "no-such-command";
   Child missing(loop, *host, spec);
+  EXPECT_FALSE(missing.start());
   EXPECT_EQ(std::string_view(missing.error.code), "command_not_found");
   spec = confined("true");
   spec.working_directory = root + "/nowhere";
   Child nowhere(loop, *host, spec);
+  EXPECT_FALSE(nowhere.start());
   EXPECT_EQ(std::string_view(nowhere.error.code), "bad_working_directory");
   spec = confined("true");
   spec.confinement.writable.emplace_back("relative");
   Child relative(loop, *host, spec);
+  EXPECT_FALSE(relative.start());
   EXPECT_EQ(std::string_view(relative.error.code), "bad_launch");
 }
 
@@ -270,10 +273,12 @@ TEST_P(SandboxedProcesses, OfAMissingProgramAreNotStarted) {
   LaunchSpec spec = sandboxed("");
   spec.command = "no-such-command";
   Child missing(loop, *host, spec);
+  EXPECT_FALSE(missing.start());
   EXPECT_EQ(std::string_view(missing.error.code), "command_not_found");
   spec = sandboxed("");
   spec.command = root + "/state/token";
   Child no_program(loop, *host, spec);
+  EXPECT_FALSE(no_program.start());
   EXPECT_EQ(std::string_view(no_program.error.code), "command_not_executable");
 }
 

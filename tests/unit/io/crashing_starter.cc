@@ -12,9 +12,13 @@
 
 namespace {
 
-class Ignore final : public berth::io::ProcessListener {
+class Listener final : public berth::io::ProcessListener {
  public:
+  void on_started() override { started = true; }
+  void on_start_failed(berth::Error) override { failed = true; }
   void on_exit(berth::io::ExitStatus) override {}
+  bool started = false;
+  bool failed = false;
 };
 
 }  // namespace
@@ -38,9 +42,11 @@ int main(int argc, char** argv) {
   spec.environment = {{"PATH", "/usr/bin:/bin"}};
   spec.working_directory = "/";
   spec.tag = argv[2];
-  Ignore listener;
+  Listener listener;
   auto process = (*host)->spawn(**reactor, spec, listener);
   if (!process.has_value()) return 5;
+  while (!listener.started && !listener.failed) (*reactor)->poll();
+  if (listener.failed) return 5;
   const std::string line = std::to_string((*process)->id().pid) + "\n";
   if (mode.starts_with("KeeperForked") && ::fork() == 0) {
     ::alarm(5);  // a copy that holds every descriptor, for longer than it matters

@@ -139,7 +139,7 @@ TEST_P(Keeper, WhenItDiesItsChildrenReadKilledAndTheNextSpawnStartsANewOne) {
   EXPECT_EQ(describe(*second.status), "killed (no status was recorded)");
   EXPECT_EQ(alive_at_exit, 0U);
   ASSERT_NE(third, nullptr);
-  ASSERT_NE(third->process, nullptr) << third->error.message;
+  ASSERT_TRUE(third->start()) << third->error.message;
   ASSERT_TRUE(third->finish());
   EXPECT_EQ(describe(*third->status), "exit code 5");
   EXPECT_NE(keeper_pid(), keeper);
@@ -152,14 +152,119 @@ TEST_P(Keeper, ASpawnThatFindsItDeadSaysSoAndTheNextOneWorks) {
   siginfo_t info;
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(keeper), &info, WEXITED | WNOWAIT), 0);
 
-  const Child refused(loop, *host, shell("exit 0"));
-  EXPECT_EQ(refused.process, nullptr);
+  Child refused(loop, *host, shell("exit 0"));
+  EXPECT_FALSE(refused.start());
   EXPECT_EQ(refused.error.kind, ErrorKind::unavailable);
   EXPECT_STREQ(refused.error.code, "keeper_lost");
 
   ASSERT_TRUE(loop.run_until([&] { return !read_proc_stat(keeper).has_value(); }));
   Child next(loop, *host, shell("exit 6"));
-  ASSERT_NE(next.process, nullptr) << next.error.message;
+  ASSERT_TRUE(next.start()) << next.error.message;
+  ASSERT_TRUE(next.finish());
+  EXPECT_EQ(describe(*next.status), "exit code 6");
+}
+
+/// Stopped, so that it answers nothing, until this goes.
+class Stopped {
+ public:
+  explicit Stopped(int keeper) : keeper_(keeper) {
+    BERTH_ASSERT(keeper != 0 && ::kill(keeper, SIGSTOP) == 0);
+    siginfo_t info;
+    BERTH_ASSERT(::waitid(P_PID, static_cast<id_t>(keeper), &info, WSTOPPED) == 0);
+  }
+  ~Stopped() { ::kill(keeper_, SIGCONT); }
+  Stopped(const Stopped&) = delete;
+  Stopped& operator=(const Stopped&) = delete;
+
+ private:
+  int keeper_;
+};
+
+TEST_P(Keeper, TheLoopGoesOnWhileAStartHangs) {
+  Child cat(loop, *host, shell("cat"));
+  ASSERT_TRUE(cat.start());
+  // More than the socket has room for, some of them dropped again while they wait.
+  constexpr std::size_t kStarts = 100;
+  LaunchSpec spec = shell("read line; exit $line");
+  spec.environment.emplace_back("MUCH", std::string(20'000, 'x'));
+  std::vector<std::unique_ptr<Child>> hanging;
+  {
+    const Stopped stopped(keeper_pid());
+    for (std::size_t i = 0; i < kStarts; ++i) {
+      hanging.push_back(std::make_unique<Child>(loop, *host, spec));
+      ASSERT_NE(hanging.back()->process, nullptr) << hanging.back()->error.message;
+      if (i % 10 == 5) {
+        hanging.back()->process.reset();
+      } else if (i % 10 == 6) {
+        hanging.back()->process->kill_tree();
+      } else {
+        hanging.back()->write(std::to_string(i) + "\n");
+      }
+    }
+    cat.write("still here\n");
+    ASSERT_TRUE(cat.wait_for_output("still here\n"));
+    for (const auto& child : hanging) EXPECT_FALSE(child->started || child->failed);
+  }
+  for (std::size_t i = 0; i < kStarts; ++i) {
+    if (i % 10 == 5) continue;
+    ASSERT_TRUE(hanging[i]->finish());
+    EXPECT_EQ(describe(*hanging[i]->status),
+              i % 10 == 6 ? "killed by signal 9" : "exit code " + std::to_string(i));
+  }
+}
+
+TEST_P(Keeper, OneThatDiesDuringStartsIsToldOnceToEach) {
+  Child before(loop, *host, shell("exec sleep 1000"));
+  ASSERT_TRUE(before.start());
+  const int keeper = keeper_pid();
+  std::vector<std::unique_ptr<Child>> hanging;
+  std::unique_ptr<Child> next;
+  {
+    const Stopped stopped(keeper);
+    for (int i = 0; i < 100; ++i) {
+      LaunchSpec spec = shell("exec sleep 1000");
+      spec.environment.emplace_back("MUCH", std::string(20'000, 'x'));
+      hanging.push_back(std::make_unique<Child>(loop, *host, spec));
+      ASSERT_NE(hanging.back()->process, nullptr);
+    }
+    hanging[0]->at_failure = [&] { next = std::make_unique<Child>(loop, *host, shell("exit 6")); };
+    ASSERT_EQ(::kill(keeper, SIGKILL), 0);
+    // Child itself says when it hears more than one end.
+    for (const auto& child : hanging) {
+      ASSERT_TRUE(loop.run_until([&] { return child->failed && child->out.ended; }));
+      EXPECT_EQ(child->error.kind, ErrorKind::unavailable);
+      EXPECT_STREQ(child->error.code, "keeper_lost");
+    }
+  }
+  ASSERT_TRUE(before.finish());
+  EXPECT_EQ(describe(*before.status), "killed (no status was recorded)");
+  ASSERT_NE(next, nullptr);
+  ASSERT_TRUE(next->start()) << next->error.message;
+  ASSERT_TRUE(next->finish());
+  EXPECT_EQ(describe(*next->status), "exit code 6");
+}
+
+TEST_P(Keeper, OneThatDoesNotAnswerIsLostAfterItsTime) {
+  KeeperOptions options;
+  options.program = BERTH_KEEPER;
+  options.processes.tree_kill = GetParam();
+  options.silence_max = std::chrono::milliseconds(200);
+  auto made = make_keeper_process_host(log_, options);
+  ASSERT_TRUE(made.has_value());
+  const std::unique_ptr<ProcessHost> impatient = std::move(*made);
+  Child before(loop, *impatient, shell("exec sleep 1000"));
+  ASSERT_TRUE(before.start());
+  const Stopped stopped(keeper_pid());
+  // It owes nothing: silence is no sign.
+  const auto quiet_until = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
+  ASSERT_TRUE(loop.run_until([&] { return std::chrono::steady_clock::now() > quiet_until; }));
+  EXPECT_FALSE(before.status.has_value());
+
+  Child hanging(loop, *impatient, shell("exit 0"));
+  EXPECT_FALSE(hanging.start());
+  EXPECT_STREQ(hanging.error.code, "keeper_lost");
+  ASSERT_TRUE(before.finish());
+  Child next(loop, *impatient, shell("exit 6"));
   ASSERT_TRUE(next.finish());
   EXPECT_EQ(describe(*next.status), "exit code 6");
 }
@@ -179,7 +284,7 @@ TEST_P(Keeper, ASpecThatFillsManyPacketsArrivesWhole) {
     spec.environment.emplace_back("V" + std::to_string(i), std::string(size, 'x'));
   }
   Child child(loop, *host, spec);
-  ASSERT_NE(child.process, nullptr) << child.error.message;
+  ASSERT_TRUE(child.start()) << child.error.message;
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.out.text, "100000\n");
   EXPECT_EQ(describe(*child.status), "exit code 9");
@@ -188,8 +293,8 @@ TEST_P(Keeper, ASpecThatFillsManyPacketsArrivesWhole) {
 TEST_P(Keeper, ASpecBeyondItsBoundIsRefusedHere) {
   LaunchSpec spec = shell("exit 0");
   spec.environment.emplace_back("V", std::string(9'000'000, 'x'));
-  const Child child(loop, *host, spec);
-  EXPECT_EQ(child.process, nullptr);
+  Child child(loop, *host, spec);
+  EXPECT_FALSE(child.start());
   EXPECT_STREQ(child.error.code, "bad_launch");
 }
 

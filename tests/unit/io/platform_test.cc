@@ -325,6 +325,7 @@ TEST(LinuxPlatform, RaisesItsOwnDescriptorLimitAndNotTheChildrens) {
   EXPECT_EQ(raised.rlim_cur, before.rlim_max);
 
   struct Ended final : ProcessListener {
+    void on_start_failed(Error error) override { FAIL() << error.message; }
     void on_exit(ExitStatus ended) override {
       status = ended;
       reactor->stop();

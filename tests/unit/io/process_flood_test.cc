@@ -69,6 +69,8 @@ bool is_alive(int pid) {
   return stat.has_value() && !stat->ended();
 }
 
+constexpr std::size_t kUnderWay = 64;  // starts that were asked for
+
 /// One child's conversation.
 class Talk final : private ProcessListener {
  public:
@@ -98,6 +100,7 @@ class Talk final : private ProcessListener {
     saying_.parts = {&part_, 1};
     reactor_.start(saying_);
   }
+  bool started() const { return started_; }
   bool is_up() const { return heard_.text.starts_with("up ") && heard_.text.ends_with("\n"); }
   bool echoed() const {
     return heard_.text.ends_with(text_) &&
@@ -113,6 +116,8 @@ class Talk final : private ProcessListener {
   struct Saying final : WriteOp {
     void on_written(int) override {}
   };
+  void on_started() override { started_ = true; }
+  void on_start_failed(Error why) override { error = std::move(why.message); }
   void on_exit(ExitStatus) override { exited_ = true; }
 
   Reactor& reactor_;
@@ -120,6 +125,7 @@ class Talk final : private ProcessListener {
   Saying saying_;
   std::string text_;
   iovec part_ = {};
+  bool started_ = false;
   bool exited_ = false;
 };
 
@@ -167,7 +173,12 @@ class ProcessFlood : public testing::TestWithParam<Flood> {
     for (std::size_t i = 0; i < count; ++i) {
       talks.push_back(std::make_unique<Talk>(loop.reactor(), *host, spec, i));
       ASSERT_NE(talks.back()->process, nullptr) << i << ": " << talks.back()->error;
+      // The ends of a child that has not been asked for yet are open here as well.
+      while (i >= kUnderWay && !talks[i - kUnderWay]->started() && talks[i]->error.empty()) {
+        loop.turn();
+      }
     }
+    ASSERT_TRUE(run_until_all([](const auto& talk) { return talk->started(); }));
     const double started = seconds_since(begin);
     ASSERT_TRUE(run_until_all([](const auto& talk) { return talk->is_up(); }));
     begin = std::chrono::steady_clock::now();

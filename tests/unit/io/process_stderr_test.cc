@@ -206,7 +206,7 @@ TEST_P(ProcessStderr, WhileWeDoNotReadItWriterWaitsAndNobodyGrows) {
   for (std::size_t i = 0; i < kWriters; ++i) {
     children.push_back(
         std::make_unique<Child>(loop, *host, shell("read line; exec " + write_zeros(kEach))));
-    ASSERT_NE(children.back()->process, nullptr) << children.back()->error.message;
+    ASSERT_TRUE(children.back()->start()) << children.back()->error.message;
   }
   const auto written = [&] {
     std::uint64_t sum = 0;
@@ -239,6 +239,7 @@ TEST_P(ProcessStderr, AThousandThatFloodDelayNeitherEachOtherNorAStartAndAnEnd) 
     GTEST_SKIP() << "the same pipes, and a look at all of /proc for each end";
   }
   struct Flooder final : ProcessListener {
+    void on_start_failed(Error why) override { ADD_FAILURE() << why.message; }
     void on_stderr(std::string_view bytes) override { heard += bytes.size(); }
     void on_exit(ExitStatus) override { over = true; }
     std::unique_ptr<Process> process;
@@ -313,7 +314,7 @@ TEST(KeeperDescriptors, WhenItHasNoneLeftTheStartSaysSo) {
     const rlimit low = {limit, before.rlim_max};
     ASSERT_EQ(::prlimit(keeper, RLIMIT_NOFILE, &low, nullptr), 0);
     Child child(loop, **host, shell("exit 0"));
-    if (child.process != nullptr) break;
+    if (child.start()) break;
     ++refused;
     EXPECT_EQ(child.error.kind, ErrorKind::overloaded) << child.error.message;
     if (refused <= 4) {

@@ -106,7 +106,7 @@ TEST_P(ProcessHosts, EchoesThroughCat) {
   spec.command = "cat";
   spec.arguments = {};
   Child cat(loop, *host, spec);
-  ASSERT_NE(cat.process, nullptr) << cat.error.message;
+  ASSERT_TRUE(cat.start()) << cat.error.message;
 
   cat.write("hello\n");
   ASSERT_TRUE(cat.wait_for_output("hello\n"));
@@ -163,7 +163,7 @@ TEST_P(ProcessHosts, LimitsTheMemoryOfATree) {
   LaunchSpec spec = shell("x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo survived ${#x}");
   spec.limits.tree_memory = std::uint64_t{20} << 20;
   Child child(loop, *host, spec);
-  ASSERT_NE(child.process, nullptr) << child.error.message;
+  ASSERT_TRUE(child.start()) << child.error.message;
   ASSERT_TRUE(child.finish());
   EXPECT_EQ(child.out.text.find("survived 60000000"), std::string::npos);
 }
@@ -176,7 +176,7 @@ TEST_P(ProcessHosts, CountsTheMemoryOfATreeAndSaysByWhat) {
         "(x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo held ${#x}; sleep 1000; :) & wait");
     spec.limits.count_memory = true;
     Child child(loop, *host, spec);
-    ASSERT_NE(child.process, nullptr) << child.error.message;
+    ASSERT_TRUE(child.start()) << child.error.message;
     ASSERT_TRUE(child.wait_for_output("held 30000000"));
     ProcProcessTable table;
     const Result<VitalSigns> tree = table.look(child.id, true);
@@ -204,11 +204,11 @@ TEST_P(ProcessHosts, LimitsTheNumberOfProcessesOfATreeOrSaysThatItCannot) {
   {
     Child child(loop, *host, spec);
     if (host->describe().find("processes not") != std::string::npos) {
-      EXPECT_EQ(child.process, nullptr);
+      EXPECT_FALSE(child.start());
       EXPECT_STREQ(child.error.code, "no_limit");
       return;
     }
-    ASSERT_NE(child.process, nullptr) << child.error.message;
+    ASSERT_TRUE(child.start()) << child.error.message;
     ASSERT_TRUE(child.finish());
     EXPECT_EQ(child.out.text.find("started"), std::string::npos);
     EXPECT_NE(child.err.find("fork"), std::string::npos) << child.err;
@@ -226,11 +226,11 @@ TEST_P(ProcessHosts, LimitsTheProcessorTimeOfATreeOrSaysThatItCannot) {
   const auto begin = std::chrono::steady_clock::now();
   Child child(loop, *host, spec);
   if (host->describe().find("cpu not") != std::string::npos) {
-    EXPECT_EQ(child.process, nullptr);
+    EXPECT_FALSE(child.start());
     EXPECT_STREQ(child.error.code, "no_limit");
     return;
   }
-  ASSERT_NE(child.process, nullptr) << child.error.message;
+  ASSERT_TRUE(child.start()) << child.error.message;
   ASSERT_TRUE(child.finish());
   const auto wall = std::chrono::steady_clock::now() - begin;
   // A tenth of a processor; half of the factor leaves room for the first period.
@@ -350,14 +350,95 @@ TEST_P(ProcessHosts, ALaunchThatFailsNamesTheCulpritAndLeavesNothing) {
   for (const BadLaunch& bad : cases) {
     LaunchSpec spec = shell("");
     bad.change(spec);
-    const Child child(loop, *host, spec);
-    EXPECT_EQ(child.process, nullptr) << bad.name;
-    EXPECT_STREQ(child.error.code, bad.code.c_str()) << bad.name;
-    EXPECT_EQ(child.error.message, bad.message) << bad.name;
+    {
+      Child child(loop, *host, spec);
+      EXPECT_FALSE(child.start()) << bad.name;
+      EXPECT_STREQ(child.error.code, bad.code.c_str()) << bad.name;
+      EXPECT_EQ(child.error.message, bad.message) << bad.name;
+    }
     EXPECT_EQ(count(), before) << bad.name;
   }
   for (const char* name : {"plain", "lost", "junk"}) ::unlink((base + "/" + name).c_str());
   ::rmdir(folder);
+}
+
+TEST_P(ProcessHosts, TheStartIsToldLaterAndWhatWasWrittenBeforeItWaits) {
+  Child cat(loop, *host, shell("cat"));
+  EXPECT_FALSE(cat.started);
+  EXPECT_EQ(cat.process->id(), ProcessId());
+  cat.write("early\n");
+  ASSERT_TRUE(cat.start());
+  EXPECT_TRUE(is_running(cat.process->id()));
+  EXPECT_EQ(cat.process->id(), cat.id);
+  cat.close_stdin();
+  ASSERT_TRUE(cat.finish());
+  EXPECT_EQ(cat.out.text, "early\n");
+}
+
+TEST_P(ProcessHosts, AFailureToStartIsToldLaterAndEndsThePipes) {
+  const Census before = count();
+  {
+    LaunchSpec spec = shell("");
+    spec.command = "/no/such/thing";
+    Child child(loop, *host, spec);
+    EXPECT_FALSE(child.failed);
+    child.process->kill_tree();
+    child.process->signal(SIGTERM);
+    ASSERT_TRUE(loop.run_until([&] { return child.failed && child.out.ended; }));
+    EXPECT_EQ(child.process->id(), ProcessId());
+    EXPECT_FALSE(child.status.has_value());
+    child.process->kill_tree();
+  }
+  EXPECT_EQ(count(), before);
+}
+
+TEST_P(ProcessHosts, WhatIsAskedDuringAStartIsDone) {
+  Child killed(loop, *host, shell(kTree));
+  killed.process->kill_tree();
+  Child signalled(loop, *host, shell("exec sleep 1000"));
+  signalled.process->signal(SIGTERM);
+  ASSERT_TRUE(killed.finish());
+  ASSERT_TRUE(signalled.finish());
+  EXPECT_EQ(describe(*killed.status), "killed by signal 9");
+  EXPECT_EQ(describe(*signalled.status), "killed by signal 15");
+}
+
+TEST_P(ProcessHosts, DroppingAProcessDuringItsStartLeavesNothing) {
+  const Census before = count();
+  {
+    LaunchSpec missing = shell("");
+    missing.command = "/no/such/thing";
+    Child good(loop, *host, shell(kTree));
+    Child bad(loop, *host, missing);
+    good.process.reset();
+    bad.process.reset();
+    ASSERT_TRUE(loop.run_until([&] { return good.out.ended && bad.out.ended; }));
+    EXPECT_FALSE(good.started || good.status.has_value() || bad.failed);
+  }
+  EXPECT_TRUE(loop.run_until([&] { return count() == before; })) << count() << ", not " << before;
+}
+
+TEST_P(ProcessHosts, TheListenerMayDropTheProcessWhenItHearsOfItsStart) {
+  LaunchSpec missing = shell("");
+  missing.command = "/no/such/thing";
+  Child good(loop, *host, shell("exec sleep 1000"));
+  Child bad(loop, *host, missing);
+  good.at_start = [&] { good.process.reset(); };
+  bad.at_failure = [&] { bad.process.reset(); };
+  EXPECT_TRUE(loop.run_until([&] { return good.out.ended && bad.out.ended; }));
+  EXPECT_TRUE(good.started && bad.failed);
+  EXPECT_EQ(good.process, nullptr);
+  EXPECT_FALSE(good.status.has_value());
+}
+
+TEST_P(ProcessHosts, DroppingTheHostDuringAStartLeavesNothing) {
+  Child good(loop, *host, shell(kTree));
+  LaunchSpec missing = shell("");
+  missing.command = "/no/such/thing";
+  Child bad(loop, *host, missing);
+  host.reset();
+  EXPECT_TRUE(marked(test_tag("sh")).empty());
+  EXPECT_FALSE(good.status.has_value());
 }
 
 TEST_P(ProcessHosts, WithoutDescriptorsItFailsAndLeavesNothing) {
@@ -373,8 +454,8 @@ TEST_P(ProcessHosts, WithoutDescriptorsItFailsAndLeavesNothing) {
   int tries = 0;
   for (bool failed = true; failed && tries < 20; ++tries) {
     {
-      const Child child(loop, *host, shell("exit 0"));
-      failed = child.process == nullptr;
+      Child child(loop, *host, shell("exit 0"));
+      failed = !child.start();
       if (failed) {
         EXPECT_EQ(child.error.kind, ErrorKind::overloaded) << child.error.message;
       }
@@ -455,7 +536,9 @@ TEST_P(ProcessHosts, DroppingTheHostKillsWhatIsLeft) {
 
 TEST_P(ProcessHosts, AStatusThatSomebodyElseTookReadsKilled) {
   if (GetParam().kept) GTEST_SKIP() << "nobody else can wait for the children of a keeper";
-  Child child(loop, *host, shell("exit 0"));
+  Child child(loop, *host, shell("read line; exit 0"));
+  ASSERT_TRUE(child.start());
+  child.close_stdin();
   int status = 0;
   ASSERT_EQ(::waitpid(child.id.pid, &status, 0), child.id.pid);
 
@@ -484,7 +567,7 @@ TEST_P(ProcessHosts, TwoHundredAtOnceLeaveNothing) {
     for (int i = 0; i < 200; ++i) {
       const std::string script = "exec 3>&1; (setsid sleep 1000 &); exit " + std::to_string(i);
       children.push_back(std::make_unique<Child>(loop, *host, shell(script)));
-      ASSERT_NE(children.back()->process, nullptr) << children.back()->error.message;
+      ASSERT_TRUE(children.back()->start()) << children.back()->error.message;
     }
     for (int i = 0; i < 200; ++i) {
       ASSERT_TRUE(children[static_cast<std::size_t>(i)]->finish());

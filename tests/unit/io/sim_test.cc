@@ -374,11 +374,24 @@ Task<int> patient_program(SimProcess& process) {
 }
 
 struct Exit final : ProcessListener {
+  void on_started() override {
+    EXPECT_FALSE(started || error || status);
+    started = true;
+  }
+  void on_start_failed(Error why) override {
+    EXPECT_FALSE(started || error || status);
+    error = std::move(why);
+  }
   void on_stderr(std::string_view bytes) override {
-    EXPECT_FALSE(status.has_value()) << "the end is the last word";
+    EXPECT_TRUE(started && !status) << "the end is the last word";
     errors += bytes;
   }
-  void on_exit(ExitStatus ended) override { status = ended; }
+  void on_exit(ExitStatus ended) override {
+    EXPECT_TRUE(started && !status);
+    status = ended;
+  }
+  bool started = false;
+  std::optional<Error> error;
   std::string errors;
   std::optional<ExitStatus> status;
 };
@@ -533,14 +546,43 @@ TEST(SimProcessHost, FailsToStartWhatIsNotThere) {
   SimMachine machine(5);
   machine.add_program("patient", patient_program);
   SimPlatform platform(machine, "server");
-  Exit exit;
-  LaunchSpec spec = spec_of("nothing");
-  const auto unknown = platform.processes().spawn(platform.reactor(), spec, exit);
-  EXPECT_EQ(unknown.error().kind, ErrorKind::not_found);
-  spec = spec_of("patient");
-  spec.working_directory = "/missing";
-  const auto homeless = platform.processes().spawn(platform.reactor(), spec, exit);
-  EXPECT_EQ(homeless.error().kind, ErrorKind::not_found);
+  LaunchSpec homeless = spec_of("patient");
+  homeless.working_directory = "/missing";
+  for (const LaunchSpec& spec : {spec_of("nothing"), homeless}) {
+    Exit exit;
+    std::unique_ptr<Process> process =
+        platform.processes().spawn(platform.reactor(), spec, exit).value();
+    EXPECT_FALSE(exit.error.has_value());
+    machine.run_until([&] { return exit.error.has_value(); });
+    EXPECT_EQ(exit.error->kind, ErrorKind::not_found);
+    EXPECT_EQ(process->id(), ProcessId());
+    process->kill_tree();
+    close_pipes(platform.reactor(), *process);
+  }
+  machine.run_for(seconds(1));
+  EXPECT_EQ(platform.reactor().open_handles(), 0U);
+}
+
+TEST(SimProcessHost, TellsTheStartBeforeTheEndAndNeverWithinTheCall) {
+  int killed_unstarted = 0;
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    SimMachine machine(seed);
+    machine.add_program("echo", echo_program);
+    SimPlatform platform(machine, "server");
+    Exit exit;
+    std::unique_ptr<Process> process =
+        platform.processes().spawn(platform.reactor(), spec_of("echo"), exit).value();
+    EXPECT_FALSE(exit.started);
+    EXPECT_EQ(process->id(), ProcessId());
+    process->kill_tree();
+    machine.run_until([&] { return exit.started || exit.status.has_value(); });
+    EXPECT_NE(process->id(), ProcessId());
+    if (machine.live_processes() == 0) ++killed_unstarted;
+    machine.run_until([&] { return exit.status.has_value(); });  // Exit says if it was out of turn
+    close_pipes(platform.reactor(), *process);
+  }
+  EXPECT_GT(killed_unstarted, 0);
+  EXPECT_LT(killed_unstarted, 50);
 }
 
 TEST(SimFiles, KeepsTheDiskAcrossACrashAndRefusesTheDead) {
@@ -573,6 +615,7 @@ TEST(SimPlatform, AnswersNamesVariablesAndUsage) {
   Exit exit;
   std::unique_ptr<Process> process =
       platform.processes().spawn(platform.reactor(), spec_of("patient"), exit).value();
+  machine.run_until([&] { return exit.started; });
   EXPECT_TRUE(platform.process_table().usage(process->id()).has_value());
   process->kill_tree();
   machine.run_until([&] { return exit.status.has_value(); });

@@ -376,9 +376,12 @@ TEST_P(DriverContract, AProgramThatCannotBeStartedIsToldAndTriedAgain) {
     port->prompt("turn", text_block("say one"));
     turn_until([&] { return !ends.empty(); });
     EXPECT_EQ(ends[0].stop_reason, "");
-    end();
+    EXPECT_STREQ(ends[0].error.code, "command_not_found");
+    turn_until([&] { return !exits.empty(); });
+    EXPECT_TRUE(exits[0].expected);
   } else {
-    EXPECT_EQ(failures.size(), 1U);
+    ASSERT_EQ(failures.size(), 1U);
+    EXPECT_STREQ(failures[0].error.code, "command_not_found");
     EXPECT_TRUE(exits.empty());
   }
   EXPECT_FALSE(port->live());
