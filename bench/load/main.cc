@@ -101,12 +101,12 @@ Options parse(int argc, char** argv) {
       options.runs = std::max<std::size_t>(std::strtoul(value().c_str(), nullptr, 10), 1);
     } else if (name == "--against") {
       options.against = split(value());
-    } else if (name == "--scenario") {
-      for (std::string& part : split(value())) options.names.push_back(std::move(part));
-    } else if (name.starts_with("-")) {
+    } else if (name.starts_with("-") && name != "--scenario") {
       usage();
     } else {
-      options.names.push_back(name);
+      for (std::string& part : split(name == "--scenario" ? value() : name)) {
+        options.names.push_back(std::move(part));
+      }
     }
   }
   return options;

@@ -48,7 +48,7 @@ class Bench(unittest.TestCase):
                 self.assertEqual(figures["lost"][2], 0, host)
 
     def test_berth_and_the_bare_loop_deliver_everything_in_every_round(self):
-        result = run_bench("--scenario", "smoke", "--against", "bare", "--runs", "2")
+        result = run_bench("smoke,smoke-line", "--against", "bare", "--runs", "2")
         self.assert_complete(result, {"berth", "bare"})
         self.assertEqual({host["rounds"] for host in result["scenarios"][0]["hosts"]}, {2})
         for fact in ("kernel", "cpu", "cores", "compiler", "load_before", "load_after"):
@@ -130,7 +130,7 @@ class Bench(unittest.TestCase):
         self.assertIn("took no part", "\n".join(server_tables.blocks(result)["machine"]))
 
     def test_unknown_names_are_told(self):
-        for arguments in (("--fast",), ("no-such-scenario",), ("--against", "nobody")):
+        for arguments in (("--fast",), ("no-such-scenario",), ("smoke,no-such-scenario",), ("--against", "nobody")):
             done = subprocess.run([BENCH, *arguments], capture_output=True, text=True, timeout=60)
             self.assertEqual(done.returncode, 2, arguments)
 
