@@ -118,6 +118,9 @@ class Platform {
   virtual Clock& clock() = 0;
   virtual Random& random() = 0;
   virtual Environment& environment() = 0;
+  /// Returns to the system what the allocator holds and nobody uses. Blocking for some ms, in which
+  /// other threads may wait for memory; any thread.
+  virtual void give_memory_back() = 0;
 };
 
 }  // namespace berth::inline v0::io

@@ -4,6 +4,7 @@
 #include <berth/io/process_table.h>
 #include <berth/io/resolver.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -57,6 +58,7 @@ class LinuxPlatform final : public Platform {
   Clock& clock() override { return clock_; }
   Random& random() override { return random_; }
   Environment& environment() override { return environment_; }
+  void give_memory_back() override { ::malloc_trim(0); }
 
  private:
   LinuxFiles files_;

@@ -34,6 +34,8 @@ class SimPlatform final : public Platform {
   Clock& clock() override { return machine_.clock(); }
   Random& random() override { return random_; }
   Environment& environment() override { return environment_; }
+  void give_memory_back() override { ++memory_given_back_; }
+  std::uint64_t memory_given_back() const { return memory_given_back_; }
   SimMachine& machine() { return machine_; }
 
   void set_environment(std::string name, std::string value);
@@ -55,6 +57,7 @@ class SimPlatform final : public Platform {
   void crash_soon(std::uint64_t operations, std::uint64_t jobs);
 
  private:
+  std::uint64_t memory_given_back_ = 0;  // times
   class Table final : public ProcessTable {
    public:
     explicit Table(SimMachine& machine) : machine_(machine), own_pid_(machine.next_pid()) {}

@@ -24,6 +24,10 @@ constexpr std::size_t kMeminfoBytesMax = std::size_t{1} << 16;
 constexpr Duration kLockLook = std::chrono::milliseconds(50);
 constexpr Duration kCompactEvery = std::chrono::seconds(5);
 constexpr std::size_t kCompactBytes = std::size_t{1} << 20;
+// A quiet second has fewer bytes of events than the former; the latter are a burst.
+constexpr Duration kQuietTime = std::chrono::seconds(1);
+constexpr std::uint64_t kQuietBytes = std::uint64_t{64} << 10;
+constexpr std::uint64_t kBurstBytes = std::uint64_t{4} << 20;
 
 /// [a-z0-9]: names all processes of one state directory, so that a restart finds what a crash left
 /// of them.
@@ -393,6 +397,26 @@ Task<void> App::keep_lean(StopToken stop) {
   }
 }
 
+/// Lets what a burst has left in the allocator go, in the first quiet second: while there is work,
+/// it is needed again.
+Task<void> App::keep_small(StopToken stop) {
+  std::uint64_t seen = 0;
+  std::uint64_t given_back_at = 0;
+  while (co_await io::Sleep(platform_.reactor(), platform_.reactor().clock().now() + kQuietTime,
+                            stop)) {
+    const std::uint64_t bytes = running_->journal.stats().event_bytes;
+    const bool quiet = bytes - std::exchange(seen, bytes) < kQuietBytes;
+    if (!quiet || bytes - given_back_at < kBurstBytes) continue;
+    given_back_at = bytes;
+    Result<void> done = co_await platform_.offload().run(io::Lane::files, platform_.reactor(),
+                                                         [platform = &platform_]() -> Result<void> {
+                                                           platform->give_memory_back();
+                                                           return {};
+                                                         });
+    if (!done.has_value()) given_back_at = 0;  // the lane is full: later
+  }
+}
+
 /// What runs may end, in the sight of its clients.
 Task<void> App::drain(StopToken force) {
   running_->api.drain();
@@ -416,6 +440,7 @@ Task<void> App::serve(StopToken stop, StopToken force) {
   scope.spawn(keep_compact(scope.stop_token()));
   scope.spawn(keep_tidy(scope.stop_token()));
   scope.spawn(keep_lean(scope.stop_token()));
+  scope.spawn(keep_small(scope.stop_token()));
   if (check_owed_) {
     scope.spawn(check_store(&running_->context, &running_->context.store_health, check_owed_path(),
                             scope.stop_token()));

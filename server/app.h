@@ -80,6 +80,7 @@ class App final {
   Task<void> keep_compact(StopToken stop);
   Task<void> keep_tidy(StopToken stop);
   Task<void> keep_lean(StopToken stop);
+  Task<void> keep_small(StopToken stop);
   Task<Result<void>> note_unclean_end();
 
   io::Platform& platform_;

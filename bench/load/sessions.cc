@@ -18,8 +18,9 @@ namespace {
 constexpr std::size_t kAtOnce = 4;
 constexpr double kSpareDescriptors = 20;  // for the requests themselves
 
+/// In a quiet moment: servers give back then what a burst has left.
 double rss_kib(LoadRun& run) {
-  run.pause(1000);
+  run.pause(2500);
   return static_cast<double>(run.server().rss_bytes()) / 1024;
 }
 

@@ -70,6 +70,19 @@ def resident_mib(pid):
         return next(int(line.split()[1]) for line in rollup if line.startswith("Rss:")) / 1024
 
 
+class Burst(unittest.TestCase):
+
+    @unittest.skipUnless(RSS_COUNTS, "a sanitizer's allocator keeps its memory")
+    def test_what_a_burst_leaves_goes_back_in_a_quiet_moment(self):
+        with Server() as server:
+            sessions = [server.client.open()["id"] for _ in range(20)]
+            turns = [server.client.prompt(session, "stream 20000 500", wait=60) for session in sessions]
+            self.assertEqual({turn["state"] for turn in turns}, {"completed"})
+            peak = resident_mib(server.pid)
+            wait_until(lambda: resident_mib(server.pid) < peak - 4, 10, lambda: f"{peak:.1f}, now {resident_mib(server.pid):.1f} MiB")
+            figure("MiB after a burst and in the quiet after it", f"{peak:.1f} {resident_mib(server.pid):.1f}")
+
+
 class SlowReader(unittest.TestCase):
 
     def stream_all(self, client, sessions):
