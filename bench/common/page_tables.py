@@ -4,9 +4,9 @@ import re
 import sys
 
 
-def filled(page, prefix, blocks):
-    """The page with the lines of `blocks` (name of a mark: lines) at all its marks."""
-    mark = re.compile(rf"(<!-- {prefix}: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.S)
+def filled(page, prefix, blocks, name=r"[\w-]+"):
+    """The page with the lines of `blocks` (name of a mark: lines) at all its marks, or at those of one name."""
+    mark = re.compile(rf"(<!-- {prefix}: ({name}) -->\n).*?(<!-- end -->\n)", re.S)
     return mark.sub(lambda m: m.group(1) + "".join(line + "\n" for line in blocks[m.group(2)]) + m.group(3), page)
 
 

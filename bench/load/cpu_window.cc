@@ -45,18 +45,28 @@ std::optional<PerfControl>& profiler() {
   return control;
 }
 
+int pauses = 0;
+
 double us_since(std::int64_t begin_ns, std::int64_t end_ns) {
   return static_cast<double>(end_ns - begin_ns) / 1e3;
 }
 
 }  // namespace
 
-PerfWindow::PerfWindow() {
-  if (profiler().has_value()) profiler()->tell("enable\n");
+PerfPause::PerfPause() {
+  ++pauses;
+}
+
+PerfPause::~PerfPause() {
+  --pauses;
+}
+
+PerfWindow::PerfWindow() : recording_(pauses == 0 && profiler().has_value()) {
+  if (recording_) profiler()->tell("enable\n");
 }
 
 PerfWindow::~PerfWindow() {
-  if (profiler().has_value()) profiler()->tell("disable\n");
+  if (recording_) profiler()->tell("disable\n");
 }
 
 CpuWindow::CpuWindow(const ServerProcess& server, const std::string& agent_program)

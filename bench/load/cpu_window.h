@@ -7,6 +7,15 @@
 
 namespace berth::bench {
 
+/// While one lives, no PerfWindow does anything: for what prepares a measurement.
+class PerfPause {
+ public:
+  PerfPause();
+  ~PerfPause();
+  PerfPause(const PerfPause&) = delete;
+  PerfPause& operator=(const PerfPause&) = delete;
+};
+
 /// While one lives, a profiler records that `perf record --delay=-1 --control=fifo:CTL,ACK` started
 /// and whose two FIFOs the variable BERTH_BENCH_PERF names ("CTL ACK"); without it, nothing
 /// happens. Not to be nested.
@@ -16,6 +25,9 @@ class PerfWindow {
   ~PerfWindow();
   PerfWindow(const PerfWindow&) = delete;
   PerfWindow& operator=(const PerfWindow&) = delete;
+
+ private:
+  bool recording_ = false;
 };
 
 /// What a server and its children used of the processors while one lived.

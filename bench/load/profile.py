@@ -186,9 +186,9 @@ def main():
             print(f"{scenario}:\n" + "\n".join(lines) + "\n")
             continue
         with open(options.write, encoding="utf-8") as file:
-            page = file.read()
+            page = page_tables.filled(file.read(), "profile", {scenario + suffix: lines}, scenario + suffix)
         with open(options.write, "w", encoding="utf-8") as file:
-            file.write(page_tables.filled(page, "profile", {scenario + suffix: lines}))
+            file.write(page)
 
 
 if __name__ == "__main__":
