@@ -1,15 +1,10 @@
 #include "allocation_count.h"
 
+#include "sanitized.h"
+
 #include <atomic>
 #include <cstdlib>
 #include <new>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define BERTH_SANITIZED 1
-#endif
-#endif
 
 #ifdef BERTH_SANITIZED
 

@@ -1,5 +1,6 @@
 // Thousands of children under one shard: everything comes back.
 #include "child.h"
+#include "sanitized.h"
 
 #include <berth/io/cgroup.h>
 #include <berth/io/process_direct.h>
@@ -21,19 +22,7 @@
 namespace berth::inline v0::io {
 namespace {
 
-// Under a sanitizer, which keeps freed memory on purpose, RSS says nothing.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BERTH_SANITIZED 1
-#endif
-#endif
-#ifdef BERTH_SANITIZED
-constexpr bool kRssCounts = false;
-constexpr std::size_t kShare = 10;  // of the children, so that it ends in time
-#else
-constexpr bool kRssCounts = true;
-constexpr std::size_t kShare = 1;
-#endif
+constexpr std::size_t kShare = kSanitized ? 10 : 1;  // of the children, so that it ends in time
 constexpr double kGrowthMax = 0.05;
 /// Of the keeper after 18,000 processes: a tenth of its heap's pages stays in use here and there
 /// (600 KiB; a second flood of as many adds 4 KiB).
@@ -215,12 +204,12 @@ class ProcessFlood : public testing::TestWithParam<Flood> {
       after = holdings_of(pid);
       grown = static_cast<double>(after.resident) / static_cast<double>(before.resident) - 1;
     } while ((after.descriptors != before.descriptors ||
-              (kRssCounts && grown > GetParam().growth_max)) &&
+              (!kSanitized && grown > GetParam().growth_max)) &&
              seconds_since(begin) < kSettleMax);
     EXPECT_EQ(after.descriptors, before.descriptors) << whose;
     std::printf("figure: RSS of %s %.1f MiB, %+.1f %% after\n", whose,
                 static_cast<double>(before.resident) / (1 << 20), grown * 100);
-    if (kRssCounts) {
+    if (!kSanitized) {
       EXPECT_LE(grown, GetParam().growth_max) << whose;
     }
   }

@@ -1,5 +1,6 @@
 // What processes say on stderr, by each host: whole, before their end, bounded, fair.
 #include "child.h"
+#include "sanitized.h"
 
 #include <berth/io/process_direct.h>
 #include <berth/io/process_keeper.h>
@@ -19,19 +20,7 @@
 namespace berth::inline v0::io {
 namespace {
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BERTH_SANITIZED 1
-#endif
-#endif
-// Under a sanitizer, which keeps freed memory on purpose, RSS says nothing.
-#ifdef BERTH_SANITIZED
-constexpr bool kRssCounts = false;
-constexpr std::size_t kFlooders = 100;  // so that it ends in time
-#else
-constexpr bool kRssCounts = true;
-constexpr std::size_t kFlooders = 1000;
-#endif
+constexpr std::size_t kFlooders = kSanitized ? 100 : 1000;  // so that it ends in time
 constexpr std::size_t kPipeBytes = 64 * 1024;
 constexpr std::size_t kSocketBytes = 512 * 1024;  // more than the keeper's socket holds
 
@@ -224,7 +213,7 @@ TEST_P(ProcessStderr, WhileWeDoNotReadItWriterWaitsAndNobodyGrows) {
   }
   EXPECT_GT(before, 0U);
   EXPECT_LE(before, kWriters * kPipeBytes + kSocketBytes);
-  if (GetParam().kept && kRssCounts) {
+  if (GetParam().kept && !kSanitized) {
     EXPECT_LT(resident_bytes(keeper), keeper_before + (1U << 20));
   }
 
