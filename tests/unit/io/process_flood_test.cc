@@ -24,9 +24,9 @@ namespace {
 
 constexpr std::size_t kShare = kSanitized ? 10 : 1;  // of the children, so that it ends in time
 constexpr double kGrowthMax = 0.05;
-/// Of the keeper after 18,000 processes: a tenth of its heap's pages stays in use here and there
-/// (600 KiB; a second flood of as many adds 4 KiB).
-constexpr double kFragmentedMax = 0.25;
+/// Of the keeper after many thousand processes: a part of its heap's pages stays in use here and
+/// there, more or less of it by how starts and ends met (190 KiB after 5,000, 750 after 9,000).
+constexpr double kFragmentedMax = 0.35;
 constexpr std::size_t kLines = 10;
 constexpr std::size_t kKeptChildren = 5000 / kShare;
 /// As many as 20,000 open files allow with two each, here and in the keeper.
@@ -263,7 +263,7 @@ TEST_P(ProcessFlood, AllAreStartedEchoAreKilledWithTheirTreesAndEverythingIsBack
 
 INSTANTIATE_TEST_SUITE_P(
     , ProcessFlood,
-    testing::Values(Flood{"Keeper", true, TreeKill::automatic, kKeptChildren},
+    testing::Values(Flood{"Keeper", true, TreeKill::automatic, kKeptChildren, kFragmentedMax},
                     Flood{"KeeperMany", true, TreeKill::automatic, kManyChildren, kFragmentedMax},
                     Flood{"KeeperProcWalk", true, TreeKill::proc_walk, kDirectChildren},
                     Flood{"Direct", false, TreeKill::automatic, kDirectChildren}),
